@@ -1,0 +1,10 @@
+//! ringward: a Layer-7 security gateway for AI agents.
+//!
+//! The modules are floors of one house: a module imports only from lower floors. `tests/tidy.rs` holds the
+//! table and checks it. Start reading at [`exchange`], the state machine of one request and its response.
+
+pub mod buffer;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+pub mod time;
