@@ -7,4 +7,5 @@ pub mod buffer;
 pub mod http;
 pub mod limits;
 pub mod metrics;
+pub mod secrets;
 pub mod time;

@@ -79,6 +79,40 @@ pub const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Recorded body bytes of one shard that the journal has not written yet; beyond it reading stops.
 pub const RECORD_INFLIGHT_BYTES_MAX: usize = 64 * MIB;
 
+// --- Secrets -------------------------------------------------------------------------------------------
+
+/// Shortest secret whose echo can be told from ordinary text (SECURITY R19).
+pub const SECRET_BYTES_MIN: usize = 12;
+/// Longest secret, and the most that a file or a command may give.
+pub const SECRET_BYTES_MAX: usize = 64 * KIB;
+/// Longest name of a secret.
+pub const SECRET_NAME_BYTES_MAX: usize = 64;
+/// Longest template of an injected header.
+pub const SECRET_TEMPLATE_BYTES_MAX: usize = 4 * KIB;
+/// A command that gives a secret is killed after this time (SECURITY "Credentials").
+pub const SECRET_EXEC_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shortest `refresh` of a secret.
+pub const SECRET_REFRESH_MIN: Duration = Duration::from_secs(1);
+/// How often the files of secrets are looked at for a change.
+pub const SECRET_FILE_POLL: Duration = Duration::from_secs(5);
+/// Symbolic links on the way to a command that gives a secret.
+pub const SECRET_SYMLINK_COUNT_MAX: usize = 16;
+/// A token endpoint has this long for its whole answer.
+pub const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The answer of a token endpoint.
+pub const LEASE_ANSWER_BYTES_MAX: usize = 64 * KIB;
+/// Leases that are being fetched at once; more wait within their time.
+pub const LEASE_INFLIGHT_MAX: usize = 128;
+/// Ended leases that wait for their revocation; beyond it they are left to expire, and counted.
+pub const REVOKE_QUEUE_LEASES: usize = 4 * KIB;
+/// Revocations under way at once.
+pub const REVOKE_INFLIGHT_MAX: usize = 16;
+/// Requests made to revoke one lease.
+pub const REVOKE_ATTEMPTS_MAX: u32 = 3;
+/// Pause before a revocation is repeated; doubled each time.
+pub const REVOKE_BACKOFF: Duration = Duration::from_millis(500);
+
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);
+const _: () = assert!(SECRET_BYTES_MIN <= SECRET_BYTES_MAX);

@@ -1,0 +1,152 @@
+use super::{Error, Template};
+use crate::http::Headers;
+
+/// A header that the gateway sets on requests to one upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injection {
+    header: Box<str>,
+    value: Template,
+}
+
+impl Injection {
+    /// A header called `header`, in any case, with the value of `value`.
+    ///
+    /// # Errors
+    /// [`Error::Header`] unless it is a token (RFC 9110 section 5.1), [`Error::HeaderReserved`] for framing,
+    /// hop-by-hop and forwarding headers; the operator is at fault.
+    pub fn new(header: &str, value: Template) -> Result<Injection, Error> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if header.is_empty() || header.len() > NAME_BYTES_MAX || !header.bytes().all(token) {
+            return Err(Error::Header(header.escape_debug().to_string().into()));
+        }
+        let folded = Folded::new(header);
+        if RESERVED.binary_search(&folded.as_str()).is_ok() || folded.as_str().starts_with("x-forwarded-") {
+            return Err(Error::HeaderReserved(header.into()));
+        }
+        Ok(Injection { header: header.to_ascii_lowercase().into(), value })
+    }
+
+    /// The header's name, a token in lower case.
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// The template of its value.
+    pub fn value(&self) -> &Template {
+        &self.value
+    }
+}
+
+/// Removes what the caller sent to prove who it is, and every header that `injections` will set, so that an
+/// upstream gets the gateway's credential or none (SECURITY R18, R20). Names with `_` count as those with
+/// `-`: many servers fold them. Returns how many fields were removed.
+pub fn strip_credentials(headers: &mut Headers, injections: &[Injection]) -> usize {
+    let before = headers.len();
+    headers.retain(|name, _| {
+        let folded = Folded::new(name);
+        let folded = folded.as_str();
+        CREDENTIALS.binary_search(&folded).is_err()
+            && !injections.iter().any(|injection| Folded::new(&injection.header).as_str() == folded)
+    });
+    before - headers.len()
+}
+
+/// Longest name that can be told; longer names are compared by their beginning.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A header name in lower case with `_` written as `-`, on the stack.
+struct Folded {
+    bytes: [u8; NAME_BYTES_MAX],
+    len: usize,
+}
+
+impl Folded {
+    fn new(name: &str) -> Folded {
+        let mut folded = Folded { bytes: [0; NAME_BYTES_MAX], len: name.len().min(NAME_BYTES_MAX) };
+        for (to, from) in folded.bytes.iter_mut().zip(name.bytes()) {
+            *to = if from == b'_' { b'-' } else { from.to_ascii_lowercase() };
+        }
+        folded
+    }
+
+    fn as_str(&self) -> &str {
+        // A field name is a token, so it is ASCII and may be cut anywhere.
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+/// Request headers that carry a caller's credential, sorted. Standards first, then what is in use.
+const CREDENTIALS: &[&str] = &[
+    "anthropic-api-key",
+    "api-key",
+    "api-token",
+    "apikey",
+    "auth-token",
+    "authentication",
+    "authorization",
+    "cf-access-client-id",
+    "cf-access-client-secret",
+    "cf-access-jwt-assertion",
+    "client-cert",
+    "client-cert-chain",
+    "cookie",
+    "cookie2",
+    "dd-api-key",
+    "dd-application-key",
+    "dpop",
+    "job-token",
+    "ocp-apim-subscription-key",
+    "openai-api-key",
+    "private-token",
+    "proxy-authorization",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-api-token",
+    "x-apikey",
+    "x-auth-key",
+    "x-auth-token",
+    "x-authorization",
+    "x-client-cert",
+    "x-csrf-token",
+    "x-forwarded-access-token",
+    "x-forwarded-authorization",
+    "x-forwarded-client-cert",
+    "x-functions-key",
+    "x-gitlab-token",
+    "x-goog-api-key",
+    "x-goog-iam-authorization-token",
+    "x-goog-iap-jwt-assertion",
+    "x-id-token",
+    "x-jwt-assertion",
+    "x-ms-authorization-auxiliary",
+    "x-rapidapi-key",
+    "x-secret-key",
+    "x-serverless-authorization",
+    "x-session-token",
+    "x-ssl-client-cert",
+    "x-user-token",
+    "x-vault-token",
+    "x-xsrf-token",
+];
+
+/// Headers of the framing, of one hop, or set by the gateway for other reasons, sorted.
+const RESERVED: &[&str] = &[
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+];

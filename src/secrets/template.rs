@@ -1,0 +1,159 @@
+use super::{Error, Lease, SecretValue, Slots, Unavailable, check_name};
+use crate::limits::SECRET_TEMPLATE_BYTES_MAX;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// A header value with named secrets in it, such as `Bearer ${secret:anthropic}`.
+///
+/// Comes from the configuration alone: nothing that a caller sends is ever read as a template, and what was
+/// substituted is never read again (SECURITY R18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Box<[Part]>,
+    encoding: Encoding,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(Box<str>),
+    Secret(Arc<str>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Encoding {
+    /// The parts as they are.
+    Plain,
+    /// `Basic` and the base64 of the user, a colon and the parts (RFC 7617 section 2).
+    Basic { user: Box<str> },
+}
+
+const OPEN: &str = "${";
+const SECRET: &str = "secret:";
+
+impl Template {
+    /// Literal text and `${secret:NAME}`, joined. A `$` without `{` stands for itself.
+    ///
+    /// # Errors
+    /// [`Error::Unclosed`], [`Error::Placeholder`], [`Error::Name`], [`Error::Literal`] for a byte that a
+    /// header value may not hold or white space at its ends (RFC 9110 section 5.5), [`Error::NoSecret`],
+    /// [`Error::TemplateTooLong`]; the operator is at fault.
+    pub fn parse(text: &str) -> Result<Template, Error> {
+        if text.len() > SECRET_TEMPLATE_BYTES_MAX {
+            return Err(Error::TemplateTooLong);
+        }
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while let Some(found) = text[at..].find(OPEN) {
+            let offset = at + found;
+            literal(text, at, offset, &mut parts)?;
+            let inside = &text[offset + OPEN.len()..];
+            let length = inside.find('}').ok_or(Error::Unclosed { offset })?;
+            let name = inside[..length].strip_prefix(SECRET).ok_or(Error::Placeholder { offset })?;
+            parts.push(Part::Secret(check_name(name)?));
+            at = offset + OPEN.len() + length + 1;
+        }
+        literal(text, at, text.len(), &mut parts)?;
+        if !parts.iter().any(|part| matches!(part, Part::Secret(_))) {
+            return Err(Error::NoSecret);
+        }
+        Ok(Template { parts: parts.into(), encoding: Encoding::Plain })
+    }
+
+    /// Basic authentication as `user` with a template as password: `basic = { user, password }`.
+    ///
+    /// # Errors
+    /// [`Error::BasicUser`], and what [`Template::parse`] refuses in `password`.
+    pub fn basic(user: &str, password: &str) -> Result<Template, Error> {
+        if user.len() > SECRET_TEMPLATE_BYTES_MAX || user.chars().any(|c| c == ':' || c.is_control()) {
+            return Err(Error::BasicUser);
+        }
+        let encoding = Encoding::Basic { user: user.into() };
+        Ok(Template { encoding, ..Template::parse(password)? })
+    }
+
+    /// Names of the secrets and lease sources in it, in order, at least one.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Secret(name) => Some(name),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// The header value: each name replaced by the lease of that name, else by the secret.
+    ///
+    /// # Errors
+    /// [`Unavailable`] with the first name that has no value.
+    pub fn render(&self, slots: &Slots, leases: &[Lease]) -> Result<SecretValue, Unavailable> {
+        let mut values: SmallVec<[Arc<SecretValue>; 2]> = SmallVec::new();
+        for name in self.names() {
+            let lease = leases.iter().find(|lease| lease.source.name == *name);
+            let value = match lease {
+                Some(lease) => Some(lease.value.clone()),
+                None => slots.find(name).and_then(|slot| slot.value()),
+            };
+            values.push(value.ok_or_else(|| Unavailable { name: name.clone() })?);
+        }
+        let prefix = match &self.encoding {
+            Encoding::Plain => None,
+            Encoding::Basic { user } => Some(&**user),
+        };
+        let joined = self.join(prefix, &values);
+        Ok(SecretValue::composed(if prefix.is_some() { basic(&joined) } else { joined }))
+    }
+
+    /// All parts in one buffer that is allocated once: growing would leave unwiped copies behind.
+    fn join(&self, user: Option<&str>, values: &[Arc<SecretValue>]) -> Zeroizing<Vec<u8>> {
+        let literals = self.parts.iter().map(|part| match part {
+            Part::Literal(text) => text.len(),
+            Part::Secret(_) => 0,
+        });
+        let secrets = values.iter().map(|value| value.len());
+        let length = literals.chain(secrets).sum::<usize>() + user.map_or(0, |user| user.len() + 1);
+        let mut joined = Zeroizing::new(Vec::with_capacity(length));
+        if let Some(user) = user {
+            joined.extend_from_slice(user.as_bytes());
+            joined.push(b':');
+        }
+        let mut values = values.iter();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => joined.extend_from_slice(text.as_bytes()),
+                // One value was looked up for each name, in the same order.
+                Part::Secret(_) => joined.extend_from_slice(values.next().map_or(&[][..], |v| v.expose())),
+            }
+        }
+        debug_assert_eq!(joined.len(), length);
+        joined
+    }
+}
+
+fn literal(text: &str, from: usize, to: usize, parts: &mut Vec<Part>) -> Result<(), Error> {
+    let literal = &text[from..to];
+    if literal.is_empty() {
+        return Ok(());
+    }
+    let allowed = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
+    let edge = |offset: usize| offset == 0 || offset == text.len() - 1;
+    let refused =
+        |(index, byte): &(usize, u8)| !allowed(*byte) || (edge(from + index) && byte.is_ascii_whitespace());
+    match literal.bytes().enumerate().find(refused) {
+        Some((index, _)) => Err(Error::Literal { offset: from + index }),
+        None => {
+            parts.push(Part::Literal(literal.into()));
+            Ok(())
+        }
+    }
+}
+
+fn basic(credentials: &[u8]) -> Zeroizing<Vec<u8>> {
+    const SCHEME: &[u8] = b"Basic ";
+    let mut value = Zeroizing::new(vec![0; SCHEME.len() + credentials.len().div_ceil(3) * 4]);
+    let (scheme, encoded) = value.split_at_mut(SCHEME.len());
+    scheme.copy_from_slice(SCHEME);
+    // Padded base64 has exactly four characters for each begun group of three bytes.
+    STANDARD.encode_slice(credentials, encoded).expect("the buffer has the length of the encoding");
+    value
+}
