@@ -3,8 +3,10 @@
 //! The modules are floors of one house: a module imports only from lower floors. `tests/tidy.rs` holds the
 //! table and checks it. Start reading at [`exchange`], the state machine of one request and its response.
 
+pub mod audit;
 pub mod buffer;
 pub mod http;
+pub mod journal;
 pub mod limits;
 pub mod metrics;
 pub mod secrets;

@@ -111,6 +111,12 @@ pub const REVOKE_INFLIGHT_MAX: usize = 16;
 pub const REVOKE_ATTEMPTS_MAX: u32 = 3;
 /// Pause before a revocation is repeated; doubled each time.
 pub const REVOKE_BACKOFF: Duration = Duration::from_millis(500);
+// --- Audit ---------------------------------------------------------------------------------------------
+
+/// Body bytes of one CONTENT record; the journal cuts longer ones.
+pub const CONTENT_BYTES_MAX: usize = 64 * KIB;
+/// Payload of one record without its body bytes. The largest is CONFIG: the whole configuration text.
+pub const RECORD_BYTES_MAX: usize = MIB;
 
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
