@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod buffer;
+pub mod config;
 pub mod http;
 pub mod journal;
 pub mod limits;

@@ -1,0 +1,132 @@
+//! `[[identity]]`: whose tokens are accepted, and what their claims mean.
+
+use super::value::{OneOrMany, one_or_many};
+use super::{Period, UpstreamTls};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// An OpenID Connect issuer whose tokens are accepted.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Identity {
+    /// Name that routes use.
+    pub name: String,
+    /// The `iss` claim, compared exactly. Keys are discovered at `/.well-known/openid-configuration` below
+    /// it. Must be https, but on loopback.
+    pub issuer: String,
+    /// The `aud` claim must hold one of these, compared exactly.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub audience: Vec<String>,
+    /// Signature algorithms that are accepted. Never none, never HS*.
+    #[serde(default = "algorithms")]
+    pub algorithms: Vec<String>,
+    /// Address of the key set, where it is not to be discovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// How far clocks may differ. At most 60 s.
+    #[serde(default = "clock_skew")]
+    pub clock_skew: Period,
+    /// A token older than this is refused even if its `exp` lies in the future.
+    #[serde(default = "max_token_age")]
+    pub max_token_age: Period,
+    /// Headers that a token may come in.
+    #[serde(default = "accept")]
+    pub accept: Vec<Accept>,
+    /// Values of the header `typ` that are accepted, compared without case; "" stands for an absent one.
+    #[serde(default = "types")]
+    pub types: Vec<String>,
+    /// Which claim holds what.
+    #[serde(default)]
+    pub claims: Claims,
+    /// Whether a token without a purpose is refused.
+    #[serde(default)]
+    pub require_purpose: bool,
+    /// Groups and purpose for tokens whose issuer cannot put them into claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub map: Vec<IdentityMap>,
+    /// Certificate authority of the issuer, where it is not one of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+    /// Claim values of the demo's own issuer. `run` refuses it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dev: bool,
+}
+
+/// A header that a token may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accept {
+    /// `Authorization: Bearer TOKEN`.
+    Bearer,
+    /// `x-api-key: TOKEN`, as Anthropic clients send it.
+    XApiKey,
+}
+
+/// Which claim holds what. A list names several, the first that is there counts.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[serde(default)]
+pub struct Claims {
+    /// Who calls.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub subject: Vec<String>,
+    /// Groups of the caller.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub groups: Vec<String>,
+    /// What the call is for.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub purpose: Vec<String>,
+    /// The human behind the caller, compared when someone approves.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub owner: Vec<String>,
+}
+
+impl Default for Claims {
+    fn default() -> Claims {
+        let one = |name: &str| vec![name.to_owned()];
+        Claims { subject: one("sub"), groups: one("groups"), purpose: one("purpose"), owner: one("owner") }
+    }
+}
+
+/// Sets groups and purpose of the tokens that it matches.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct IdentityMap {
+    /// Claims that must have these values, such as `{ azp = "ci-runner" }`.
+    pub when: MapCondition,
+    /// Groups that such a token gets besides those of its claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Purpose that such a token gets if its claims hold none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+}
+
+/// Claim names and the text that each must equal.
+pub type MapCondition = BTreeMap<String, String>;
+
+fn algorithms() -> Vec<String> {
+    ["ES256", "RS256"].map(String::from).to_vec()
+}
+
+fn clock_skew() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+fn max_token_age() -> Period {
+    Period(Duration::from_secs(3600))
+}
+
+fn accept() -> Vec<Accept> {
+    vec![Accept::Bearer, Accept::XApiKey]
+}
+
+fn types() -> Vec<String> {
+    ["at+jwt", "JWT", ""].map(String::from).to_vec()
+}

@@ -1,0 +1,48 @@
+//! `[[mask]]`: what is masked while it streams through.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A kind of value that is replaced in bodies.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Mask {
+    /// Name that routes, records and metrics use.
+    pub name: String,
+    /// What is looked for.
+    pub kind: MaskKind,
+    /// The words, for `kind = "literals"`: without regard to ASCII case, at word boundaries. At most 5,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
+    /// What stands there instead; `{last4}` gives the last four characters. Default: `[NAME]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<String>,
+    /// Which bodies.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// What a mask looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskKind {
+    /// Payment card numbers: 14 to 19 digits that pass the Luhn check and an issuer's rule.
+    CreditCard,
+    /// E-mail addresses.
+    Email,
+    /// The words of `words`.
+    Literals,
+}
+
+/// Which bodies a mask applies to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// What the caller sends.
+    Request,
+    /// What the upstream answers.
+    Response,
+    /// Both.
+    #[default]
+    Both,
+}

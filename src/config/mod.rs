@@ -1,0 +1,150 @@
+//! The configuration: TOML text → [`Document`] (what was written, one file a table) → `Snapshot` (what runs).
+//!
+//! What it is not: it binds no socket and starts nothing. Reading the file, the secrets and the certificates
+//! that it names is all the I/O here. Whatever is wrong is a [`Diagnostic`] with file, line, column, the
+//! source line and a remedy; all of them are collected, not the first only.
+//!
+//! Start at [`document::Document`] for the shape, [`structure`] for keys and types, [`lint`] for what goes
+//! wrong between tables.
+
+mod admin;
+mod audit;
+mod deny;
+pub mod diagnostic;
+pub mod document;
+mod identity;
+pub mod lint;
+mod listen;
+mod log;
+mod mask;
+mod policy;
+mod route;
+mod runtime;
+pub mod schema;
+mod secrets;
+pub mod structure;
+mod tree;
+mod upstreams;
+mod value;
+
+pub use diagnostic::{Diagnostic, Format, Severity};
+pub use document::Document;
+pub use tree::{Path, Step, Tree};
+pub use value::{Period, Size};
+
+pub use admin::{Admin, Roles};
+pub use audit::{Audit, Commit};
+pub use deny::{Deny, DenyStatus};
+pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};
+pub use listen::{KeySource, Listen, ServerTls};
+pub use log::{Level, Log};
+pub use mask::{Direction, Mask, MaskKind};
+pub use policy::{
+    Action, Approval, BodyCondition, HeaderCondition, JsonCondition, Policy, Scalar, SqlCondition, Timeout,
+    When,
+};
+pub use route::{Bodies, Match, Record, RecordTable, Route};
+pub use runtime::{Cores, Driver, Runtime};
+pub use secrets::{ClientAuth, ExchangeKind, ExchangeSource, Secret, Source};
+pub use upstreams::{CaSource, Inject, Protocol, Timeouts, Upstream, UpstreamTls};
+
+use std::path::PathBuf;
+
+/// The text of a configuration and where it came from.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// Name shown in diagnostics and in the `rule` member of refusals, such as `ringward.toml`.
+    pub name: String,
+    /// Directory that relative paths in the file start from.
+    pub base: PathBuf,
+    /// The TOML itself.
+    pub source: String,
+}
+
+impl Text {
+    /// Reads a file, or standard input for `-` (its relative paths start from the working directory).
+    ///
+    /// # Errors
+    /// The operator's: the file is missing, unreadable, or not UTF-8.
+    pub fn read(path: &std::path::Path) -> std::io::Result<Text> {
+        if path.as_os_str() == "-" {
+            let source = std::io::read_to_string(std::io::stdin())?;
+            return Ok(Text { name: "<stdin>".into(), base: PathBuf::from("."), source });
+        }
+        let source = std::fs::read_to_string(path)?;
+        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let base = base.map_or_else(|| PathBuf::from("."), PathBuf::from);
+        Ok(Text { name: path.display().to_string(), base, source })
+    }
+}
+
+/// A document that parsed, with what there is to say about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub document: Document,
+    /// Where everything stands in the text.
+    pub tree: Tree,
+    /// Sorted by line. May hold errors: then the document must not be run.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Whether something forbids running this configuration.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|one| one.severity == Severity::Error)
+    }
+}
+
+/// Parses and checks a configuration without touching anything but the text: syntax, keys, types, and what
+/// the tables say about each other.
+///
+/// # Errors
+/// When no [`Document`] can be made of the text at all: every diagnostic that was found until then.
+pub fn load(text: &Text) -> Result<Loaded, Vec<Diagnostic>> {
+    let (tree, mut diagnostics) = Tree::parse(text);
+    if diagnostics.is_empty() {
+        diagnostics = structure::check(&tree);
+    }
+    let fatal = diagnostics.iter().any(|one| one.code != structure::UNKNOWN_KEY);
+    if fatal {
+        diagnostic::sort(&mut diagnostics);
+        return Err(diagnostics);
+    }
+    let document = match toml::from_str::<Document>(&text.source) {
+        Ok(document) => document,
+        // The misspelt key is the one that is missing.
+        Err(_) if !diagnostics.is_empty() => return Err(diagnostics),
+        Err(error) => {
+            let span = error.span().unwrap_or(0..0);
+            diagnostics.push(tree.diagnostic_at(span, Severity::Error, "config-type", error.message()));
+            return Err(diagnostics);
+        }
+    };
+    diagnostics.extend(lint::check(&document, &tree));
+    diagnostic::sort(&mut diagnostics);
+    Ok(Loaded { document, tree, diagnostics })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn text(source: &str) -> Text {
+        Text { name: "ringward.toml".into(), base: ".".into(), source: source.into() }
+    }
+
+    #[test]
+    fn the_example_loads_without_a_word() {
+        let source = include_str!("../../ringward.example.toml");
+        match load(&text(source)) {
+            Ok(loaded) => {
+                let shown = diagnostic::render_all(&loaded.diagnostics, Format::Text, false);
+                assert_eq!(shown, "");
+                let printed = toml::to_string_pretty(&loaded.document).unwrap();
+                let again = load(&text(&printed)).map(|loaded| toml::to_string_pretty(&loaded.document));
+                assert_eq!(again.unwrap().unwrap(), printed);
+            }
+            Err(diagnostics) => panic!("{}", diagnostic::render_all(&diagnostics, Format::Text, false)),
+        }
+    }
+}

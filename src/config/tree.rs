@@ -1,0 +1,235 @@
+//! The parsed text with the place of every key and value. The [`Document`](super::Document) itself is plain
+//! data; whoever has something to say about it names the path, and this finds the line.
+
+use super::{Diagnostic, Severity, Text};
+use serde_spanned::Spanned;
+use std::ops::Range;
+use toml::de::{DeTable, DeValue};
+
+/// One step into the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Step {
+        Step::Key(key.to_owned())
+    }
+}
+
+impl From<&String> for Step {
+    fn from(key: &String) -> Step {
+        Step::Key(key.clone())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Step {
+        Step::Index(index)
+    }
+}
+
+/// Where something stands in the document, such as `route[2].match.path`.
+pub type Path = Vec<Step>;
+
+/// Builds a [`Path`]: `at!["route", 2, "match"]`.
+#[allow(unused_macros)]
+macro_rules! at {
+    ($($step:expr),* $(,)?) => { vec![$($crate::config::Step::from($step)),*] };
+}
+#[allow(unused_imports)]
+pub(super) use at;
+
+/// The path as people write it.
+pub fn display(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => {
+                text.push('.');
+                text.push_str(key);
+            }
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
+}
+
+/// A value of the text and its byte span.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub span: Range<usize>,
+    pub value: Value,
+}
+
+/// What TOML can say.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// In the order of the file.
+    Table(Vec<Entry>),
+    Array(Vec<Node>),
+    String(String),
+    /// `None` beyond 64 bits.
+    Integer(Option<i64>),
+    Float(f64),
+    Boolean(bool),
+    Datetime,
+}
+
+/// One key of a table.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub key: String,
+    pub key_span: Range<usize>,
+    pub node: Node,
+}
+
+impl Value {
+    /// Its type as the TOML specification names it, with an article.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Table(_) => "a table",
+            Value::Array(_) => "an array",
+            Value::String(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float(_) => "a float",
+            Value::Boolean(_) => "a boolean",
+            Value::Datetime => "a date",
+        }
+    }
+}
+
+impl Node {
+    fn new(spanned: &Spanned<DeValue<'_>>) -> Node {
+        let value = match spanned.get_ref() {
+            DeValue::Table(table) => Value::Table(entries(table)),
+            DeValue::Array(array) => Value::Array(array.iter().map(Node::new).collect()),
+            DeValue::String(text) => Value::String(text.to_string()),
+            DeValue::Integer(number) => {
+                Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
+            }
+            DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Boolean(yes) => Value::Boolean(*yes),
+            DeValue::Datetime(_) => Value::Datetime,
+        };
+        Node { span: spanned.span(), value }
+    }
+}
+
+fn entries(table: &DeTable<'_>) -> Vec<Entry> {
+    let entry = |(key, node): (&Spanned<_>, &Spanned<_>)| {
+        let text: &std::borrow::Cow<'_, str> = key.get_ref();
+        Entry { key: text.to_string(), key_span: key.span(), node: Node::new(node) }
+    };
+    table.iter().map(entry).collect()
+}
+
+/// The text, parsed, with spans.
+#[derive(Debug)]
+pub struct Tree {
+    /// Name of the file, for diagnostics.
+    pub file: String,
+    /// The text that was parsed.
+    pub source: String,
+    /// The whole document as one table.
+    pub root: Node,
+}
+
+impl Tree {
+    /// Parses; every syntax error is one diagnostic, and the tree holds what could be read.
+    pub fn parse(text: &Text) -> (Tree, Vec<Diagnostic>) {
+        let (table, errors) = DeTable::parse_recoverable(&text.source);
+        let root = Node { span: table.span(), value: Value::Table(entries(table.get_ref())) };
+        let tree = Tree { file: text.name.clone(), source: text.source.clone(), root };
+        let diagnostics = errors.iter().map(|error| {
+            let span = error.span().unwrap_or(0..0);
+            tree.diagnostic_at(span, Severity::Error, "syntax", error.message())
+        });
+        let diagnostics = diagnostics.collect();
+        (tree, diagnostics)
+    }
+
+    /// Span of the value at `path`, else of the nearest table around it that was written.
+    pub fn value_span(&self, path: &[Step]) -> Range<usize> {
+        self.spans(path).1
+    }
+
+    /// Span of the key that leads to `path`, else of the nearest table around it that was written.
+    pub fn key_span(&self, path: &[Step]) -> Range<usize> {
+        self.spans(path).0
+    }
+
+    /// Whether something was written at `path`.
+    pub fn has(&self, path: &[Step]) -> bool {
+        self.nodes(path).len() == path.len()
+    }
+
+    fn spans(&self, path: &[Step]) -> (Range<usize>, Range<usize>) {
+        let last = self.nodes(path).into_iter().last();
+        last.map_or((0..0, 0..0), |(key, node)| (key, node.span.clone()))
+    }
+
+    /// Key span and node of each step of `path`, as far as it was written.
+    fn nodes(&self, path: &[Step]) -> Vec<(Range<usize>, &Node)> {
+        let mut node = &self.root;
+        let mut found = Vec::new();
+        for step in path {
+            let key_span;
+            match (step, &node.value) {
+                (Step::Key(name), Value::Table(entries)) => {
+                    let Some(entry) = entries.iter().find(|entry| entry.key == *name) else { break };
+                    (key_span, node) = (entry.key_span.clone(), &entry.node);
+                }
+                (Step::Index(index), Value::Array(items)) => {
+                    let Some(item) = items.get(*index) else { break };
+                    (key_span, node) = (item.span.clone(), item);
+                }
+                _ => break,
+            }
+            found.push((key_span, node));
+        }
+        found
+    }
+
+    /// Line from 1 of what stands at `path`.
+    pub fn line(&self, path: &[Step]) -> usize {
+        let start = self.key_span(path).start.min(self.source.len());
+        self.source.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    /// A finding about the value at `path`.
+    pub fn value(
+        &self,
+        path: &[Step],
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.diagnostic_at(self.value_span(path), severity, code, message)
+    }
+
+    /// A finding about the key at `path`.
+    pub fn key(
+        &self,
+        path: &[Step],
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.diagnostic_at(self.key_span(path), severity, code, message)
+    }
+
+    /// A finding at a byte span of the text.
+    pub fn diagnostic_at(
+        &self,
+        span: Range<usize>,
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic::new((&self.file, &self.source), span, severity, code, message)
+    }
+}
