@@ -11,4 +11,6 @@ pub mod journal;
 pub mod limits;
 pub mod metrics;
 pub mod secrets;
+pub mod policy;
+pub mod protocol;
 pub mod time;

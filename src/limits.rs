@@ -117,6 +117,21 @@ pub const REVOKE_BACKOFF: Duration = Duration::from_millis(500);
 pub const CONTENT_BYTES_MAX: usize = 64 * KIB;
 /// Payload of one record without its body bytes. The largest is CONFIG: the whole configuration text.
 pub const RECORD_BYTES_MAX: usize = MIB;
+// --- Protocols -----------------------------------------------------------------------------------------
+
+/// Bytes of the session id that a client may claim.
+pub const SESSION_ID_BYTES_MAX: usize = 128;
+
+// --- Policy --------------------------------------------------------------------------------------------
+
+/// Nesting of a JSON body that a policy reads (SECURITY R15).
+pub const POLICY_JSON_DEPTH_MAX: usize = 64;
+/// Nesting of one SQL text that a policy reads.
+pub const POLICY_SQL_DEPTH_MAX: usize = 64;
+/// Bytes of one SQL text that a policy reads; a longer one counts as unparsable.
+pub const POLICY_SQL_BYTES_MAX: usize = 256 * KIB;
+/// Policies of one route.
+pub const POLICY_COUNT_MAX: usize = 1024;
 
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
