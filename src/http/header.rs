@@ -1,5 +1,6 @@
 use crate::buffer::Chunk;
 use smallvec::SmallVec;
+use std::fmt;
 use std::ops::Range;
 
 /// Where a field's bytes are: in the received head, or in the bytes that the gateway added.
@@ -14,8 +15,10 @@ struct Span {
 ///
 /// Names and values stay where they were received: the fields are ranges of that chunk. Fields that the
 /// gateway adds live in a small buffer of their own. A name is always a token and a value never holds CR, LF
-/// or NUL: the parser and [`Headers::append`]'s callers guarantee it.
-#[derive(Clone, Debug, Default)]
+/// or NUL: the parser refuses them and [`Headers::append`] replaces them.
+///
+/// `Debug` shows names only: values may be credentials.
+#[derive(Clone, Default)]
 pub struct Headers {
     block: Chunk,
     added: Vec<u8>,
@@ -42,6 +45,22 @@ impl Headers {
         };
         let fields = fields.into_iter().map(|(name, value)| (span(name), span(value))).collect();
         Headers { block, added: Vec::new(), fields }
+    }
+
+    /// No fields yet, but those pushed with [`Headers::push_received`] lie inside `block`.
+    pub(super) fn received_in(block: Chunk) -> Headers {
+        Headers { block, added: Vec::new(), fields: SmallVec::new() }
+    }
+
+    /// Adds a field of the block. The parser guarantees that the ranges lie inside of it.
+    pub(super) fn push_received(&mut self, name: Range<usize>, value: Range<usize>) {
+        debug_assert!(name.end <= self.block.len() && value.end <= self.block.len());
+        let span = |range: Range<usize>| Span {
+            start: range.start as u32,
+            len: (range.end - range.start) as u32,
+            added: false,
+        };
+        self.fields.push((span(name), span(value)));
     }
 
     /// Number of fields.
@@ -95,11 +114,17 @@ impl Headers {
         before - self.fields.len()
     }
 
-    /// Adds a field at the end. The caller guarantees a token and a value without CR, LF and NUL.
+    /// Adds a field at the end. The caller guarantees that the name is a token; each CR, LF and NUL of the value
+    /// becomes a space (RFC 9110 section 5.5), so that no value can end its line.
     pub fn append(&mut self, name: &str, value: &[u8]) {
-        debug_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+        debug_assert!(super::syntax::is_token(name.as_bytes()));
         let name = self.add(name.as_bytes());
         let value = self.add(value);
+        for byte in &mut self.added[value.start as usize..] {
+            if matches!(byte, b'\r' | b'\n' | 0) {
+                *byte = b' ';
+            }
+        }
         self.fields.push((name, value));
     }
 
@@ -122,6 +147,12 @@ impl Headers {
 
     fn bytes(&self, span: Span) -> &[u8] {
         slice(&self.block, &self.added, span)
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 

@@ -110,6 +110,9 @@ pub struct ResponseHead {
     /// Without Content-Length and Transfer-Encoding: `framing` holds them.
     pub headers: Headers,
     pub framing: Framing,
+    /// Content-Length of a response that has no body by its status or its request's method (HEAD, 304): it is
+    /// forwarded, but nothing of that length follows (RFC 9110 section 8.6). `None` elsewhere.
+    pub declared_length: Option<u64>,
     /// Whether the connection may be used for another exchange.
     pub keep_alive: bool,
 }

@@ -1,0 +1,231 @@
+use crate::buffer::{Chunk, ChunkMut, Segments};
+use crate::http::{Framing, Headers, RequestHead, ResponseHead};
+
+/// Writes a request's head for an upstream: request line, `host`, the fields as received, `extra` (the injected
+/// credential, say), and the length by `framing`.
+///
+/// The caller has stripped the fields ([`crate::http::rules::strip_request`]) and set `authority` to the upstream's.
+/// The version is always HTTP/1.1, the gateway's own (RFC 9110 section 2.5).
+pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec<u8>) {
+    out.reserve(fields_bytes(&head.headers) + head.path.len() + head.authority.len() + 128);
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.path.as_bytes());
+    if let Some(query) = &head.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_field(out, "host", head.authority.as_bytes());
+    write_fields(out, &head.headers);
+    for (name, value) in extra {
+        write_field(out, name, value);
+    }
+    write_framing(out, head.framing);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a response's head for a caller: the fields as received, the length by `framing` or `declared_length`, and
+/// `connection: close` unless the connection stays open.
+///
+/// A 1xx gets none of the latter. `Framing::Close` always closes. `Framing::Chunked` must not go to an HTTP/1.0
+/// caller (RFC 9112 section 6.1): the caller of this function sets `Framing::Close` there.
+pub fn encode_response(head: &ResponseHead, keep_alive: bool, out: &mut Vec<u8>) {
+    out.reserve(fields_bytes(&head.headers) + 128);
+    write_status_line(out, head.status);
+    write_fields(out, &head.headers);
+    let informational = head.status < 200;
+    if !informational {
+        match (head.framing, head.declared_length) {
+            (Framing::None, Some(length)) if head.status != 204 => write_length(out, length),
+            (framing, _) => write_framing(out, framing),
+        }
+        if !keep_alive || head.framing == Framing::Close {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How [`encode_reply`] ends its message.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyFraming<'a> {
+    /// Now, as an IMF-fixdate (RFC 9110 section 5.6.7); `None` leaves Date out.
+    pub date: Option<&'a str>,
+    /// Whether another request may follow on this connection.
+    pub keep_alive: bool,
+    /// The request was HEAD: the length is said but the body is not sent.
+    pub head_only: bool,
+}
+
+/// Writes a whole reply of the gateway's own: status line, `date`, `headers`, `content-length`, the body.
+///
+/// 1xx, 204 and 304 have neither length nor body whatever `body` is (RFC 9110 section 8.6).
+pub fn encode_reply(
+    status: u16,
+    headers: &Headers,
+    body: &[u8],
+    framing: ReplyFraming<'_>,
+    out: &mut Vec<u8>,
+) {
+    out.reserve(fields_bytes(headers) + body.len() + 160);
+    write_status_line(out, status);
+    if let Some(date) = framing.date {
+        write_field(out, "date", date.as_bytes());
+    }
+    write_fields(out, headers);
+    let bodiless = status < 200 || matches!(status, 204 | 304);
+    if !bodiless {
+        write_length(out, body.len() as u64);
+    }
+    if !framing.keep_alive && status >= 200 {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    if !bodiless && !framing.head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// Puts data into the chunked coding (RFC 9112 section 7.1). The data itself is not touched; only the size lines are
+/// new bytes, cut one after the other from a small buffer.
+#[derive(Debug, Default)]
+pub struct ChunkEncoder {
+    lines: ChunkMut,
+}
+
+/// Longest size line: 16 digits and CRLF.
+const SIZE_LINE_BYTES_MAX: usize = 18;
+/// Size of a buffer for size lines: one allocation for some hundred of them.
+const LINES_BYTES: usize = 1024;
+const CRLF: Chunk = Chunk::from_static(b"\r\n");
+const LAST_CHUNK: Chunk = Chunk::from_static(b"0\r\n\r\n");
+
+impl ChunkEncoder {
+    /// An encoder; allocates nothing before the first data.
+    pub fn new() -> ChunkEncoder {
+        ChunkEncoder::default()
+    }
+
+    /// Appends `data` to `out` as one chunk. No data, no chunk: an empty one would end the body.
+    pub fn wrap(&mut self, data: Segments, out: &mut Segments) {
+        if data.is_empty() {
+            return;
+        }
+        if self.lines.spare() < SIZE_LINE_BYTES_MAX {
+            self.lines = ChunkMut::with_capacity(LINES_BYTES);
+        }
+        let mut line = [0; SIZE_LINE_BYTES_MAX];
+        self.lines.extend_from_slice(size_line(data.len_bytes(), &mut line));
+        out.push(self.lines.take());
+        out.append(data);
+        out.push(CRLF);
+    }
+
+    /// Appends the last chunk and an empty trailer section.
+    pub fn end(&mut self, out: &mut Segments) {
+        out.push(LAST_CHUNK);
+    }
+}
+
+/// Hexadecimal digits of `size` and CRLF, at the end of `line`.
+fn size_line(size: usize, line: &mut [u8; SIZE_LINE_BYTES_MAX]) -> &[u8] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    line[SIZE_LINE_BYTES_MAX - 2..].copy_from_slice(b"\r\n");
+    let mut at = SIZE_LINE_BYTES_MAX - 2;
+    let mut rest = size;
+    while rest > 0 || at == SIZE_LINE_BYTES_MAX - 2 {
+        at -= 1;
+        line[at] = DIGITS[rest & 15];
+        rest >>= 4;
+    }
+    &line[at..]
+}
+
+fn fields_bytes(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+}
+
+fn write_fields(out: &mut Vec<u8>, headers: &Headers) {
+    for (name, value) in headers.iter() {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A field that did not come out of [`Headers`]: what could end its line becomes a space (RFC 9110 section 5.5).
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend(value.iter().map(|&byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_framing(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::Length(length) => write_length(out, length),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::None | Framing::Close => {}
+    }
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"content-length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status_line(out: &mut Vec<u8>, status: u16) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Reason phrases of RFC 9110 section 15 and of 429 and 431 (RFC 6585); empty for others, as RFC 9112 allows.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
+}

@@ -1,0 +1,221 @@
+use crate::buffer::Chunk;
+use crate::http::rules::check_connection;
+use crate::http::syntax::{is_token, is_token_byte, is_value, list, trim};
+use crate::http::{Headers, Rejection, Version};
+use crate::limits::{HEAD_BYTES_MAX, HEADER_COUNT_MAX, REQUEST_LINE_BYTES_MAX};
+use memchr::{memchr, memchr3_iter};
+use std::ops::Range;
+
+/// Which kind of message is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// From a caller.
+    Request,
+    /// From an upstream.
+    Response,
+}
+
+/// Length of the head at the start of `bytes` with its blank line, or `None` while it is incomplete.
+///
+/// `bytes` holds the message from its first byte on; `searched` is 0 at first and afterwards what the last call
+/// left there, so that no byte is looked at twice.
+///
+/// # Errors
+/// The peer's fault, as soon as it is seen: a first byte that no message begins with, a line that ends with
+/// LF alone, a CR without LF, NUL (RFC 9112 section 2.2), a start line or a head longer than `limits` allows.
+pub fn find_head_end(bytes: &[u8], searched: &mut usize, role: Role) -> Result<Option<usize>, Rejection> {
+    match (role, bytes.first()) {
+        (_, None) => return Ok(None),
+        (Role::Request, Some(&first)) if is_token_byte(first) => {}
+        (Role::Response, Some(b'H')) => {}
+        _ => return Err(Rejection::StartLineInvalid),
+    }
+    let end = search(bytes, searched)?;
+    let known = end.unwrap_or(bytes.len());
+    let line_bytes = memchr(b'\n', &bytes[..known.min(REQUEST_LINE_BYTES_MAX + 2)]);
+    if line_bytes.is_none() && known > REQUEST_LINE_BYTES_MAX + 1 {
+        return Err(Rejection::StartLineTooLong);
+    }
+    if known > HEAD_BYTES_MAX || (end.is_none() && known == HEAD_BYTES_MAX) {
+        return Err(Rejection::HeadTooLong);
+    }
+    Ok(end)
+}
+
+fn search(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Rejection> {
+    let from = *searched;
+    for at in memchr3_iter(b'\r', b'\n', 0, &bytes[from..]).map(|at| at + from) {
+        match bytes[at] {
+            0 => return Err(Rejection::ControlCharacter),
+            // The LF of a pair whose CR was seen in the call before comes first; any other LF is bare.
+            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(Rejection::BareLf),
+            b'\n' if bytes[..at - 1].ends_with(b"\r\n") => {
+                *searched = at + 1;
+                return Ok(Some(at + 1));
+            }
+            b'\r' if bytes.get(at + 1).is_some_and(|&next| next != b'\n') => return Err(Rejection::BareCr),
+            // At the end of the bytes the next one decides.
+            b'\r' if at + 1 == bytes.len() => {
+                *searched = at;
+                return Ok(None);
+            }
+            _ => {}
+        }
+    }
+    *searched = bytes.len();
+    Ok(None)
+}
+
+/// Range of the line that begins at `start`, without its CRLF, and where the next one begins.
+pub(super) fn line(head: &[u8], start: usize) -> Result<(Range<usize>, usize), Rejection> {
+    let end = start + memchr(b'\n', &head[start..]).ok_or(Rejection::HeadIncomplete)?;
+    match head[start..end].last() {
+        Some(b'\r') => Ok((start..end - 1, end + 1)),
+        _ => Err(Rejection::BareLf),
+    }
+}
+
+/// A version of the start line, exactly as RFC 9112 section 2.3 writes it.
+pub(super) fn version(bytes: &[u8]) -> Result<Version, Rejection> {
+    match bytes {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        _ => Err(Rejection::VersionUnsupported),
+    }
+}
+
+/// The fields of one head, with those that frame, route or close taken out or noted.
+pub(super) struct Fields {
+    /// All but Content-Length, Transfer-Encoding and, in requests, Host.
+    pub headers: Headers,
+    /// Where Host's value is; requests only.
+    pub host: Option<Range<usize>>,
+    pub content_length: Option<u64>,
+    pub chunked: bool,
+    /// Connection options.
+    pub close: bool,
+    pub keep_alive: bool,
+    /// Expect is there once, and it is `100-continue`.
+    pub expect_continue: bool,
+}
+
+impl Fields {
+    /// Parses the field lines of `head` from `start` to the blank line that ends it.
+    pub fn parse(head: &Chunk, start: usize, role: Role) -> Result<Fields, Rejection> {
+        let mut fields = Fields {
+            headers: Headers::received_in(head.clone()),
+            host: None,
+            content_length: None,
+            chunked: false,
+            close: false,
+            keep_alive: false,
+            expect_continue: false,
+        };
+        let mut at = start;
+        let mut count = 0;
+        loop {
+            let (range, next) = line(head, at)?;
+            at = next;
+            if range.is_empty() {
+                break;
+            }
+            count += 1;
+            if count > HEADER_COUNT_MAX {
+                return Err(Rejection::FieldsTooMany);
+            }
+            let (name, value) = field(head, range)?;
+            fields.take(head, name, value, role)?;
+        }
+        if at != head.len() {
+            return Err(Rejection::HeadIncomplete);
+        }
+        if fields.chunked && fields.content_length.is_some() {
+            // RFC 9112 section 6.1: it ought to be handled as an error.
+            return Err(Rejection::LengthConflict);
+        }
+        Ok(fields)
+    }
+
+    fn take(
+        &mut self,
+        head: &[u8],
+        name: Range<usize>,
+        value: Range<usize>,
+        role: Role,
+    ) -> Result<(), Rejection> {
+        let text = &head[value.clone()];
+        let is = |known: &[u8]| head[name.clone()].eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if role == Role::Request && is(b"host") => {
+                return match self.host.replace(value) {
+                    None => Ok(()),
+                    Some(_) => Err(Rejection::HostRepeated),
+                };
+            }
+            14 if is(b"content-length") => {
+                return match self.content_length.replace(content_length(text)?) {
+                    None => Ok(()),
+                    Some(_) => Err(Rejection::ContentLengthRepeated),
+                };
+            }
+            17 if is(b"transfer-encoding") => {
+                // Coding names are case-insensitive (RFC 9112 section 7); another coding in front of chunked, or a
+                // second field, is refused.
+                return match text.eq_ignore_ascii_case(b"chunked") && !self.chunked {
+                    true => {
+                        self.chunked = true;
+                        Ok(())
+                    }
+                    false => Err(Rejection::TransferEncodingInvalid),
+                };
+            }
+            10 if is(b"connection") => {
+                check_connection(text)?;
+                self.close |= list(text).any(|option| option.eq_ignore_ascii_case(b"close"));
+                self.keep_alive |= list(text).any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
+            }
+            6 if role == Role::Request && is(b"expect") => {
+                if self.expect_continue || !text.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Rejection::ExpectationUnknown);
+                }
+                self.expect_continue = true;
+            }
+            _ => {}
+        }
+        self.headers.push_received(name, value);
+        Ok(())
+    }
+}
+
+/// Name and value of a field line (RFC 9112 section 5), the value without the white space around it.
+pub(super) fn field(head: &[u8], line: Range<usize>) -> Result<(Range<usize>, Range<usize>), Rejection> {
+    let text = &head[line.clone()];
+    if matches!(text.first(), Some(b' ' | b'\t')) {
+        return Err(Rejection::FieldFolded);
+    }
+    let colon = memchr(b':', text).ok_or(Rejection::FieldNameInvalid)?;
+    if !is_token(&text[..colon]) {
+        return Err(Rejection::FieldNameInvalid);
+    }
+    let raw = &text[colon + 1..];
+    if !is_value(raw) {
+        return Err(if memchr(b'\r', raw).is_some() {
+            Rejection::BareCr
+        } else {
+            Rejection::ControlCharacter
+        });
+    }
+    let value = trim(raw);
+    let leading = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let start = line.start + colon + 1 + if value.is_empty() { 0 } else { leading };
+    Ok((line.start..line.start + colon, start..start + value.len()))
+}
+
+/// One number of 1 to 18 digits: no sign, no list, no padding (RFC 9110 section 8.6).
+fn content_length(value: &[u8]) -> Result<u64, Rejection> {
+    if !(1..=18).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Rejection::ContentLengthInvalid);
+    }
+    // 18 digits fit into 64 bits.
+    Ok(value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}

@@ -1,0 +1,165 @@
+//! Which header fields never pass the gateway (RFC 9110 section 7.6.1; SECURITY R9, R16, R17, R20).
+//!
+//! Names are folded before they are looked up: ASCII case is ignored and everything but letters and digits
+//! counts as `-`, as it does for a server that turns fields into variables (`X_Forwarded_For`). A field whose
+//! name only looks like one of the table is never forwarded.
+
+use super::syntax::{is_token, list};
+use super::{Headers, Rejection};
+
+/// Who the caller is, for the fields that the gateway sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'a> {
+    /// Address of the caller, without a port.
+    pub address: &'a str,
+    /// `http` or `https`: what the caller spoke.
+    pub proto: &'a str,
+    /// Host and port as the caller named them; empty when unknown.
+    pub host: &'a str,
+}
+
+/// Removes from a request what must not go upstream: hop-by-hop fields and those that Connection nominates,
+/// Upgrade, `Expect` (the gateway answers it), method and path overrides, and every claim about who the caller is.
+/// Then says who it is, if `forwarded` is given. Credentials stay: see [`strip_credentials`].
+///
+/// # Errors
+/// `ConnectionInvalid`, `ConnectionNominates`: the caller's Connection field; see [`check_connection`].
+pub fn strip_request(headers: &mut Headers, forwarded: Option<&Forwarded<'_>>) -> Result<(), Rejection> {
+    strip_connection(headers)?;
+    headers.retain(|name, _| match class(name) {
+        Class::EndToEnd | Class::ResponseOnly => true,
+        Class::Credential => !looks_alike(name),
+        Class::Framing | Class::HopByHop | Class::Origin | Class::Override => false,
+    });
+    if let Some(forwarded) = forwarded {
+        headers.append("x-forwarded-for", forwarded.address.as_bytes());
+        headers.append("x-forwarded-proto", forwarded.proto.as_bytes());
+        if !forwarded.host.is_empty() {
+            headers.append("x-forwarded-host", forwarded.host.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// Removes from a response what must not go to the caller: hop-by-hop fields and those that Connection nominates,
+/// Upgrade, and Alt-Svc, which would lead the caller around the gateway.
+///
+/// # Errors
+/// `ConnectionInvalid`, `ConnectionNominates`: the upstream's Connection field; see [`check_connection`].
+pub fn strip_response(headers: &mut Headers) -> Result<(), Rejection> {
+    strip_connection(headers)?;
+    headers.retain(|name, _| !matches!(class(name), Class::HopByHop | Class::ResponseOnly | Class::Framing));
+    Ok(())
+}
+
+/// Removes the caller's own credentials: they never go upstream (SECURITY R20).
+pub fn strip_credentials(headers: &mut Headers) {
+    headers.retain(|name, _| class(name) != Class::Credential);
+}
+
+/// Whether fields called `name` carry a credential of the caller.
+pub fn is_credential(name: &str) -> bool {
+    class(name) == Class::Credential
+}
+
+/// Checks a Connection field's value (RFC 9110 section 7.6.1).
+///
+/// # Errors
+/// `ConnectionInvalid` if a member is not a token; `ConnectionNominates` if it names a field that frames or routes
+/// the message, describes its body, carries a credential, or says who the caller is: removing that field on
+/// request would let the caller decide what policy and upstream see.
+pub fn check_connection(value: &[u8]) -> Result<(), Rejection> {
+    for option in list(value) {
+        if !is_token(option) {
+            return Err(Rejection::ConnectionInvalid);
+        }
+        // A token is ASCII.
+        let option = std::str::from_utf8(option).unwrap_or_default();
+        match class(option) {
+            Class::Framing | Class::Credential | Class::Origin | Class::Override => {
+                return Err(Rejection::ConnectionNominates);
+            }
+            Class::EndToEnd if is_body_field(option) => return Err(Rejection::ConnectionNominates),
+            Class::EndToEnd | Class::HopByHop | Class::ResponseOnly => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes the fields that Connection nominates; Connection itself goes with the other hop-by-hop fields.
+fn strip_connection(headers: &mut Headers) -> Result<(), Rejection> {
+    let mut nominated: Vec<String> = Vec::new();
+    for value in headers.get_all("connection") {
+        check_connection(value)?;
+        let options = list(value).map(|option| std::str::from_utf8(option).unwrap_or_default());
+        // `close` and the hop-by-hop names need no second look.
+        nominated.extend(
+            options
+                .filter(|option| class(option) == Class::EndToEnd && !option.eq_ignore_ascii_case("close"))
+                .map(str::to_owned),
+        );
+    }
+    if !nominated.is_empty() {
+        headers.retain(|name, _| !nominated.iter().any(|option| option.eq_ignore_ascii_case(name)));
+    }
+    Ok(())
+}
+
+/// What the gateway does with a field, by its folded name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// Passes.
+    EndToEnd,
+    /// Frames or routes the message; the parser took the real ones out, so this one only looks like it.
+    Framing,
+    /// For one connection only.
+    HopByHop,
+    /// Authenticates the caller.
+    Credential,
+    /// Claims where the message came from.
+    Origin,
+    /// Claims another method or target than that of the start line.
+    Override,
+    /// Not forwarded to the caller.
+    ResponseOnly,
+}
+
+/// Longest name of the table in [`class`].
+const NAME_BYTES_MAX: usize = 32;
+
+fn class(name: &str) -> Class {
+    let mut folded = [0; NAME_BYTES_MAX];
+    let Some(folded) = folded.get_mut(..name.len()) else { return Class::EndToEnd };
+    for (to, from) in folded.iter_mut().zip(name.bytes()) {
+        *to = if from.is_ascii_alphanumeric() { from.to_ascii_lowercase() } else { b'-' };
+    }
+    match &*folded {
+        b"host" | b"content-length" | b"transfer-encoding" => Class::Framing,
+        b"connection" | b"keep-alive" | b"proxy-connection" | b"proxy-authenticate" => Class::HopByHop,
+        b"te" | b"trailer" | b"upgrade" | b"http2-settings" | b"expect" => Class::HopByHop,
+        b"authorization" | b"proxy-authorization" | b"cookie" | b"cookie2" => Class::Credential,
+        b"x-api-key" | b"api-key" | b"x-goog-api-key" | b"x-auth-token" => Class::Credential,
+        b"x-amz-security-token" | b"x-vault-token" | b"private-token" => Class::Credential,
+        b"forwarded" | b"x-forwarded" | b"x-real-ip" | b"x-client-ip" | b"client-ip" => Class::Origin,
+        b"true-client-ip" | b"cf-connecting-ip" | b"fastly-client-ip" => Class::Origin,
+        b"x-cluster-client-ip" | b"x-original-forwarded-for" | b"x-remote-ip" => Class::Origin,
+        b"x-remote-addr" | b"x-originating-ip" | b"x-host" | b"x-original-host" => Class::Origin,
+        b"x-http-method-override" | b"x-http-method" | b"x-method-override" => Class::Override,
+        b"x-original-url" | b"x-rewrite-url" | b"x-override-url" => Class::Override,
+        b"alt-svc" => Class::ResponseOnly,
+        other if other.starts_with(b"x-forwarded-") => Class::Origin,
+        _ => Class::EndToEnd,
+    }
+}
+
+/// Whether the name is one of the table only by folding: real names hold letters, digits and `-`.
+fn looks_alike(name: &str) -> bool {
+    !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Fields that say how the body is to be read: nobody on the way may drop them.
+fn is_body_field(name: &str) -> bool {
+    const FIELDS: [&str; 5] =
+        ["content-type", "content-encoding", "content-range", "cache-control", "set-cookie"];
+    FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
+}
