@@ -10,7 +10,7 @@ pub mod http;
 pub mod journal;
 pub mod limits;
 pub mod metrics;
-pub mod secrets;
 pub mod policy;
 pub mod protocol;
+pub mod secrets;
 pub mod time;

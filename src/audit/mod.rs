@@ -9,7 +9,7 @@ mod record;
 
 pub use id::{ExchangeId, IdError};
 pub use record::{
-    Action, Cause, Commitment, Commitments, Config, Content, Decision, Direction, DryRun, Edit, Head, Intent,
-    IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome, Place, Predicate, Record, Recovery,
-    Refusal, Stages, State, Subject,
+    Action, Cause, Commit, Commitment, Commitments, Config, Content, Decision, Direction, DryRun, Edit, Head,
+    Intent, IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome, Place, Predicate, Record,
+    Recovery, Refusal, Stages, State, Subject,
 };

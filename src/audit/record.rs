@@ -25,6 +25,15 @@ pub enum Record {
     State(State),
 }
 
+/// When a record is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// After `fdatasync`: survives a power cut.
+    Durable,
+    /// After the write: survives the death of the process; synced within 10 ms.
+    Written,
+}
+
 /// Kind of a record as its byte in the log. Numbers are never used again for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

@@ -10,4 +10,5 @@
 
 mod producer;
 
-pub use producer::{Ack, AckSink, Commit, Failure, Full, Producer, Submission};
+pub use crate::audit::Commit;
+pub use producer::{Ack, AckSink, Failure, Full, Producer, Submission};

@@ -1,5 +1,5 @@
 use crate::{
-    audit::{Kind, Record},
+    audit::{Commit, Kind, Record},
     limits::JOURNAL_QUEUE_RECORDS,
 };
 use crossbeam::queue::ArrayQueue;
@@ -10,15 +10,6 @@ use std::{
     },
     thread::Thread,
 };
-
-/// When a submission is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Commit {
-    /// After `fdatasync`: survives a power cut.
-    Durable,
-    /// After the write: survives the death of the process; synced within 10 ms.
-    Written,
-}
 
 /// One record on its way into the journal.
 #[derive(Debug)]
