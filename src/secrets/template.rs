@@ -148,7 +148,8 @@ fn literal(text: &str, from: usize, to: usize, parts: &mut Vec<Part>) -> Result<
     }
 }
 
-fn basic(credentials: &[u8]) -> Zeroizing<Vec<u8>> {
+/// `Basic` and the base64 of `user:password` (RFC 7617 section 2), in one allocation.
+pub fn basic(credentials: &[u8]) -> Zeroizing<Vec<u8>> {
     const SCHEME: &[u8] = b"Basic ";
     let mut value = Zeroizing::new(vec![0; SCHEME.len() + credentials.len().div_ceil(3) * 4]);
     let (scheme, encoded) = value.split_at_mut(SCHEME.len());
