@@ -8,6 +8,7 @@ pub mod background;
 pub mod buffer;
 pub mod config;
 pub mod http;
+pub mod identity;
 pub mod journal;
 pub mod limits;
 pub mod metrics;

@@ -111,12 +111,14 @@ pub const REVOKE_INFLIGHT_MAX: usize = 16;
 pub const REVOKE_ATTEMPTS_MAX: u32 = 3;
 /// Pause before a revocation is repeated; doubled each time.
 pub const REVOKE_BACKOFF: Duration = Duration::from_millis(500);
+
 // --- Audit ---------------------------------------------------------------------------------------------
 
 /// Body bytes of one CONTENT record; the journal cuts longer ones.
 pub const CONTENT_BYTES_MAX: usize = 64 * KIB;
 /// Payload of one record without its body bytes. The largest is CONFIG: the whole configuration text.
 pub const RECORD_BYTES_MAX: usize = MIB;
+
 // --- Protocols -----------------------------------------------------------------------------------------
 
 /// Bytes of the session id that a client may claim.
@@ -133,7 +135,49 @@ pub const POLICY_SQL_BYTES_MAX: usize = 256 * KIB;
 /// Policies of one route.
 pub const POLICY_COUNT_MAX: usize = 1024;
 
+// --- Identity ------------------------------------------------------------------------------------------
+
+/// A token as it is presented.
+pub const TOKEN_BYTES_MAX: usize = 16 * KIB;
+/// One claim's text that is kept: subject, owner, a group, purpose, client, token id.
+pub const CLAIM_BYTES_MAX: usize = KIB;
+/// Groups of one token.
+pub const GROUPS_MAX: usize = 512;
+/// Nesting of a token's JSON or of a key set.
+pub const IDENTITY_JSON_DEPTH_MAX: usize = 16;
+/// Members of one JSON object in a token or a key set.
+pub const IDENTITY_JSON_MEMBERS_MAX: usize = 256;
+/// Largest clock skew that may be configured (SECURITY R29).
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+/// Default of `clock_skew`.
+pub const CLOCK_SKEW_DEFAULT: Duration = Duration::from_secs(30);
+/// A verified token is trusted this long without another look at its signature (SECURITY R32).
+pub const TOKEN_CACHE_LIFE: Duration = Duration::from_secs(300);
+/// Verified tokens that one shard remembers.
+pub const TOKEN_CACHE_ENTRIES: usize = 4 * KIB;
+/// A JWK Set document, and a discovery document (SECURITY R30).
+pub const JWKS_BYTES_MAX: usize = 256 * KIB;
+/// Keys of one JWK Set (SECURITY R30).
+pub const JWKS_KEYS_MAX: usize = 64;
+/// RSA moduli from this size, in bits (SECURITY R28).
+pub const RSA_BITS_MIN: usize = 2048;
+/// RSA moduli up to this size, in bits: a larger one costs too much to verify.
+pub const RSA_BITS_MAX: usize = 8192;
+/// Least time between two fetches of an issuer's keys that tokens caused (SECURITY R30).
+pub const JWKS_REFETCH_INTERVAL: Duration = Duration::from_secs(30);
+/// Keys are fetched anew after this time.
+pub const JWKS_REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+/// Keys that could not be fetched anew are trusted this long (SECURITY R30).
+pub const JWKS_STALE_MAX: Duration = Duration::from_secs(3600);
+/// First pause before another try while an issuer was never reached; it doubles up to 30 s.
+pub const JWKS_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// One request to an issuer, from connect to the last byte.
+pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests for a fetch that wait in one issuer's queue; more are answered at once.
+pub const JWKS_WAITING_MAX: usize = KIB;
+
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);
 const _: () = assert!(SECRET_BYTES_MIN <= SECRET_BYTES_MAX);
+const _: () = assert!(JWKS_REFETCH_INTERVAL.as_secs() <= JWKS_REFRESH_INTERVAL.as_secs());
