@@ -114,8 +114,8 @@ impl Headers {
         before - self.fields.len()
     }
 
-    /// Adds a field at the end. The caller guarantees that the name is a token; each CR, LF and NUL of the value
-    /// becomes a space (RFC 9110 section 5.5), so that no value can end its line.
+    /// Adds a field at the end. The caller guarantees that the name is a token; each CR, LF and NUL of the
+    /// value becomes a space (RFC 9110 section 5.5), so that no value can end its line.
     pub fn append(&mut self, name: &str, value: &[u8]) {
         debug_assert!(super::syntax::is_token(name.as_bytes()));
         let name = self.add(name.as_bytes());

@@ -137,9 +137,11 @@ impl Rejection {
         }
     }
 
-    /// Status of the answer to a refused request. For a refused response the answer is 502 whatever this says.
+    /// Status of the answer to a refused request. For a refused response the answer is 502 whatever this
+    /// says.
     ///
-    /// 414: RFC 9112 section 3; 417: RFC 9110 section 10.1.1; 431: RFC 6585 section 5; 501: RFC 9110 section 9.1.
+    /// 414: RFC 9112 section 3; 417: RFC 9110 section 10.1.1; 431: RFC 6585 section 5; 501: RFC 9110
+    /// section 9.1.
     pub fn status(&self) -> u16 {
         match self {
             Rejection::StartLineTooLong => 414,

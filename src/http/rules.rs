@@ -1,8 +1,8 @@
 //! Which header fields never pass the gateway (RFC 9110 section 7.6.1; SECURITY R9, R16, R17, R20).
 //!
 //! Names are folded before they are looked up: ASCII case is ignored and everything but letters and digits
-//! counts as `-`, as it does for a server that turns fields into variables (`X_Forwarded_For`). A field whose
-//! name only looks like one of the table is never forwarded.
+//! counts as `-`, runs of them as one, as it does for a server that turns fields into variables
+//! (`X_Forwarded_For`). A field whose name only looks like one of the table is never forwarded.
 
 use super::syntax::{is_token, list};
 use super::{Headers, Rejection};
@@ -19,8 +19,8 @@ pub struct Forwarded<'a> {
 }
 
 /// Removes from a request what must not go upstream: hop-by-hop fields and those that Connection nominates,
-/// Upgrade, `Expect` (the gateway answers it), method and path overrides, and every claim about who the caller is.
-/// Then says who it is, if `forwarded` is given. Credentials stay: see [`strip_credentials`].
+/// Upgrade, `Expect` (the gateway answers it), method and path overrides, and every claim about who the
+/// caller is. Then says who it is, if `forwarded` is given. Credentials stay: see [`strip_credentials`].
 ///
 /// # Errors
 /// `ConnectionInvalid`, `ConnectionNominates`: the caller's Connection field; see [`check_connection`].
@@ -41,8 +41,8 @@ pub fn strip_request(headers: &mut Headers, forwarded: Option<&Forwarded<'_>>) -
     Ok(())
 }
 
-/// Removes from a response what must not go to the caller: hop-by-hop fields and those that Connection nominates,
-/// Upgrade, and Alt-Svc, which would lead the caller around the gateway.
+/// Removes from a response what must not go to the caller: hop-by-hop fields and those that Connection
+/// nominates, Upgrade, and Alt-Svc, which would lead the caller around the gateway.
 ///
 /// # Errors
 /// `ConnectionInvalid`, `ConnectionNominates`: the upstream's Connection field; see [`check_connection`].
@@ -65,9 +65,9 @@ pub fn is_credential(name: &str) -> bool {
 /// Checks a Connection field's value (RFC 9110 section 7.6.1).
 ///
 /// # Errors
-/// `ConnectionInvalid` if a member is not a token; `ConnectionNominates` if it names a field that frames or routes
-/// the message, describes its body, carries a credential, or says who the caller is: removing that field on
-/// request would let the caller decide what policy and upstream see.
+/// `ConnectionInvalid` if a member is not a token; `ConnectionNominates` if it names a field that frames or
+/// routes the message, describes its body, carries a credential, or says who the caller is: removing that
+/// field on request would let the caller decide what policy and upstream see.
 pub fn check_connection(value: &[u8]) -> Result<(), Rejection> {
     for option in list(value) {
         if !is_token(option) {
@@ -129,11 +129,7 @@ const NAME_BYTES_MAX: usize = 32;
 
 fn class(name: &str) -> Class {
     let mut folded = [0; NAME_BYTES_MAX];
-    let Some(folded) = folded.get_mut(..name.len()) else { return Class::EndToEnd };
-    for (to, from) in folded.iter_mut().zip(name.bytes()) {
-        *to = if from.is_ascii_alphanumeric() { from.to_ascii_lowercase() } else { b'-' };
-    }
-    match &*folded {
+    match fold(name, &mut folded) {
         b"host" | b"content-length" | b"transfer-encoding" => Class::Framing,
         b"connection" | b"keep-alive" | b"proxy-connection" | b"proxy-authenticate" => Class::HopByHop,
         b"te" | b"trailer" | b"upgrade" | b"http2-settings" | b"expect" => Class::HopByHop,
@@ -150,6 +146,25 @@ fn class(name: &str) -> Class {
         other if other.starts_with(b"x-forwarded-") => Class::Origin,
         _ => Class::EndToEnd,
     }
+}
+
+/// The name in lower case, with one `-` for each run of what is neither letter nor digit. A name too long
+/// for the table is cut, which makes it none of the table but for `x-forwarded-…`.
+fn fold<'a>(name: &str, folded: &'a mut [u8; NAME_BYTES_MAX]) -> &'a [u8] {
+    let mut len = 0;
+    for byte in name.bytes() {
+        let byte = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+        if byte == b'-' && (len == 0 || folded[len - 1] == b'-') {
+            continue;
+        }
+        match folded.get_mut(len) {
+            Some(slot) => *slot = byte,
+            None => break,
+        }
+        len += 1;
+    }
+    let trailing = usize::from(len > 0 && folded[len - 1] == b'-');
+    &folded[..len - trailing]
 }
 
 /// Whether the name is one of the table only by folding: real names hold letters, digits and `-`.

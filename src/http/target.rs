@@ -19,14 +19,15 @@ const AUTHORITY_BYTES_MAX: usize = 259;
 
 /// Path and query of an origin-form target (`/path?query`) in their one canonical form.
 ///
-/// The path: escapes of unreserved characters decoded, other escapes in upper case, `.` and `..` resolved, `//`
-/// collapsed, printable characters that RFC 3986 does not allow escaped. The query stays as it is; it holds
-/// visible ASCII only. Canonical targets come back unchanged. Reserved characters and their escapes are
-/// different paths (RFC 3986 section 2.2): `%3A` stays, so that a rule must name both if it means both.
+/// The path: escapes of unreserved characters decoded, other escapes in upper case, `.` and `..` resolved,
+/// `//` collapsed, printable characters that RFC 3986 does not allow escaped. The query stays as it is; it
+/// holds visible ASCII only. Canonical targets come back unchanged. Reserved characters and their escapes
+/// are different paths (RFC 3986 section 2.2): `%3A` stays, so that a rule must name both if it means both.
 ///
-/// Errors, all the sender's: a path that does not begin with `/`; controls, spaces, `\`, `#`, non-ASCII; escapes
-/// that are malformed, hide a delimiter (`%2f`, `%5c`), a control or ill-formed UTF-8, or are encoded twice
-/// (`%252e`); `..` above the root; a dot segment with parameters (`/..;/`), which some servers resolve.
+/// Errors, all the sender's: a path that does not begin with `/`; controls, spaces, `\`, `#`, non-ASCII;
+/// escapes that are malformed, hide a delimiter (`%2f`, `%5c`), a control or ill-formed UTF-8, or are
+/// encoded twice (`%252e`); `..` above the root; a dot segment with parameters (`/..;/`), which some
+/// servers resolve.
 pub fn canonicalise(raw: &[u8]) -> Result<(String, Option<String>), Rejection> {
     let (path, query) = match memchr(b'?', raw) {
         Some(at) => (&raw[..at], Some(&raw[at + 1..])),
@@ -53,8 +54,8 @@ pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, s
 
 /// Host and optional port (RFC 3986 section 3.2), checked and in lower case.
 ///
-/// Errors: `HostInvalid` for anything but a name of letters, digits, `-`, `.` and `_` or a bracketed IPv6 address,
-/// with a port of 1 to 65535 if there is a colon; `TargetUserinfo` if there is an `@`.
+/// Errors: `HostInvalid` for anything but a name of letters, digits, `-`, `.` and `_` or a bracketed IPv6
+/// address, with a port of 1 to 65535 if there is a colon; `TargetUserinfo` if there is an `@`.
 pub fn authority(raw: &[u8]) -> Result<String, Rejection> {
     if memchr(b'@', raw).is_some() {
         return Err(Rejection::TargetUserinfo);
@@ -97,7 +98,8 @@ fn is_port(port: &[u8]) -> bool {
     digits && (1..=65_535).contains(&number)
 }
 
-/// Whether a path is certainly canonical: it has neither an escape nor a `//` nor a segment beginning with a dot.
+/// Whether a path is certainly canonical: it has neither an escape nor a `//` nor a segment beginning with
+/// a dot.
 fn is_canonical(path: &[u8]) -> bool {
     path.first() == Some(&b'/')
         && path.iter().all(|&byte| SEGMENT[byte as usize] || byte == b'/')

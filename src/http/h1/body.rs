@@ -41,10 +41,12 @@ impl BodyDecoder {
         BodyDecoder { state }
     }
 
-    /// Takes the next received bytes. Data goes to `out` as slices of `input`; chunk framing and trailers are dropped.
+    /// Takes the next received bytes. Data goes to `out` as slices of `input`; chunk framing and trailers
+    /// are dropped.
     ///
     /// # Errors
-    /// The sender's fault: malformed chunks, extensions or trailers. What is in `out` must not be forwarded as whole.
+    /// The sender's fault: malformed chunks, extensions or trailers. What is in `out` must not be forwarded
+    /// as whole.
     pub fn push(&mut self, input: Chunk, out: &mut Segments) -> Result<Progress, Rejection> {
         let consumed = match &mut self.state {
             State::Done => 0,

@@ -1,11 +1,11 @@
 use crate::buffer::{Chunk, ChunkMut, Segments};
 use crate::http::{Framing, Headers, RequestHead, ResponseHead};
 
-/// Writes a request's head for an upstream: request line, `host`, the fields as received, `extra` (the injected
-/// credential, say), and the length by `framing`.
+/// Writes a request's head for an upstream: request line, `host`, the fields as received, `extra` (the
+/// injected credential, say), and the length by `framing`.
 ///
-/// The caller has stripped the fields ([`crate::http::rules::strip_request`]) and set `authority` to the upstream's.
-/// The version is always HTTP/1.1, the gateway's own (RFC 9110 section 2.5).
+/// The caller has stripped the fields ([`crate::http::rules::strip_request`]) and set `authority` to the
+/// upstream's. The version is always HTTP/1.1, the gateway's own (RFC 9110 section 2.5).
 pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec<u8>) {
     out.reserve(fields_bytes(&head.headers) + head.path.len() + head.authority.len() + 128);
     out.extend_from_slice(head.method.as_str().as_bytes());
@@ -25,11 +25,11 @@ pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a response's head for a caller: the fields as received, the length by `framing` or `declared_length`, and
-/// `connection: close` unless the connection stays open.
+/// Writes a response's head for a caller: the fields as received, the length by `framing` or
+/// `declared_length`, and `connection: close` unless the connection stays open.
 ///
-/// A 1xx gets none of the latter. `Framing::Close` always closes. `Framing::Chunked` must not go to an HTTP/1.0
-/// caller (RFC 9112 section 6.1): the caller of this function sets `Framing::Close` there.
+/// A 1xx gets none of the latter. `Framing::Close` always closes. `Framing::Chunked` must not go to an
+/// HTTP/1.0 caller (RFC 9112 section 6.1): the caller of this function sets `Framing::Close` there.
 pub fn encode_response(head: &ResponseHead, keep_alive: bool, out: &mut Vec<u8>) {
     out.reserve(fields_bytes(&head.headers) + 128);
     write_status_line(out, head.status);
@@ -87,8 +87,8 @@ pub fn encode_reply(
     }
 }
 
-/// Puts data into the chunked coding (RFC 9112 section 7.1). The data itself is not touched; only the size lines are
-/// new bytes, cut one after the other from a small buffer.
+/// Puts data into the chunked coding (RFC 9112 section 7.1). The data itself is not touched; only the size
+/// lines are new bytes, cut one after the other from a small buffer.
 #[derive(Debug, Default)]
 pub struct ChunkEncoder {
     lines: ChunkMut,
@@ -155,7 +155,8 @@ fn write_fields(out: &mut Vec<u8>, headers: &Headers) {
     }
 }
 
-/// A field that did not come out of [`Headers`]: what could end its line becomes a space (RFC 9110 section 5.5).
+/// A field that did not come out of [`Headers`]: what could end its line becomes a space (RFC 9110 section
+/// 5.5).
 fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

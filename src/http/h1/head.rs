@@ -17,8 +17,8 @@ pub enum Role {
 
 /// Length of the head at the start of `bytes` with its blank line, or `None` while it is incomplete.
 ///
-/// `bytes` holds the message from its first byte on; `searched` is 0 at first and afterwards what the last call
-/// left there, so that no byte is looked at twice.
+/// `bytes` holds the message from its first byte on; `searched` is 0 at first and afterwards what the last
+/// call left there, so that no byte is looked at twice.
 ///
 /// # Errors
 /// The peer's fault, as soon as it is seen: a first byte that no message begins with, a line that ends with
@@ -159,8 +159,8 @@ impl Fields {
                 };
             }
             17 if is(b"transfer-encoding") => {
-                // Coding names are case-insensitive (RFC 9112 section 7); another coding in front of chunked, or a
-                // second field, is refused.
+                // Coding names are case-insensitive (RFC 9112 section 7); another coding in front of
+                // chunked, or a second field, is refused.
                 return match text.eq_ignore_ascii_case(b"chunked") && !self.chunked {
                     true => {
                         self.chunked = true;

@@ -55,8 +55,8 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Rejection> {
     Ok((method(&line[..first])?, &line[first + 1..last], version(&line[last + 1..])?))
 }
 
-/// A token that is not a known method in the wrong case: `delete` would pass a rule on `DELETE`, but some servers
-/// take it for the same (methods are case-sensitive: RFC 9110 section 9.1).
+/// A token that is not a known method in the wrong case: `delete` would pass a rule on `DELETE`, but some
+/// servers take it for the same (methods are case-sensitive: RFC 9110 section 9.1).
 fn method(token: &[u8]) -> Result<Method, Rejection> {
     if !is_token(token) {
         return Err(Rejection::MethodInvalid);

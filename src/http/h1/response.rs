@@ -4,8 +4,9 @@ use crate::http::syntax::is_value;
 use crate::http::{Framing, Method, Rejection, ResponseHead, Version};
 use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
 
-/// Parses a response's head with its blank line, as [`super::find_head_end`] delimited it; `to` is the method of the
-/// request that it answers. The reason phrase is dropped: it means nothing (RFC 9112 section 4).
+/// Parses a response's head with its blank line, as [`super::find_head_end`] delimited it; `to` is the
+/// method of the request that it answers. The reason phrase is dropped: it means nothing (RFC 9112 section
+/// 4).
 ///
 /// # Errors
 /// The upstream's fault: the same strictness as for requests; besides 101, since the gateway never asks for
@@ -38,8 +39,8 @@ pub fn parse_response(head: Chunk, to: &Method) -> Result<ResponseHead, Rejectio
     })
 }
 
-/// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). Some servers leave the last space out
-/// with the phrase; that is read, since it cannot mean anything else.
+/// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). Some servers leave the last
+/// space out with the phrase; that is read, since it cannot mean anything else.
 fn status_line(line: &[u8]) -> Result<(Version, u16), Rejection> {
     let (start, rest) = line.split_at_checked(8).ok_or(Rejection::StartLineInvalid)?;
     let version = version(start)?;
@@ -61,8 +62,8 @@ fn status_line(line: &[u8]) -> Result<(Version, u16), Rejection> {
 fn framing(status: u16, to: &Method, fields: &Fields) -> Result<(Framing, Option<u64>), Rejection> {
     match status {
         101 => Err(Rejection::UpgradeUnasked),
-        // Neither length nor coding may be there (RFC 9110 section 8.6, RFC 9112 section 6.1); some servers send
-        // `Content-Length: 0`, which no reader can take for a body.
+        // Neither length nor coding may be there (RFC 9110 section 8.6, RFC 9112 section 6.1); some servers
+        // send `Content-Length: 0`, which no reader can take for a body.
         100..200 | 204 => match (fields.chunked, fields.content_length) {
             (false, None | Some(0)) => Ok((Framing::None, None)),
             _ => Err(Rejection::BodyForbidden),
