@@ -6,5 +6,6 @@
 pub mod client;
 mod exec;
 pub mod lease;
+pub mod oidc;
 pub mod secrets;
 mod sys;
