@@ -78,9 +78,9 @@ impl Drop for Running {
     }
 }
 
-/// The file that `path` leads to, if nobody but root and this user can exchange it: each directory on the way,
-/// each symbolic link and the file itself belong to one of the two, and are not writable by group or others.
-/// A sticky directory may be: there, only the owner of an entry replaces it.
+/// The file that `path` leads to, if nobody but root and this user can exchange it: each directory on the
+/// way, each symbolic link and the file itself belong to one of the two, and are not writable by group or
+/// others. A sticky directory may be: there, only the owner of an entry replaces it.
 fn trusted(path: &Path) -> Result<PathBuf, SourceError> {
     if !path.is_absolute() {
         return Err(SourceError::NotAbsolute);

@@ -9,3 +9,4 @@ pub mod lease;
 pub mod oidc;
 pub mod secrets;
 mod sys;
+mod token;

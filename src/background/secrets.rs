@@ -1,4 +1,4 @@
-//! Reads secrets from where they are, at start and while the gateway runs, and publishes them into their slots.
+//! Reads secrets from where they are, at start and while the gateway runs, and publishes them in their slots.
 
 use super::exec;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_EXEC_TIMEOUT, SECRET_FILE_POLL};
@@ -28,8 +28,8 @@ pub enum SourceError {
     #[error("cannot {action} {}: {kind}", path.display())]
     Io { action: &'static str, path: PathBuf, kind: io::ErrorKind },
     /// A secret that every user of the host has already.
-    #[error("every user can read or write {} (mode {mode:04o}): run `chmod 600 {}`", path.display(), path.display())]
-    Exposed { path: PathBuf, mode: u32 },
+    #[error("every user can read or write {path} (mode {mode:04o}): run `chmod 600 {path}`")]
+    Exposed { path: String, mode: u32 },
     /// A directory, device or pipe.
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
@@ -70,10 +70,13 @@ pub struct Failure {
     pub error: SourceError,
 }
 
+/// Looks an environment variable up.
+type Variable = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// What a process finds around itself, so that a test can bring its own.
 #[derive(Clone)]
 pub struct Surroundings {
-    variable: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    variable: Arc<Variable>,
     exec_timeout: Duration,
 }
 
@@ -187,7 +190,7 @@ fn publish(
     }
 }
 
-/// Keeps the secrets of one configuration fresh: reads each at its interval, and files as soon as they change.
+/// Keeps the secrets of one configuration fresh: each is read at its interval, a file as soon as it changes.
 pub struct Keeper {
     surroundings: Surroundings,
     entries: Vec<Entry>,
@@ -276,7 +279,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let mode = found.permissions().mode() & 0o7777;
     if mode & 0o006 != 0 {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        return Err(SourceError::Exposed { path, mode });
+        return Err(SourceError::Exposed { path: path.display().to_string(), mode });
     }
     // Room for one byte too many, once: growing would leave unwiped copies behind.
     let mut bytes = Zeroizing::new(vec![0; SECRET_BYTES_MAX + 1]);
@@ -300,3 +303,6 @@ pub(super) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,16 @@
 use std::io;
 use tokio::process::Command;
 
-/// `CLOSE_RANGE_CLOEXEC` of `close_range(2)`: mark instead of close, so that the pipe through which the parent
-/// learns of a failed exec still works.
+/// `CLOSE_RANGE_CLOEXEC` of `close_range(2)`: mark instead of close, so that the pipe through which the
+/// parent learns of a failed exec still works.
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
 
 /// Has `command` inherit descriptors 0 to 2 only, even if some other one was opened without `O_CLOEXEC`.
 pub(super) fn inherit_no_descriptors(command: &mut Command) {
     let highest = descriptor_limit();
-    // SAFETY: the closure runs between fork and exec of a process that has threads, so it may only make calls
-    // that are async-signal-safe: `mark_descriptors` makes two system calls, allocates nothing, takes no lock.
+    // SAFETY: the closure runs between fork and exec of a process that has threads, so it may only make
+    // calls that are async-signal-safe: `mark_descriptors` makes system calls, allocates nothing, takes no
+    // lock.
     unsafe {
         command.pre_exec(move || mark_descriptors(highest));
     }
@@ -56,4 +57,30 @@ pub(super) fn kill_group(leader: u32) {
 pub(super) fn effective_user() -> u32 {
     // SAFETY: geteuid takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn inherited(descriptor: libc::c_int, prepare: impl FnOnce(&mut Command)) -> String {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("[ -e /proc/self/fd/{descriptor} ] && echo open || echo closed")]);
+        prepare(&mut command);
+        String::from_utf8(command.output().await.unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn a_descriptor_without_cloexec_is_not_inherited() {
+        // SAFETY: takes integers; the copy of standard error is closed below.
+        let descriptor = unsafe { libc::fcntl(2, libc::F_DUPFD, 200) };
+        assert!(descriptor >= 200);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            assert_eq!(inherited(descriptor, |_| ()).await, "open\n");
+            assert_eq!(inherited(descriptor, inherit_no_descriptors).await, "closed\n");
+        });
+        // SAFETY: the descriptor was opened above and is used by nobody else.
+        unsafe { libc::close(descriptor) };
+    }
 }

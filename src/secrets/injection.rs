@@ -150,3 +150,56 @@ const RESERVED: &[&str] = &[
     "via",
     "x-real-ip",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn injection(header: &str) -> Result<Injection, Error> {
+        Injection::new(header, Template::parse("${secret:a}").unwrap())
+    }
+
+    /// Which of `sent` an upstream gets when `injected` is set.
+    fn check(injected: &[&str], sent: &[&str], kept: &[&str]) {
+        let injections: Vec<_> = injected.iter().map(|header| injection(header).unwrap()).collect();
+        let mut headers = Headers::new();
+        for name in sent {
+            headers.append(name, b"canary");
+        }
+        assert_eq!(strip_credentials(&mut headers, &injections), sent.len() - kept.len());
+        assert_eq!(headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), kept);
+    }
+
+    // SECURITY R18, R20.
+    #[test]
+    fn credentials_of_the_caller_never_go_upstream() {
+        check(&[], &["Authorization", "Accept", "COOKIE", "x-api-key"], &["Accept"]);
+        check(&[], &["Proxy-Authorization", "proxy_authorization", "X_API_Key"], &[]);
+        check(&[], &["authorization", "authorization", "x-request-id"], &["x-request-id"]);
+        check(&[], &["X-Goog-Api-Key", "api-key", "DPoP", "X-Amz-Security-Token"], &[]);
+        check(&[], &["anthropic-beta", "x-stainless-os"], &["anthropic-beta", "x-stainless-os"]);
+        check(&["X-Tenant-Key"], &["x-tenant-key", "X_Tenant_Key", "x-tenant"], &["x-tenant"]);
+        check(&["x-tenant-key"], &["authorization", "x-api-key"], &[]);
+        check(&[], &[&"x".repeat(500)], &[&"x".repeat(500)]);
+    }
+
+    #[test]
+    fn headers_of_the_framing_cannot_be_injected() {
+        assert_eq!(injection("X-API-Key").unwrap().header(), "x-api-key");
+        for header in ["Host", "content-length", "Transfer_Encoding", "connection", "X-Forwarded-For", "te"] {
+            assert_eq!(injection(header), Err(Error::HeaderReserved(header.into())));
+        }
+        for header in ["", "x key", "x:key", "x-key\r\nevil: 1", "schlüssel", ":path"] {
+            assert!(matches!(injection(header), Err(Error::Header(_))), "{header:?}");
+        }
+        assert!(!injection("x\r\ny").unwrap_err().to_string().contains('\n'));
+    }
+
+    #[test]
+    fn tables_are_sorted_for_the_binary_search() {
+        for table in [CREDENTIALS, RESERVED] {
+            assert!(table.is_sorted());
+            assert!(table.iter().all(|name| Folded::new(name).as_str() == *name));
+        }
+    }
+}

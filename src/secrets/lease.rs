@@ -11,20 +11,27 @@ use std::time::Duration;
 pub struct LeaseSource {
     /// What templates call it; shares the name space of the secrets.
     pub name: Arc<str>,
+    /// The grant that gives the token.
     pub kind: LeaseKind,
+    /// Where the token is asked for.
     pub token_endpoint: Endpoint,
     /// Where the token is revoked at the end of the exchange (RFC 7009); without it, it just expires.
     pub revoke_endpoint: Option<Endpoint>,
+    /// Who the gateway is there; no secret.
     pub client_id: Box<str>,
     /// The gateway's own secret at the token endpoint.
     pub client_secret: Arc<SecretSlot>,
+    /// How it proves that.
     pub auth_method: ClientAuth,
+    /// For whom the token is (RFC 8693 section 2.1).
     pub audience: Option<Box<str>>,
-    /// RFC 8707.
+    /// For which resource, as a URI (RFC 8707).
     pub resource: Option<Box<str>>,
+    /// What it may do, separated by spaces (RFC 6749 section 3.3).
     pub scope: Option<Box<str>>,
     /// Life of a token whose answer has no `expires_in`; without it such an answer is refused.
     pub lifetime_default: Option<Duration>,
+    /// Whether an echo of the token is masked.
     pub scrub: Scrub,
 }
 
@@ -34,15 +41,21 @@ pub enum LeaseKind {
     /// The gateway's own identity (RFC 6749 section 4.4).
     ClientCredentials,
     /// The caller's verified token is exchanged, so that the upstream sees on whose behalf (RFC 8693).
-    TokenExchange { subject: SubjectTokenType },
+    TokenExchange {
+        /// What kind of token the caller's is said to be.
+        subject: SubjectTokenType,
+    },
 }
 
 /// `subject_token_type` of an exchange (RFC 8693 section 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubjectTokenType {
+    /// An OAuth access token.
     #[default]
     AccessToken,
+    /// An OpenID Connect ID token.
     IdToken,
+    /// Any JWT.
     Jwt,
 }
 
@@ -128,7 +141,9 @@ fn is_loopback(host: &str) -> bool {
 pub struct Lease {
     /// Random, made by `background`; says nothing about the value, so it is recorded.
     pub id: Arc<str>,
+    /// Where it came from and where it is revoked.
     pub source: Arc<LeaseSource>,
+    /// The token.
     pub value: Arc<SecretValue>,
     /// When the issuer ends it.
     pub expires: Timestamp,
@@ -151,7 +166,9 @@ impl Lease {
 pub struct LeaseFacts {
     /// Name of the lease source.
     pub source: Arc<str>,
+    /// [`Lease::id`].
     pub id: Arc<str>,
+    /// When the issuer ends it.
     pub expires: Timestamp,
 }
 

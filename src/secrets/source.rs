@@ -105,9 +105,11 @@ impl fmt::Debug for Source {
 pub struct SecretSpec {
     /// Letters, digits, `_`, `-`, `.`; the only thing about it that is ever shown or recorded.
     pub name: Arc<str>,
+    /// Where it is read.
     pub source: Source,
     /// Time between two reads while the gateway runs; `None` reads at start and at a reload only.
     pub refresh: Option<Duration>,
+    /// Whether an echo of it is masked.
     pub scrub: Scrub,
 }
 

@@ -158,3 +158,133 @@ pub fn basic(credentials: &[u8]) -> Zeroizing<Vec<u8>> {
     STANDARD.encode_slice(credentials, encoded).expect("the buffer has the length of the encoding");
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::{
+        ClientAuth, Endpoint, LeaseKind, LeaseSource, Scrub, SecretSlot, SecretSpec, Source,
+    };
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+
+    fn secret(text: &str) -> SecretValue {
+        SecretValue::new(text.as_bytes().to_vec(), Scrub::Off).unwrap()
+    }
+
+    fn spec(name: &str) -> SecretSpec {
+        SecretSpec::new(name, Source::env("X").unwrap(), None, Scrub::Off).unwrap()
+    }
+
+    /// `a` and `b` have values, `empty` has none.
+    fn slots() -> Slots {
+        let slots = Slots::new(["a", "b", "empty"].map(spec)).unwrap();
+        slots.find("a").unwrap().publish(secret("canary-a"), Timestamp(1));
+        slots.find("b").unwrap().publish(secret("${secret:a}"), Timestamp(1));
+        slots
+    }
+
+    fn lease(name: &str, value: &str) -> Lease {
+        let source = LeaseSource {
+            name: name.into(),
+            kind: LeaseKind::ClientCredentials,
+            token_endpoint: Endpoint::parse("https://idp.example.com/token").unwrap(),
+            revoke_endpoint: None,
+            client_id: "ringward".into(),
+            client_secret: Arc::new(SecretSlot::new(spec("client"))),
+            auth_method: ClientAuth::Basic,
+            audience: None,
+            resource: None,
+            scope: None,
+            lifetime_default: None,
+            scrub: Scrub::Off,
+        };
+        let value = Arc::new(secret(value));
+        Lease { id: "lease-1".into(), source: Arc::new(source), value, expires: Timestamp(9) }
+    }
+
+    fn check(template: Result<Template, Error>, expected: Result<&str, Error>) {
+        let leases = [lease("lent", "canary-lent")];
+        let rendered = template.map(|template| template.render(&slots(), &leases).unwrap());
+        let rendered = rendered.map(|value| String::from_utf8(value.expose().to_vec()).unwrap());
+        assert_eq!(rendered, expected.map(str::to_owned));
+    }
+
+    #[test]
+    fn secrets_and_leases_are_put_between_literal_text() {
+        check(Template::parse("${secret:a}"), Ok("canary-a"));
+        check(Template::parse("Bearer ${secret:a}"), Ok("Bearer canary-a"));
+        check(Template::parse("Bearer ${secret:lent}"), Ok("Bearer canary-lent"));
+        check(Template::parse("${secret:a}-${secret:lent}$"), Ok("canary-a-canary-lent$"));
+        check(Template::parse("a=\"${secret:a}\", $ {x}"), Ok("a=\"canary-a\", $ {x}"));
+    }
+
+    // RFC 7617 section 2: the example has user `Aladdin` and password `open sesame`.
+    #[test]
+    fn basic_joins_user_and_password() {
+        check(Template::basic("u", "${secret:a}"), Ok("Basic dTpjYW5hcnktYQ=="));
+        check(Template::basic("", "x${secret:a}"), Ok("Basic OnhjYW5hcnktYQ=="));
+        check(Template::basic("a:b", "${secret:a}"), Err(Error::BasicUser));
+        check(Template::basic("a\n", "${secret:a}"), Err(Error::BasicUser));
+        check(Template::basic("user", "password"), Err(Error::NoSecret));
+        assert_eq!(&basic(b"Aladdin:open sesame")[..], b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    }
+
+    // SECURITY R18: a value that looks like a template stays what it is.
+    #[test]
+    fn what_was_substituted_is_not_read_again() {
+        check(Template::parse("${secret:b}"), Ok("${secret:a}"));
+    }
+
+    #[test]
+    fn templates_that_cannot_be_meant_are_refused() {
+        check(Template::parse(""), Err(Error::NoSecret));
+        check(Template::parse("sk-ant-in-clear"), Err(Error::NoSecret));
+        check(Template::parse("x ${secret:a"), Err(Error::Unclosed { offset: 2 }));
+        check(Template::parse("x ${"), Err(Error::Unclosed { offset: 2 }));
+        check(Template::parse("${env:HOME}"), Err(Error::Placeholder { offset: 0 }));
+        check(Template::parse("${secret:a} ${}"), Err(Error::Placeholder { offset: 12 }));
+        check(Template::parse("${secret:}"), Err(Error::Name));
+        check(Template::parse("${secret:a b}"), Err(Error::Name));
+        check(Template::parse("${secret:${secret:a}}"), Err(Error::Name));
+        check(Template::parse(" ${secret:a}"), Err(Error::Literal { offset: 0 }));
+        check(Template::parse("${secret:a}\t"), Err(Error::Literal { offset: 11 }));
+        check(Template::parse("${secret:a}\r\nx: y"), Err(Error::Literal { offset: 11 }));
+        check(Template::parse("ä${secret:a}"), Err(Error::Literal { offset: 0 }));
+        check(Template::parse(&"x".repeat(4097)), Err(Error::TemplateTooLong));
+    }
+
+    #[test]
+    fn a_missing_value_is_named() {
+        for name in ["empty", "unknown"] {
+            let template = Template::parse(&format!("${{secret:a}}${{secret:{name}}}")).unwrap();
+            let missing = template.render(&slots(), &[]).unwrap_err();
+            assert_eq!(missing.to_string(), format!("the secret `{name}` has no value"));
+            let names: Vec<_> = template.names().map(|name| &**name).collect();
+            assert_eq!(names, ["a", name]);
+        }
+    }
+
+    #[test]
+    fn nothing_prints_a_value() {
+        let leases = [lease("lent", "canary-lent")];
+        let template = Template::parse("Bearer ${secret:a}").unwrap();
+        let shown = format!(
+            "{leases:?} {:?} {:?} {template:?} {:?}",
+            leases[0].facts(),
+            slots(),
+            template.render(&slots(), &leases)
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(leases[0].is_expired(Timestamp(9)) && !leases[0].is_expired(Timestamp(8)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "(\\$|\\{|\\}|secret:|a| |\t|\\PC){0,24}") {
+            if let Ok(template) = Template::parse(&text) {
+                prop_assert!(template.names().count() > 0);
+            }
+        }
+    }
+}
