@@ -105,6 +105,16 @@ impl Needs {
     pub fn any(&self) -> bool {
         self.json || self.text || self.raw
     }
+
+    /// Both needs.
+    pub(super) fn and(self, other: Needs) -> Needs {
+        Needs {
+            json: self.json || other.json,
+            text: self.text || other.text,
+            raw: self.raw || other.raw,
+            decides: self.decides || other.decides,
+        }
+    }
 }
 
 /// What the head alone says.

@@ -9,12 +9,22 @@
 //! there twice with different values) is [`Outcome::Unsure`]: it counts against the caller, so it holds for
 //! `block` and `approve` and does not hold for `allow`.
 
+mod body;
+mod compile;
+mod condition;
 mod decision;
+mod document;
 mod facts;
 mod pattern;
 mod route;
 mod rule;
+mod ruleset;
+mod sql;
+mod sql_chain;
+mod text;
 
+pub use body::{BodyFacts, Unreadable};
+pub use compile::{RuleError, RuleFault};
 pub use decision::{Decision, DryRun, Evaluated, HeadVerdict, Needs, Outcome, Ruling};
 pub use facts::HeadFacts;
 pub use pattern::{HostPattern, PathPattern, PatternError};
@@ -23,3 +33,4 @@ pub use rule::{
     Action, ApprovalTerms, BodyTest, FieldOp, FieldTest, JsonOp, JsonTest, Number, Rule, Scalar, SqlDialect,
     SqlKind, SqlTest, When,
 };
+pub use ruleset::RuleSet;

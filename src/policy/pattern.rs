@@ -1,4 +1,5 @@
 use super::Outcome;
+use crate::http::target;
 use std::fmt;
 
 /// A path pattern: `/v1/messages` exactly, `*` for one whole segment, `**` at the end for any rest.
@@ -30,7 +31,7 @@ pub enum PatternError {
     PartialWildcard,
     #[error("a path pattern has no empty segment, no `.` and no `..`: paths are canonical before they match")]
     NotCanonical,
-    #[error("a path pattern holds a path only: no `?`, no `#`, no white space")]
+    #[error("a path pattern holds a path only: no `?`, `#`, `\\` or white space; others than ASCII as `%XX`")]
     NotAPath,
     #[error("a host is a name such as `api.example.com`, or `*.example.com`, without port")]
     Host,
@@ -47,12 +48,12 @@ impl PathPattern {
             return Err(PatternError::NotAPath);
         }
         let last = rest.split('/').count() - 1;
+        let canonical = canonical(source, rest)?;
+        let rest = canonical.strip_prefix('/').unwrap_or(rest);
         let segments = rest.split('/').enumerate().map(|(index, text)| match text {
             "**" if index == last => Ok(Segment::Rest),
             "**" => Err(PatternError::RestNotLast),
             "*" => Ok(Segment::One),
-            "." | ".." => Err(PatternError::NotCanonical),
-            "" if index != last => Err(PatternError::NotCanonical),
             _ if text.contains('*') => Err(PatternError::PartialWildcard),
             _ => Ok(Segment::Literal(text.into())),
         });
@@ -165,25 +166,53 @@ impl fmt::Display for PathPattern {
     }
 }
 
+/// A pattern written as the paths that it will meet (`{` is `%7B` there); wildcards stay as they are.
+fn canonical(source: &str, rest: &str) -> Result<String, PatternError> {
+    let empty = rest.split('/').rev().skip(1).any(str::is_empty);
+    if empty || rest.split('/').any(|text| matches!(text, "." | "..")) {
+        return Err(PatternError::NotCanonical);
+    }
+    target::canonicalise(source.as_bytes()).map(|(path, _)| path).map_err(|_| PatternError::NotAPath)
+}
+
 /// A segment as a lax server sees it.
 fn folded(segment: &str) -> impl Iterator<Item = u8> + '_ {
     percent_decoded(segment.as_bytes()).take_while(|b| *b != b';').map(|b| b.to_ascii_lowercase())
 }
 
 /// Bytes with `%XX` decoded; a `%` without two hexadecimal digits stays.
-pub(super) fn percent_decoded(bytes: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
-    let mut rest = bytes;
-    std::iter::from_fn(move || match rest {
-        [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-            rest = tail;
-            Some(hex(*high) << 4 | hex(*low))
+pub(super) fn percent_decoded(bytes: &[u8]) -> Decoded<'_> {
+    Decoded { rest: bytes, plus_is_space: false }
+}
+
+/// Bytes of a form or a query with `%XX` and `+` decoded.
+pub(super) fn form_decoded(bytes: &[u8]) -> Decoded<'_> {
+    Decoded { rest: bytes, plus_is_space: true }
+}
+
+/// See [`percent_decoded`] and [`form_decoded`].
+#[derive(Clone, Debug)]
+pub(super) struct Decoded<'a> {
+    rest: &'a [u8],
+    plus_is_space: bool,
+}
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        match self.rest {
+            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                self.rest = tail;
+                Some(hex(*high) << 4 | hex(*low))
+            }
+            [byte, tail @ ..] => {
+                self.rest = tail;
+                Some(if self.plus_is_space && *byte == b'+' { b' ' } else { *byte })
+            }
+            [] => None,
         }
-        [byte, tail @ ..] => {
-            rest = tail;
-            Some(*byte)
-        }
-        [] => None,
-    })
+    }
 }
 
 /// Value of one hexadecimal digit.

@@ -1,0 +1,208 @@
+use super::Needs;
+use super::document::{Document, Found, Pointer, Subtree, refuse_other_encodings};
+use super::text;
+use crate::http::Headers;
+
+/// Why a body cannot be read for the policy (SECURITY R15). The caller is at fault; the answer is 415.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the body is encoded; send it without content-encoding")]
+    Encoded,
+    #[error("the body's content-type is not one that the policy can read")]
+    Type,
+    #[error("the body's charset is not UTF-8")]
+    Charset,
+    #[error("the body begins with a byte order mark")]
+    ByteOrderMark,
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    #[error("the body is not valid JSON")]
+    Syntax,
+    #[error("the JSON body has the same member twice in an object")]
+    DuplicateKey,
+    #[error("the JSON body is nested too deeply")]
+    TooDeep,
+    #[error("the JSON body has a broken \\u escape or half of a surrogate pair")]
+    LoneSurrogate,
+    #[error("the body is too large to be read")]
+    TooLarge,
+}
+
+impl Unreadable {
+    /// The reason code of records and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Unreadable::Encoded => "body_encoded",
+            Unreadable::Type => "body_type",
+            Unreadable::Charset => "body_charset",
+            Unreadable::ByteOrderMark => "body_byte_order_mark",
+            Unreadable::NotUtf8 => "body_not_utf8",
+            Unreadable::Syntax => "body_syntax",
+            Unreadable::DuplicateKey => "body_duplicate_key",
+            Unreadable::TooDeep => "body_too_deep",
+            Unreadable::LoneSurrogate => "body_lone_surrogate",
+            Unreadable::TooLarge => "body_too_large",
+        }
+    }
+}
+
+/// What is known of a request's body: what the policies of a route need, and no more.
+#[derive(Debug, Default)]
+pub struct BodyFacts<'a> {
+    /// The whole body.
+    raw: &'a [u8],
+    document: Option<Document>,
+    /// The searchable texts with folded white space, each ended by [`text::END`].
+    folded: Vec<u8>,
+}
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Text,
+    Form,
+    /// The type is not said.
+    Unsaid,
+}
+
+impl<'a> BodyFacts<'a> {
+    /// No body, or one that no deciding policy reads: every body condition is a miss.
+    pub fn none() -> BodyFacts<'a> {
+        BodyFacts::default()
+    }
+
+    /// Reads a body with the headers of its request. The whole body must be there.
+    ///
+    /// # Errors
+    /// [`Unreadable`], see [`BodyFacts::parse`]; several `content-type` fields are unreadable, because
+    /// policy and upstream could read different ones.
+    pub fn from_request(
+        headers: &Headers,
+        bytes: &'a [u8],
+        needs: Needs,
+    ) -> Result<BodyFacts<'a>, Unreadable> {
+        let one = |name: &str, otherwise| match headers.get_all(name).count() {
+            0 => Ok(None),
+            1 => headers.get_str(name).map(Some).ok_or(otherwise),
+            _ => Err(otherwise),
+        };
+        let content_type = one("content-type", Unreadable::Type)?;
+        let content_encoding = one("content-encoding", Unreadable::Encoded)?;
+        BodyFacts::parse(bytes, content_type, content_encoding, needs)
+    }
+
+    /// Reads a body: JSON strictly, text and forms as UTF-8. An empty body has no facts and is readable.
+    ///
+    /// A scratch copy of JSON is made; the caller counts `bytes` as copied for the policy.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when a policy could not see what an upstream might see (SECURITY R15).
+    pub fn parse(
+        bytes: &'a [u8],
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+        needs: Needs,
+    ) -> Result<BodyFacts<'a>, Unreadable> {
+        if bytes.is_empty() || !needs.any() {
+            return Ok(BodyFacts::none());
+        }
+        if content_encoding.is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
+            return Err(Unreadable::Encoded);
+        }
+        refuse_other_encodings(bytes)?;
+        let kind = match content_type {
+            Some(content_type) => kind_of(content_type)?,
+            None if needs.json => Kind::Json,
+            None => Kind::Unsaid,
+        };
+        let document = match kind {
+            Kind::Json => Some(Document::parse(bytes)?),
+            _ if needs.json => return Err(Unreadable::Type),
+            // A server may parse JSON whatever the type says: then policy must not see less than it.
+            Kind::Text | Kind::Form | Kind::Unsaid if looks_like_json(bytes) => Document::parse(bytes).ok(),
+            Kind::Text | Kind::Form | Kind::Unsaid => None,
+        };
+        let mut folded = Vec::new();
+        if needs.text {
+            fold(bytes, kind, document.as_ref(), needs.raw, &mut folded)?;
+        }
+        Ok(BodyFacts { raw: bytes, document, folded })
+    }
+
+    /// The texts to search.
+    pub(super) fn folded(&self) -> &[u8] {
+        &self.folded
+    }
+
+    /// The whole body as text; `None` if it is not UTF-8.
+    pub(super) fn whole(&self) -> Option<&str> {
+        std::str::from_utf8(self.raw).ok()
+    }
+
+    /// What a pointer leads to; nothing when there is no JSON document.
+    pub(super) fn find(&self, pointer: &Pointer) -> Found<'_> {
+        self.document.as_ref().map_or(Found::Missing, |document| document.find(pointer))
+    }
+
+    /// Every string below a value that [`BodyFacts::find`] gave.
+    pub(super) fn strings_below(&self, tree: Subtree) -> impl Iterator<Item = &str> {
+        self.document.iter().flat_map(move |document| document.strings_below(tree))
+    }
+}
+
+/// Gathers what is searched: a document's strings, and the body as received where it is wanted or there is
+/// no document.
+fn fold(
+    bytes: &[u8],
+    kind: Kind,
+    document: Option<&Document>,
+    raw: bool,
+    folded: &mut Vec<u8>,
+) -> Result<(), Unreadable> {
+    folded.reserve(bytes.len() + 64);
+    document
+        .iter()
+        .flat_map(|document| document.strings())
+        .for_each(|string| text::fold_into(string, folded));
+    if kind == Kind::Json && !raw {
+        return Ok(());
+    }
+    let whole = std::str::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
+    text::fold_into(whole, folded);
+    if kind != Kind::Json {
+        text::fold_unescaped_into(whole, folded);
+    }
+    if kind == Kind::Form {
+        text::fold_form_into(whole, folded);
+    }
+    Ok(())
+}
+
+/// The kind that a media type stands for (RFC 9110 section 8.3.1, RFC 6839 section 3.1).
+fn kind_of(content_type: &str) -> Result<Kind, Unreadable> {
+    let mut parts = content_type.split(';');
+    let media = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+    let charset =
+        parts.filter_map(|p| p.split_once('=')).find(|(n, _)| n.trim().eq_ignore_ascii_case("charset"));
+    if let Some((_, charset)) = charset {
+        let charset = charset.trim().trim_matches('"').to_ascii_lowercase();
+        if !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii") {
+            return Err(Unreadable::Charset);
+        }
+    }
+    match media.as_str() {
+        "application/json" | "text/json" => Ok(Kind::Json),
+        media if media.ends_with("+json") => Ok(Kind::Json),
+        "text/plain" | "text/csv" | "text/markdown" | "text/sql" => Ok(Kind::Text),
+        "application/sql" | "application/x-sql" => Ok(Kind::Text),
+        "application/x-www-form-urlencoded" => Ok(Kind::Form),
+        _ => Err(Unreadable::Type),
+    }
+}
+
+/// Whether the first byte that is not white space begins a JSON object, array or string.
+fn looks_like_json(bytes: &[u8]) -> bool {
+    let first = bytes.iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
+    matches!(first, Some(b'{' | b'[' | b'"'))
+}

@@ -1,0 +1,176 @@
+use super::body::BodyFacts;
+use super::compile::{self, RuleError};
+use super::condition::{BodyCondition, HeadCondition};
+use super::{Action, Decision, DryRun, Evaluated, HeadFacts, HeadVerdict, Needs, Outcome, Rule, Ruling};
+use crate::protocol::Protocol;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// The policies of one route, compiled. They are tried in order, the first whose conditions hold decides.
+#[derive(Debug)]
+pub struct RuleSet {
+    policies: Vec<Policy>,
+}
+
+/// One compiled policy.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) name: Arc<str>,
+    pub(super) place: Arc<str>,
+    pub(super) ruling: Ruling,
+    pub(super) dry_run: bool,
+    pub(super) head: Vec<HeadCondition>,
+    pub(super) body: Vec<BodyCondition>,
+    /// What the body conditions need; nothing if there are none.
+    pub(super) needs: Needs,
+    /// What each condition is called in records, those of the head first.
+    pub(super) labels: Vec<Box<str>>,
+}
+
+/// What was found out on the way to a decision.
+#[derive(Default)]
+struct Trail {
+    dry_runs: SmallVec<[DryRun; 1]>,
+    evaluated: SmallVec<[Evaluated; 24]>,
+}
+
+impl RuleSet {
+    /// Compiles a route's policies, in the order in which they are tried.
+    ///
+    /// # Errors
+    /// [`RuleError`] names the policy by its index and what is wrong with it; the config is at fault. Also when
+    /// the policies can fall through (there is no default allow), and when one can never be reached.
+    pub fn compile(rules: &[Rule], protocol: Protocol) -> Result<RuleSet, RuleError> {
+        Ok(RuleSet { policies: compile::policies(rules, protocol)? })
+    }
+
+    /// Decides on the head alone, as far as no body can change it. Allocates nothing while at most 24
+    /// conditions are looked at and one policy is under trial.
+    pub fn decide_head(&self, head: &HeadFacts<'_>) -> HeadVerdict {
+        let mut trail = Trail::default();
+        let mut needs = Needs::default();
+        for (index, policy) in self.policies.iter().enumerate() {
+            if !policy.holds_on_head(index, head, &mut trail) {
+                continue;
+            }
+            if policy.needs.any() {
+                needs = needs.and(policy.needs);
+            } else if policy.dry_run {
+                trail.dry_runs.push(policy.dry());
+            } else if needs.any() {
+                break;
+            } else {
+                return HeadVerdict::Decided(policy.decision(trail));
+            }
+        }
+        HeadVerdict::NeedsBody(needs)
+    }
+
+    /// Decides on the whole request. `body` must have been read with the needs that
+    /// [`RuleSet::decide_head`] gave for this head.
+    pub fn decide(&self, head: &HeadFacts<'_>, body: &BodyFacts<'_>) -> Decision {
+        let mut trail = Trail::default();
+        let mut last = None;
+        for (index, policy) in self.policies.iter().enumerate() {
+            last = Some(policy);
+            if !policy.holds_on_head(index, head, &mut trail)
+                || !policy.holds_on_body(index, body, &mut trail)
+            {
+                continue;
+            }
+            if policy.dry_run {
+                trail.dry_runs.push(policy.dry());
+                continue;
+            }
+            return policy.decision(trail);
+        }
+        // `compile` refuses policies that can fall through: the last one has no condition and decides.
+        let last = last.expect("a compiled rule set has a policy without conditions");
+        last.decision(trail)
+    }
+
+    /// What the policies may need to know of a body, whatever the head.
+    pub fn needs(&self) -> Needs {
+        self.policies.iter().fold(Needs::default(), |needs, policy| needs.and(policy.needs))
+    }
+
+    /// Whether a policy may hold a request for a person.
+    pub fn may_approve(&self) -> bool {
+        self.policies.iter().any(|policy| matches!(policy.ruling, Ruling::Approve { .. }))
+    }
+
+    /// Number of policies.
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether there is no policy; never so after [`RuleSet::compile`].
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// Name of a policy and of one of its conditions, for an [`Evaluated`].
+    pub fn condition(&self, evaluated: Evaluated) -> Option<(&str, &str)> {
+        let policy = self.policies.get(usize::from(evaluated.policy))?;
+        Some((&policy.name, policy.labels.get(usize::from(evaluated.condition))?))
+    }
+}
+
+impl Policy {
+    fn holds_on_head(&self, index: usize, head: &HeadFacts<'_>, trail: &mut Trail) -> bool {
+        let outcomes = self.head.iter().map(|condition| condition.outcome(head));
+        self.holds(index, 0, outcomes, trail)
+    }
+
+    fn holds_on_body(&self, index: usize, body: &BodyFacts<'_>, trail: &mut Trail) -> bool {
+        let outcomes = self.body.iter().map(|condition| condition.outcome(body));
+        self.holds(index, self.head.len(), outcomes, trail)
+    }
+
+    /// Looks at conditions until one does not hold.
+    fn holds(
+        &self,
+        policy: usize,
+        first: usize,
+        outcomes: impl Iterator<Item = Outcome>,
+        trail: &mut Trail,
+    ) -> bool {
+        for (offset, outcome) in outcomes.enumerate() {
+            // `compile` bounds the number of policies and conditions well below u16.
+            let condition = (first + offset) as u16;
+            trail.evaluated.push(Evaluated { policy: policy as u16, condition, outcome });
+            let holds = match self.ruling {
+                Ruling::Allow => outcome == Outcome::Match,
+                Ruling::Block { .. } | Ruling::Approve { .. } => outcome != Outcome::Miss,
+            };
+            if !holds {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn dry(&self) -> DryRun {
+        DryRun { policy: self.name.clone(), place: self.place.clone(), action: self.ruling.as_str() }
+    }
+
+    fn decision(&self, trail: Trail) -> Decision {
+        Decision {
+            ruling: self.ruling.clone(),
+            policy: self.name.clone(),
+            place: self.place.clone(),
+            dry_runs: trail.dry_runs,
+            evaluated: trail.evaluated,
+        }
+    }
+}
+
+impl From<&Action> for Ruling {
+    fn from(action: &Action) -> Ruling {
+        match action.clone() {
+            Action::Allow => Ruling::Allow,
+            Action::Block { reason, next } => Ruling::Block { reason, next },
+            Action::Approve { reason, terms } => Ruling::Approve { reason, terms },
+        }
+    }
+}
