@@ -178,3 +178,125 @@ fn is_body_field(name: &str) -> bool {
         ["content-type", "content-encoding", "content-range", "cache-control", "set-cookie"];
     FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::new();
+        for (name, value) in fields {
+            headers.append(name, value.as_bytes());
+        }
+        headers
+    }
+
+    fn names(headers: &Headers) -> Vec<String> {
+        headers.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_fields_go_both_ways() {
+        // RFC 9110 section 7.6.1; upgrades and h2c: SECURITY R7.
+        let fields = [
+            ("Connection", "close, X-Session, upgrade ,, HTTP2-Settings"),
+            ("x-session", "1"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "keep-alive"),
+            ("TE", "trailers"),
+            ("Trailer", "X-Sum"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+            ("Accept", "*/*"),
+        ];
+        let mut request = headers(&fields);
+        strip_request(&mut request, None).unwrap();
+        assert_eq!(names(&request), ["Accept"]);
+        let mut response = headers(&fields);
+        response.append("Alt-Svc", b"h3=\":443\"");
+        response.append("Set-Cookie", b"a=b");
+        strip_response(&mut response).unwrap();
+        assert_eq!(names(&response), ["Accept", "Set-Cookie"]);
+    }
+
+    #[test]
+    fn connection_nominates_only_its_own() {
+        // SECURITY R9.
+        for value in [
+            "Host",
+            "close, content-length",
+            "Transfer-Encoding",
+            "AUTHORIZATION",
+            "x-api-key",
+            "cookie",
+            "proxy-authorization",
+            "forwarded",
+            "x-forwarded-for",
+            "x-real-ip",
+            "x_api_key",
+            "api-key",
+            "content-type",
+            "content-encoding",
+            "x-http-method-override",
+            "keep-alive,\thost",
+        ] {
+            assert_eq!(check_connection(value.as_bytes()), Err(Rejection::ConnectionNominates), "{value}");
+            let mut fields = headers(&[("connection", value)]);
+            assert_eq!(strip_request(&mut fields, None), Err(Rejection::ConnectionNominates), "{value}");
+            assert_eq!(strip_response(&mut fields), Err(Rejection::ConnectionNominates), "{value}");
+        }
+        for value in ["a b", "close;q=1", "\"close\"", "é", "a:b"] {
+            assert_eq!(check_connection(value.as_bytes()), Err(Rejection::ConnectionInvalid), "{value}");
+        }
+        for value in ["", ",", "close", "Keep-Alive", "TE, Upgrade", "x-anything", "keep-alive,"] {
+            assert_eq!(check_connection(value.as_bytes()), Ok(()), "{value}");
+        }
+    }
+
+    #[test]
+    fn overrides_and_claims_are_removed_whatever_their_spelling() {
+        // SECURITY R16 and R17.
+        let mut request = headers(&[
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("x_http_method", "DELETE"),
+            ("X-Method-Override", "DELETE"),
+            ("X-Original-URL", "/admin"),
+            ("Forwarded", "for=1.2.3.4"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X_Forwarded_For", "1.2.3.4"),
+            ("x-forwarded_proto", "https"),
+            ("X-Forwarded-Some-Very-Long-Extension-Name-Indeed", "1"),
+            ("X.Real.IP", "1.2.3.4"),
+            ("Content_Length", "5"),
+            ("Transfer---Encoding", "chunked"),
+            ("_Host", "x"),
+            ("x_api_key", "1"),
+            ("Expect", "100-continue"),
+            ("Authorization", "Bearer t"),
+            ("openai_organization", "o"),
+        ]);
+        let forwarded = Forwarded { address: "192.0.2.1", proto: "https", host: "gw.example:8443" };
+        strip_request(&mut request, Some(&forwarded)).unwrap();
+        let expected = ["Authorization", "openai_organization", "x-forwarded-for", "x-forwarded-proto"];
+        assert_eq!(names(&request)[..4], expected);
+        assert_eq!(request.get("x-forwarded-for"), Some(&b"192.0.2.1"[..]));
+        assert_eq!(request.get("x-forwarded-host"), Some(&b"gw.example:8443"[..]));
+        assert_eq!(request.len(), 5);
+    }
+
+    #[test]
+    fn credentials_of_the_caller_are_removed_in_their_own_step() {
+        let mut request = headers(&[
+            ("authorization", "a"),
+            ("Proxy-Authorization", "b"),
+            ("X-Api-Key", "c"),
+            ("Cookie", "d"),
+            ("anthropic-version", "2023-06-01"),
+        ]);
+        strip_request(&mut request, None).unwrap();
+        assert_eq!(request.len(), 5);
+        strip_credentials(&mut request);
+        assert_eq!(names(&request), ["anthropic-version"]);
+        assert!(is_credential("X-API-KEY") && !is_credential("x-api-version"));
+    }
+}

@@ -235,3 +235,177 @@ fn decode(text: &str) -> Cow<'_, str> {
 fn string(bytes: Vec<u8>) -> Result<String, Rejection> {
     String::from_utf8(bytes).map_err(|_| Rejection::TargetCharacterInvalid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(raw: &str) -> Result<String, Rejection> {
+        canonicalise(raw.as_bytes()).map(|(path, _)| path)
+    }
+
+    #[test]
+    fn equivalent_paths_have_one_form() {
+        // RFC 3986 section 6.2.2: case, percent-encoding and path segment normalisation.
+        let cases = [
+            ("/", "/"),
+            ("/v1/messages", "/v1/messages"),
+            ("/%7euser/%41%2d%5F", "/~user/A-_"),
+            ("/a/./b/../c", "/a/c"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("//a///b//", "/a/b/"),
+            ("//", "/"),
+            ("/./", "/"),
+            ("/a//../b", "/b"),
+            ("/...", "/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a..b/.c/d.", "/a..b/.c/d."),
+            ("/caf%c3%a9/%F0%9f%92%a9", "/caf%C3%A9/%F0%9F%92%A9"),
+            ("/a%3ab:c@d!e;f=g,h", "/a%3Ab:c@d!e;f=g,h"),
+            ("/a%20b%25c%253a", "/a%20b%25c%253a"),
+            ("/[x]{y}|\"<>^`", "/%5Bx%5D%7By%7D%7C%22%3C%3E%5E%60"),
+        ];
+        for (raw, canonical) in cases {
+            assert_eq!(path(raw).as_deref(), Ok(canonical), "{raw}");
+            assert_eq!(path(canonical).as_deref(), Ok(canonical), "{raw} twice");
+        }
+    }
+
+    #[test]
+    fn paths_that_servers_read_differently_are_refused() {
+        let cases = [
+            (Rejection::TargetFormInvalid, &["", "a", "*", "http:"][..]),
+            (Rejection::TargetTraversal, &["/..", "/../", "/a/../..", "/%2e%2e/x", "/a/../%2e./b", "//.."]),
+            (Rejection::TargetTraversal, &["/a/..;/b", "/.;x=1/b", "/..%3bx/", "/a/%2e%2e;"]),
+            (Rejection::TargetCharacterInvalid, &["/a b", "/a\tb", "/a\\b", "/a#b", "/é", "/\u{7f}", "/a\0"]),
+            (Rejection::TargetEscapeInvalid, &["/%", "/%2", "/%zz", "/%%41", "/%+1", "/a%2", "/%2%66"]),
+            (
+                Rejection::TargetEscapeInvalid,
+                &["/a%2fb", "/a%2Fb", "/a%5cb", "/%00", "/%0d%0a", "/%7f", "/%09"],
+            ),
+            // Overlong forms of `.` and `/`, surrogates, lone and missing continuations, beyond U+10FFFF.
+            (Rejection::TargetEscapeInvalid, &["/%c0%ae", "/%c0%af", "/%e0%80%af", "/%f0%80%80%af"]),
+            (
+                Rejection::TargetEscapeInvalid,
+                &["/%ed%a0%80", "/%80", "/%c3", "/%c3a", "/%c3%41", "/%f4%90%80%80"],
+            ),
+            (Rejection::TargetEscapeInvalid, &["/%252e", "/%252E%252e/", "/%252f", "/%255c", "/%2500"]),
+            (Rejection::TargetEscapeInvalid, &["/%25252e", "/%25%32%65", "/%25%32%35%32e", "/%250a"]),
+        ];
+        for (rejection, raws) in cases {
+            for raw in raws {
+                assert_eq!(path(raw), Err(rejection), "{raw:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn queries_stay_as_they_are() {
+        let query = |raw: &str| canonicalise(raw.as_bytes()).map(|(_, query)| query);
+        for (raw, expected) in [
+            ("/a", None),
+            ("/a?", Some("")),
+            ("/a?b=%2e%2f../x?y&c=%", Some("b=%2e%2f../x?y&c=%")),
+            ("/?%00", Some("%00")),
+        ] {
+            assert_eq!(query(raw), Ok(expected.map(str::to_owned)), "{raw}");
+        }
+        for raw in ["/?a b", "/?a#b", "/?\u{e9}", "/?\r", "/?\0", "/?\t", "/?\u{7f}"] {
+            assert_eq!(query(raw), Err(Rejection::TargetCharacterInvalid), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn every_occurrence_of_a_parameter_is_seen() {
+        let pairs: Vec<_> = query_pairs("a=1&&b&a=%32+x&%61=&c=%zz%&d=%ff&e==").collect();
+        let expected =
+            [("a", "1"), ("b", ""), ("a", "2 x"), ("a", ""), ("c", "%zz%"), ("d", "\u{fffd}"), ("e", "=")];
+        assert_eq!(pairs, expected.map(|(name, value)| (name.into(), value.into())));
+    }
+
+    #[test]
+    fn hosts_are_checked_and_lowered() {
+        for (raw, host) in [
+            ("Example.COM", "example.com"),
+            ("a_b.c-d.", "a_b.c-d."),
+            ("localhost:8080", "localhost:8080"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]", "[::1]"),
+            ("[2001:DB8::1]:65535", "[2001:db8::1]:65535"),
+        ] {
+            assert_eq!(authority(raw.as_bytes()).as_deref(), Ok(host), "{raw}");
+        }
+        let long = format!("{}a", "a.".repeat(140));
+        let invalid = [
+            "",
+            ".",
+            "a..b",
+            ".a",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:000001",
+            "a:+1",
+            "a:8a",
+            "a:1:2",
+            "a b",
+            "a/b",
+            "a,b",
+            "a%41",
+            "a\tb",
+            "é",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1%25eth0]",
+            "[v1.x]",
+            "[]",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "a;b",
+            "a=b",
+            "*",
+            "[127.0.0.1]",
+            &long,
+        ];
+        for raw in invalid {
+            assert_eq!(authority(raw.as_bytes()), Err(Rejection::HostInvalid), "{raw:?}");
+        }
+        assert_eq!(authority(b"user:pass@a"), Err(Rejection::TargetUserinfo));
+    }
+
+    /// Targets made of what matters to canonicalisation.
+    fn raw_target() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => Just("/".as_bytes().to_vec()),
+            3 => prop::sample::select(vec![".", "..", "%2e", "%2E", "%25", "2e", "25", ";", "%3b", "?", "//"])
+                .prop_map(|piece| piece.as_bytes().to_vec()),
+            2 => prop::sample::select(vec!["a", "Z", "9", "%41", "%7e", "%c3%a9", "%3A", ":", "[", "%"])
+                .prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<u8>().prop_map(|byte| format!("%{byte:02x}").into_bytes()),
+            1 => any::<u8>().prop_map(|byte| vec![byte]),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| [b"/".to_vec(), pieces.concat()].concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn canonical_targets_come_back_unchanged(raw in raw_target()) {
+            if let Ok((path, query)) = canonicalise(&raw) {
+                let target = query.as_ref().map_or(path.clone(), |query| format!("{path}?{query}"));
+                prop_assert_eq!(canonicalise(target.as_bytes()), Ok((path.clone(), query)));
+                prop_assert!(!path.contains("//") && path.starts_with('/'));
+                prop_assert!(path.split('/').all(|segment| segment != "." && segment != ".."));
+                prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#?\\[]".contains(&byte)));
+            }
+        }
+    }
+}

@@ -230,3 +230,112 @@ fn reason_phrase(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::h1::{parse_request, parse_response};
+    use crate::http::{Method, Version};
+
+    fn response(status: u16, framing: Framing, declared_length: Option<u64>) -> ResponseHead {
+        let mut headers = Headers::new();
+        headers.append("X-A", b"b");
+        ResponseHead { status, version: Version::Http11, headers, framing, declared_length, keep_alive: true }
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_written_canonically() {
+        let received = b"POST /a/../b?c HTTP/1.1\r\nX-Id:1\r\nhost: A.test\r\nContent-Length:005\r\n\r\n";
+        let mut head = parse_request(Chunk::from_static(received)).unwrap();
+        head.authority = "up.example".to_owned();
+        let mut out = Vec::new();
+        encode_request(&head, &[("authorization", b"Bearer x\r\ny")], &mut out);
+        let expected = "POST /b?c HTTP/1.1\r\nhost: up.example\r\nX-Id: 1\r\n\
+                        authorization: Bearer x  y\r\ncontent-length: 5\r\n\r\n";
+        assert_eq!(text(&out), expected);
+    }
+
+    #[test]
+    fn a_response_says_its_length_once() {
+        // RFC 9112 section 6, RFC 9110 section 8.6.
+        for (status, framing, declared, keep_alive, expected) in [
+            (200, Framing::Length(5), None, true, "content-length: 5\r\n"),
+            (200, Framing::Length(5), None, false, "content-length: 5\r\nconnection: close\r\n"),
+            (200, Framing::Chunked, None, true, "transfer-encoding: chunked\r\n"),
+            (200, Framing::Close, None, true, "connection: close\r\n"),
+            (200, Framing::None, Some(7), true, "content-length: 7\r\n"),
+            (304, Framing::None, Some(7), true, "content-length: 7\r\n"),
+            (204, Framing::None, Some(0), true, ""),
+            (103, Framing::None, None, false, ""),
+        ] {
+            let mut out = Vec::new();
+            encode_response(&response(status, framing, declared), keep_alive, &mut out);
+            let fields = text(&out).split_once("\r\nX-A: b\r\n").unwrap().1.to_owned();
+            assert_eq!(fields, format!("{expected}\r\n"), "{status} {framing:?}");
+        }
+    }
+
+    #[test]
+    fn responses_come_back() {
+        for (framing, declared) in
+            [(Framing::Length(5), None), (Framing::Chunked, None), (Framing::Close, None)]
+        {
+            let mut out = Vec::new();
+            encode_response(&response(200, framing, declared), true, &mut out);
+            let head = parse_response(Chunk::from(out), &Method::Get).unwrap();
+            assert_eq!((head.status, head.framing), (200, framing));
+            assert_eq!(head.keep_alive, framing != Framing::Close);
+        }
+    }
+
+    #[test]
+    fn a_reply_of_the_gateway_is_whole() {
+        let mut headers = Headers::new();
+        headers.append("content-type", b"application/json");
+        let framing =
+            ReplyFraming { date: Some("Sun, 06 Nov 1994 08:49:37 GMT"), keep_alive: false, head_only: false };
+        let mut out = Vec::new();
+        encode_reply(403, &headers, b"{}", framing, &mut out);
+        let head = "HTTP/1.1 403 Forbidden\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                    content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+        assert_eq!(text(&out), format!("{head}{{}}"));
+        out.clear();
+        encode_reply(403, &headers, b"{}", ReplyFraming { head_only: true, ..framing }, &mut out);
+        assert_eq!(text(&out), head);
+        out.clear();
+        let open = ReplyFraming { date: None, keep_alive: true, head_only: false };
+        encode_reply(100, &Headers::new(), b"ignored", open, &mut out);
+        assert_eq!(text(&out), "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    #[test]
+    fn chunks_carry_the_data_untouched() {
+        let data = Chunk::from(vec![b'x'; 300]);
+        let mut encoder = ChunkEncoder::new();
+        let mut out = Segments::new();
+        encoder.wrap(Segments::new(), &mut out);
+        assert!(out.is_empty(), "an empty chunk would end the body");
+        for _ in 0..100 {
+            let mut both = Segments::from(data.clone());
+            both.push(data.clone());
+            encoder.wrap(both, &mut out);
+        }
+        encoder.end(&mut out);
+        assert_eq!(out.iter().filter(|chunk| chunk.as_ptr() == data.as_ptr()).count(), 200);
+        let expected = format!("258\r\n{}\r\n", "x".repeat(600)).repeat(100) + "0\r\n\r\n";
+        assert_eq!(text(&out.to_vec()), expected);
+    }
+
+    #[test]
+    fn size_lines_are_hexadecimal() {
+        for (size, expected) in
+            [(0, "0\r\n"), (9, "9\r\n"), (255, "ff\r\n"), (usize::MAX, "ffffffffffffffff\r\n")]
+        {
+            assert_eq!(text(size_line(size, &mut [0; SIZE_LINE_BYTES_MAX])), expected);
+        }
+    }
+}

@@ -219,3 +219,71 @@ fn content_length(value: &[u8]) -> Result<u64, Rejection> {
     // 18 digits fit into 64 bits.
     Ok(value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(bytes: &[u8]) -> Result<Option<usize>, Rejection> {
+        find_head_end(bytes, &mut 0, Role::Request)
+    }
+
+    #[test]
+    fn the_end_is_found_whatever_the_reads_were() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Empty:\r\n\r\n";
+        let bytes = [&head[..], b"body\r\n\r\n"].concat();
+        for first in 0..=head.len() {
+            for second in first..=bytes.len() {
+                let mut searched = 0;
+                let early = find_head_end(&bytes[..first], &mut searched, Role::Request);
+                assert_eq!(early, Ok((first == head.len()).then_some(head.len())), "{first}");
+                if first == head.len() {
+                    continue;
+                }
+                let expected = (second >= head.len()).then_some(head.len());
+                let found = find_head_end(&bytes[..second], &mut searched, Role::Request);
+                assert_eq!(found, Ok(expected), "{first} then {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_head_begins_with_is_refused_at_once() {
+        // RFC 9112 section 2.2; SECURITY R3.
+        for (bytes, rejection) in [
+            (&b"\r\nGET"[..], Rejection::StartLineInvalid),
+            (b" GET", Rejection::StartLineInvalid),
+            (b"\x16\x03\x01", Rejection::StartLineInvalid),
+            (b"GET / HTTP/1.1\n", Rejection::BareLf),
+            (b"GET / HTTP/1.1\r\nA: b\n", Rejection::BareLf),
+            (b"GET / HTTP/1.1\r\nA: b\r\n\n", Rejection::BareLf),
+            (b"GET / HTTP/1.1\r\nA: b\rc", Rejection::BareCr),
+            (b"GET / HTTP/1.1\r\r\n", Rejection::BareCr),
+            (b"GET / HTTP/1.1\r\nA: \0", Rejection::ControlCharacter),
+        ] {
+            assert_eq!(end(bytes), Err(rejection), "{:?}", String::from_utf8_lossy(bytes));
+            let mut searched = 0;
+            let split = (1..=bytes.len())
+                .map(|len| find_head_end(&bytes[..len], &mut searched, Role::Request))
+                .find(Result::is_err);
+            assert_eq!(split, Some(Err(rejection)), "byte by byte");
+        }
+        assert_eq!(find_head_end(b"GET", &mut 0, Role::Response), Err(Rejection::StartLineInvalid));
+    }
+
+    #[test]
+    fn long_heads_are_refused_before_they_end() {
+        // SECURITY R41.
+        let line = |length: usize| [b"GET /".to_vec(), vec![b'a'; length - 5]].concat();
+        assert_eq!(end(&line(REQUEST_LINE_BYTES_MAX)), Ok(None));
+        assert_eq!(end(&[line(REQUEST_LINE_BYTES_MAX), b"\r\n".to_vec()].concat()), Ok(None));
+        assert_eq!(end(&line(REQUEST_LINE_BYTES_MAX + 2)), Err(Rejection::StartLineTooLong));
+        let head = |length: usize| [b"GET / HTTP/1.1\r\nA: ".to_vec(), vec![b'a'; length - 23]].concat();
+        assert_eq!(end(&head(HEAD_BYTES_MAX)), Ok(None));
+        let whole = [head(HEAD_BYTES_MAX), b"\r\n\r\n".to_vec()].concat();
+        assert_eq!(end(&whole), Ok(Some(HEAD_BYTES_MAX)));
+        let longer = [head(HEAD_BYTES_MAX + 1), b"\r\n\r\n".to_vec()].concat();
+        assert_eq!(end(&longer), Err(Rejection::HeadTooLong));
+        assert_eq!(end(&longer[..HEAD_BYTES_MAX]), Err(Rejection::HeadTooLong));
+    }
+}

@@ -74,3 +74,109 @@ fn framing(status: u16, to: &Method, fields: &Fields) -> Result<(Framing, Option
         _ => Ok((fields.content_length.map_or(Framing::Close, Framing::Length), None)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ResponseHead, Rejection> {
+        parse_response(Chunk::from(text.as_bytes().to_vec()), &Method::Get)
+    }
+
+    /// Framing and declared length of an answer to `to`.
+    fn framing_of(to: &Method, status: u16, fields: &str) -> Result<(Framing, Option<u64>), Rejection> {
+        let text = format!("HTTP/1.1 {status} X\r\n{fields}A: b\r\n\r\n");
+        let head = parse_response(Chunk::from(text.into_bytes()), to)?;
+        Ok((head.framing, head.declared_length))
+    }
+
+    #[test]
+    fn status_lines_are_read_strictly() {
+        // RFC 9112 section 4.
+        for (line, expected) in [
+            ("HTTP/1.1 200 OK", Ok(200)),
+            ("HTTP/1.0 404 Not Found, \u{e9}!", Ok(404)),
+            ("HTTP/1.1 999 ", Ok(999)),
+            ("HTTP/1.1 200", Ok(200)),
+            ("HTTP/1.1 099 X", Err(Rejection::StatusInvalid)),
+            ("HTTP/1.1 20 X", Err(Rejection::StatusInvalid)),
+            ("HTTP/1.1 2000 X", Err(Rejection::StatusInvalid)),
+            ("HTTP/1.1 +20 X", Err(Rejection::StatusInvalid)),
+            ("HTTP/1.1 ", Err(Rejection::StatusInvalid)),
+            ("HTTP/1.1  200 X", Err(Rejection::StatusInvalid)),
+            ("HTTP/1.1\t200 X", Err(Rejection::StartLineInvalid)),
+            ("HTTP/1.1", Err(Rejection::StartLineInvalid)),
+            ("ICY 200 OK", Err(Rejection::VersionUnsupported)),
+            ("HTTP/2.0 200 OK", Err(Rejection::VersionUnsupported)),
+            ("HTTP/1.1 200 O\u{1}K", Err(Rejection::ControlCharacter)),
+            ("HTTP/1.1 101 Switching Protocols", Err(Rejection::UpgradeUnasked)),
+        ] {
+            let text = format!("{line}\r\nA: b\r\n\r\n");
+            assert_eq!(parse(&text).map(|head| head.status), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_body_follows_status_method_and_fields() {
+        // RFC 9112 section 6.3, RFC 9110 section 8.6.
+        let (get, head) = (Method::Get, Method::Head);
+        let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
+        for (to, status, fields, expected) in [
+            (&get, 200, "", Ok((Framing::Close, None))),
+            (&get, 200, length, Ok((Framing::Length(5), None))),
+            (&get, 200, chunked, Ok((Framing::Chunked, None))),
+            (&head, 200, "", Ok((Framing::None, None))),
+            (&head, 200, length, Ok((Framing::None, Some(5)))),
+            (&head, 200, chunked, Ok((Framing::None, None))),
+            (&get, 304, length, Ok((Framing::None, Some(5)))),
+            (&get, 304, "", Ok((Framing::None, None))),
+            (&get, 204, "", Ok((Framing::None, None))),
+            (&get, 204, "Content-Length: 0\r\n", Ok((Framing::None, None))),
+            (&get, 204, length, Err(Rejection::BodyForbidden)),
+            (&get, 204, chunked, Err(Rejection::BodyForbidden)),
+            (&get, 100, "", Ok((Framing::None, None))),
+            (&get, 103, "Link: x\r\n", Ok((Framing::None, None))),
+            (&get, 100, chunked, Err(Rejection::BodyForbidden)),
+            (&get, 200, "Content-Length: 5\r\nContent-Length: 5\r\n", Err(Rejection::ContentLengthRepeated)),
+            (
+                &get,
+                200,
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                Err(Rejection::LengthConflict),
+            ),
+            (&get, 200, "Content-Length: 5, 5\r\n", Err(Rejection::ContentLengthInvalid)),
+            (&get, 200, "Transfer-Encoding: gzip\r\n", Err(Rejection::TransferEncodingInvalid)),
+            (&get, 200, "B: c\r\n d\r\n", Err(Rejection::FieldFolded)),
+            (&get, 200, "B: c\n", Err(Rejection::BareLf)),
+            (&get, 200, "B : c\r\n", Err(Rejection::FieldNameInvalid)),
+            (&get, 200, "Connection: content-length\r\n", Err(Rejection::ConnectionNominates)),
+        ] {
+            assert_eq!(framing_of(to, status, fields), expected, "{to} {status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn connections_persist_by_version_option_and_framing() {
+        // RFC 9112 section 9.3.
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: Close\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", false),
+        ] {
+            assert_eq!(parse(text).map(|head| head.keep_alive), Ok(expected), "{text:?}");
+        }
+        let chunked = parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").map(|head| head.framing);
+        assert_eq!(chunked, Err(Rejection::TransferEncodingVersion));
+    }
+
+    #[test]
+    fn a_head_is_refused_at_every_truncation() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        for end in 0..text.len() {
+            assert!(parse(&text[..end]).is_err(), "{end}");
+        }
+    }
+}
