@@ -6,7 +6,7 @@ use crate::limits::{
     LEASE_INFLIGHT_MAX, LEASE_TIMEOUT, REVOKE_ATTEMPTS_MAX, REVOKE_BACKOFF, REVOKE_INFLIGHT_MAX,
     REVOKE_QUEUE_LEASES,
 };
-use crate::secrets::{Lease, LeaseFacts, LeaseSource, SecretValue};
+use crate::secrets::{Lease, LeaseFacts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +19,9 @@ pub use super::token::{LeaseError, LeaseRequest};
 /// How a lease ended, for the record and the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseEnd {
+    /// Which lease.
     pub facts: LeaseFacts,
+    /// What became of it.
     pub outcome: LeaseOutcome,
 }
 
@@ -27,13 +29,21 @@ pub struct LeaseEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOutcome {
     /// The issuer confirmed (RFC 7009 section 2.2).
-    Revoked { attempts: u32 },
+    Revoked {
+        /// Requests that it took.
+        attempts: u32,
+    },
     /// It had expired by itself.
     Expired,
     /// The source has no revocation endpoint: the token lives until it expires.
     NotRevocable,
     /// The issuer did not confirm: the token lives until it expires.
-    Failed { attempts: u32, error: LeaseError },
+    Failed {
+        /// Requests that were made.
+        attempts: u32,
+        /// Why the last one failed.
+        error: LeaseError,
+    },
     /// Too many were waiting: the token lives until it expires.
     Dropped,
 }
@@ -54,13 +64,19 @@ impl LeaseOutcome {
 /// How often what happened, since the client was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseCounts {
+    /// Requests that gave a lease.
     pub acquired: u64,
     /// Requests that gave no lease.
     pub failed: u64,
+    /// [`LeaseOutcome::Revoked`].
     pub revoked: u64,
+    /// [`LeaseOutcome::Expired`].
     pub expired: u64,
+    /// [`LeaseOutcome::NotRevocable`].
     pub not_revocable: u64,
+    /// [`LeaseOutcome::Failed`].
     pub revoke_failed: u64,
+    /// [`LeaseOutcome::Dropped`].
     pub revoke_dropped: u64,
 }
 

@@ -75,6 +75,7 @@ impl LeaseError {
 /// What is asked for.
 #[derive(Debug)]
 pub struct LeaseRequest {
+    /// Where.
     pub source: Arc<LeaseSource>,
     /// The caller's token, verified; needed for [`LeaseKind::TokenExchange`], unused otherwise.
     pub subject_token: Option<SecretValue>,

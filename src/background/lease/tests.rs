@@ -1,7 +1,8 @@
 use super::super::client::client;
 use super::*;
 use crate::secrets::{
-    ClientAuth, Endpoint, LeaseKind, Scrub, SecretSlot, SecretSpec, Source, SubjectTokenType,
+    ClientAuth, Endpoint, LeaseKind, LeaseSource, Scrub, SecretSlot, SecretSpec, SecretValue, Source,
+    SubjectTokenType,
 };
 use crate::time::Timestamp;
 use axum::Router;
