@@ -14,5 +14,6 @@ pub mod limits;
 pub mod metrics;
 pub mod policy;
 pub mod protocol;
+pub mod runtime;
 pub mod secrets;
 pub mod time;

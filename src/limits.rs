@@ -179,6 +179,26 @@ pub const JWKS_RETRY_FIRST: Duration = Duration::from_secs(1);
 pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests for a fetch that wait in one issuer's queue; more are answered at once.
 pub const JWKS_WAITING_MAX: usize = KIB;
+// --- Runtime -------------------------------------------------------------------------------------------
+
+/// Reads in a row that use less than a quarter of their buffer before the buffers shrink.
+pub const RECEIVE_SMALL_READS: u8 = 4;
+/// Ciphertext that one TLS connection gathers before it is written.
+pub const TLS_WRITE_BYTES: usize = 64 * KIB;
+/// Plaintext of small slices that goes into one TLS record (RFC 8446 section 5.1: at most 2^14 bytes).
+pub const TLS_RECORD_BYTES: usize = 16 * KIB;
+/// What one TLS record adds to its plaintext, at most: header, explicit nonce or content type, tag.
+pub const TLS_RECORD_OVERHEAD: usize = 64;
+/// Steps in which a failed TLS session gives its last alerts.
+pub const TLS_ALERTS_MAX: usize = 8;
+/// Connections that the kernel queues for one listener.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// A connection whose deadline has passed may still be written to for this long, to say why.
+pub const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// An executor that ends waits this long for operations that dropped connections have left.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it looks.
+pub const SETTLE_INTERVAL: Duration = Duration::from_millis(1);
 
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);

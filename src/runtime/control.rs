@@ -1,0 +1,138 @@
+use super::sys::{self, Direction};
+use crate::{limits, time::Instant};
+use std::{cell::Cell, net::SocketAddr, os::fd::RawFd, rc::Rc};
+
+/// Handle on a connection beside its two halves: addresses, deadline, abort. Clones are the same connection.
+/// It keeps nothing open: when both halves are gone, every call does nothing.
+#[derive(Clone, Debug)]
+pub struct Control(Rc<State>);
+
+#[derive(Debug)]
+struct State {
+    /// The descriptor while the connection lives: it must never be touched after it was closed and reused.
+    fd: Cell<Option<RawFd>>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    deadline: Cell<Option<(Instant, u8)>>,
+    expired: Cell<Option<u8>>,
+    writing: Cell<bool>,
+    reset_on_drop: Cell<bool>,
+}
+
+impl Control {
+    /// Aborts the connection so that the peer sees that the message did not end cleanly (RST). Pending reads
+    /// and writes end with an error; unsent bytes are thrown away.
+    pub fn reset(&self) {
+        if let Some(fd) = self.0.fd.get()
+            && sys::abort(fd).is_err()
+        {
+            // Not connected any more, or not TCP: the pending operations must end all the same.
+            let _ = sys::shutdown(fd, Direction::Both);
+        }
+    }
+
+    /// Ends both directions: a pending read ends with what has arrived and then end of file, a pending write
+    /// fails.
+    pub fn shutdown(&self) {
+        self.end(Direction::Both);
+    }
+
+    /// Sets, moves or (with `None`) lifts the deadline. `cause` is handed back by [`Control::expired`]. Costs
+    /// two stores: the sweeper looks every [`limits::SWEEP_INTERVAL`].
+    pub fn set_deadline(&self, deadline: Option<Instant>, cause: u8) {
+        self.0.deadline.set(deadline.map(|at| (at, cause)));
+    }
+
+    /// The cause given with the last deadline that passed. The pending read has then ended with end of file;
+    /// if no write was under way, the connection can still be written to for [`limits::LAST_WRITE_TIMEOUT`],
+    /// to say why.
+    pub fn expired(&self) -> Option<u8> {
+        self.0.expired.get()
+    }
+
+    /// While set, dropping the writer resets the connection instead of ending it cleanly: what a message that
+    /// was cut must look like, also when a task panics.
+    pub fn reset_on_drop(&self, reset: bool) {
+        self.0.reset_on_drop.set(reset);
+    }
+
+    /// Address of the peer.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Our address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local
+    }
+
+    /// Whether one of the halves still exists.
+    pub fn is_open(&self) -> bool {
+        self.0.fd.get().is_some()
+    }
+
+    pub(super) fn new(fd: RawFd, local: SocketAddr, peer: SocketAddr) -> (Control, Rc<Alive>) {
+        let control = Control(Rc::new(State {
+            fd: Cell::new(Some(fd)),
+            peer,
+            local,
+            deadline: Cell::new(None),
+            expired: Cell::new(None),
+            writing: Cell::new(false),
+            reset_on_drop: Cell::new(false),
+        }));
+        let alive = Rc::new(Alive(control.clone()));
+        (control, alive)
+    }
+
+    /// Ends the pending operations of one or both directions.
+    pub(super) fn end(&self, direction: Direction) {
+        if let Some(fd) = self.0.fd.get() {
+            let _ = sys::shutdown(fd, direction);
+        }
+    }
+
+    /// Says whether a write is under way: then a deadline must end both directions.
+    pub(super) fn set_writing(&self, writing: bool) {
+        self.0.writing.set(writing);
+    }
+
+    pub(super) fn resets_on_drop(&self) -> bool {
+        self.0.reset_on_drop.get()
+    }
+
+    /// Ends the connection's pending operations if its deadline has passed; says whether it had.
+    pub(super) fn sweep(&self, now: Instant) -> bool {
+        let (Some(fd), Some((deadline, cause))) = (self.0.fd.get(), self.0.deadline.get()) else {
+            return false;
+        };
+        if now < deadline {
+            return false;
+        }
+        let again = self.0.expired.replace(Some(cause)).is_some();
+        if again || self.0.writing.get() {
+            self.0.deadline.set(None);
+            let _ = sys::shutdown(fd, Direction::Both);
+        } else {
+            self.0.deadline.set(Some((now + limits::LAST_WRITE_TIMEOUT, cause)));
+            let _ = sys::shutdown(fd, Direction::Read);
+        }
+        true
+    }
+}
+
+/// Held by whatever may use the descriptor; dropped before the descriptor can be closed.
+#[derive(Debug)]
+pub(super) struct Alive(Control);
+
+impl Alive {
+    pub fn control(&self) -> &Control {
+        &self.0
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.0.fd.set(None);
+    }
+}

@@ -1,0 +1,250 @@
+use crate::{buffer::ChunkMut, limits};
+use bytes::{Buf, BytesMut};
+use rustls::{
+    Error,
+    client::UnbufferedClientConnection,
+    server::UnbufferedServerConnection,
+    unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic},
+};
+use std::mem;
+
+/// The TLS state of one side.
+pub(super) enum Side {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// What shall be done once the state allows it.
+#[derive(Clone, Copy)]
+enum Job<'a> {
+    Nothing,
+    Encrypt(&'a [u8]),
+    CloseNotify,
+}
+
+enum Step {
+    Again,
+    /// Everything that came in is processed; the job is done if the flag says so.
+    Settled {
+        done: bool,
+    },
+    PeerClosed,
+}
+
+/// One TLS connection without its socket: ciphertext in, plaintext out, and the other way round.
+pub(super) struct Session {
+    side: Side,
+    /// Received ciphertext that is not processed: at most the beginning of one record.
+    incoming: BytesMut,
+    /// Ciphertext to be sent, in order.
+    pub outgoing: Vec<u8>,
+    /// Decrypted bytes that the reader has not taken.
+    plain: ChunkMut,
+    peer_closed: bool,
+    failed: Option<Error>,
+}
+
+impl Session {
+    pub fn new(side: Side) -> Session {
+        Session {
+            side,
+            incoming: BytesMut::new(),
+            outgoing: Vec::new(),
+            plain: ChunkMut::default(),
+            peer_closed: false,
+            failed: None,
+        }
+    }
+
+    pub fn side(&self) -> &Side {
+        &self.side
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        match &self.side {
+            Side::Server(connection) => connection.is_handshaking(),
+            Side::Client(connection) => connection.is_handshaking(),
+        }
+    }
+
+    /// Whether the peer has ended its direction cleanly.
+    pub fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Takes decrypted bytes; empty if there are none.
+    pub fn take_plain(&mut self) -> ChunkMut {
+        mem::take(&mut self.plain)
+    }
+
+    /// Processes received ciphertext (and begins the handshake, without any).
+    ///
+    /// # Errors
+    /// The peer's fault; the alert that says so is in `outgoing`. Every later call fails alike.
+    pub fn receive(&mut self, ciphertext: ChunkMut) -> Result<(), Error> {
+        if self.incoming.is_empty() {
+            self.incoming = ciphertext.into_inner();
+        } else {
+            self.incoming.extend_from_slice(&ciphertext);
+        }
+        self.run(Job::Nothing).map(drop)
+    }
+
+    /// Encrypts `plain` behind what is already in `outgoing`.
+    ///
+    /// # Errors
+    /// As [`Session::receive`], or the session cannot send (any more).
+    pub fn encrypt(&mut self, plain: &[u8]) -> Result<(), Error> {
+        if self.run(Job::Encrypt(plain))? { Ok(()) } else { Err(Error::HandshakeNotComplete) }
+    }
+
+    /// Says that we send nothing more.
+    pub fn close_notify(&mut self) -> Result<(), Error> {
+        self.run(Job::CloseNotify).map(drop)
+    }
+
+    /// Runs the state machine until nothing is left to process; says whether the job was done.
+    fn run(&mut self, job: Job<'_>) -> Result<bool, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        loop {
+            match self.step(job) {
+                Ok(Step::Again) => {}
+                Ok(Step::PeerClosed) => self.peer_closed = true,
+                Ok(Step::Settled { done }) => return Ok(done),
+                Err(error) => {
+                    self.failed = Some(error.clone());
+                    self.collect_alert();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, job: Job<'_>) -> Result<Step, Error> {
+        let Session { side, incoming, outgoing, plain, .. } = self;
+        let (discard, step) = match side {
+            Side::Server(connection) => {
+                handle(connection.process_tls_records(incoming), plain, outgoing, job)?
+            }
+            Side::Client(connection) => {
+                handle(connection.process_tls_records(incoming), plain, outgoing, job)?
+            }
+        };
+        incoming.advance(discard);
+        Ok(step)
+    }
+
+    /// After an error the session still gives the alert that tells the peer.
+    fn collect_alert(&mut self) {
+        for _ in 0..limits::TLS_ALERTS_MAX {
+            match self.step(Job::Nothing) {
+                Ok(Step::Again) => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+fn handle<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    plain: &mut ChunkMut,
+    outgoing: &mut Vec<u8>,
+    job: Job<'_>,
+) -> Result<(usize, Step), Error> {
+    let mut discard = status.discard;
+    let step = match status.state? {
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                let record = record?;
+                discard += record.discard;
+                append(plain, record.payload);
+            }
+            Step::Again
+        }
+        ConnectionState::EncodeTlsData(mut data) => {
+            encode(&mut data, outgoing)?;
+            Step::Again
+        }
+        // What was encoded is in `outgoing`, in order, and is sent from there.
+        ConnectionState::TransmitTlsData(transmit) => {
+            transmit.done();
+            Step::Again
+        }
+        ConnectionState::WriteTraffic(mut traffic) => {
+            match job {
+                Job::Nothing => {}
+                Job::Encrypt(plain) => encrypt(&mut traffic, plain, outgoing)?,
+                Job::CloseNotify => close(&mut traffic, outgoing)?,
+            }
+            Step::Settled { done: true }
+        }
+        ConnectionState::PeerClosed => Step::PeerClosed,
+        ConnectionState::BlockedHandshake | ConnectionState::Closed => Step::Settled { done: false },
+        // Early data is never accepted (it can be replayed).
+        _ => return Err(Error::General("unexpected TLS state".to_owned())),
+    };
+    Ok((discard, step))
+}
+
+/// In pieces: see [`crate::buffer::append`].
+fn append(plain: &mut ChunkMut, payload: &[u8]) {
+    plain.reserve(payload.len());
+    payload.chunks(2048).for_each(|piece| plain.extend_from_slice(piece));
+}
+
+fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+    grow(outgoing, 1024, |room| match data.encode(room) {
+        Ok(length) => Ok(length),
+        Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
+        Err(EncodeError::AlreadyEncoded) => Err(None),
+    })
+}
+
+fn encrypt<Data>(
+    traffic: &mut WriteTraffic<'_, Data>,
+    plain: &[u8],
+    outgoing: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let records = plain.len() / limits::TLS_RECORD_BYTES + 1;
+    grow(outgoing, plain.len() + records * limits::TLS_RECORD_OVERHEAD, |room| {
+        traffic.encrypt(plain, room).map_err(required)
+    })
+}
+
+fn close<Data>(traffic: &mut WriteTraffic<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+    grow(outgoing, limits::TLS_RECORD_OVERHEAD, |room| traffic.queue_close_notify(room).map_err(required))
+}
+
+fn required(error: EncryptError) -> Option<usize> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size.required_size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+/// Lets `fill` write behind what is in `outgoing`: first into `guess` bytes, then into as many as it asks for.
+/// `fill` says how many it has written, or how many it needs, or that it cannot.
+fn grow(
+    outgoing: &mut Vec<u8>,
+    guess: usize,
+    mut fill: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
+) -> Result<(), Error> {
+    let start = outgoing.len();
+    let mut room = guess;
+    loop {
+        outgoing.resize(start + room, 0);
+        match fill(&mut outgoing[start..]) {
+            Ok(length) => {
+                outgoing.truncate(start + length);
+                return Ok(());
+            }
+            Err(Some(size)) if size > room => room = size,
+            Err(_) => {
+                outgoing.truncate(start);
+                return Err(Error::EncryptError);
+            }
+        }
+    }
+}

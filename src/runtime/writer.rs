@@ -1,0 +1,84 @@
+use super::{tls::stream::TlsTransmit, transmit::Transmit};
+use crate::buffer::{Segments, Tally};
+use std::{fmt, io};
+
+/// The sending half of a connection.
+///
+/// The write that the kernel works on belongs to the writer: if a future of it is dropped, what was handed
+/// over is sent all the same, before anything that follows. Dropping the writer ends our direction: with FIN,
+/// or with a reset if a write is under way or [`super::Control::reset_on_drop`] is set.
+pub struct Writer {
+    sink: Sink,
+}
+
+enum Sink {
+    Clear(Transmit),
+    Tls(TlsTransmit),
+}
+
+impl Writer {
+    pub(super) fn clear(transmit: Transmit) -> Writer {
+        Writer { sink: Sink::Clear(transmit) }
+    }
+
+    pub(super) fn tls(transmit: TlsTransmit) -> Writer {
+        Writer { sink: Sink::Tls(transmit) }
+    }
+
+    /// The sending half of a clear-text connection, for TLS.
+    pub(super) fn into_transmit(self) -> Option<Transmit> {
+        match self.sink {
+            Sink::Clear(transmit) => Some(transmit),
+            Sink::Tls(_) => None,
+        }
+    }
+
+    /// Sends all slices, in order, without a copy on clear text.
+    ///
+    /// # Errors
+    /// The connection failed, was reset or was shut down; every later write fails too.
+    pub async fn write(&mut self, segments: Segments) -> io::Result<()> {
+        self.write_head(Vec::new(), segments).await.map(drop)
+    }
+
+    /// Sends a head of our own making and the slices behind it, in one vectored write where they fit; returns
+    /// the head's vector, empty and wiped (it may hold a credential), for the next one.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn write_head(&mut self, head: Vec<u8>, body: Segments) -> io::Result<Vec<u8>> {
+        match &mut self.sink {
+            Sink::Clear(transmit) => transmit.send(head, true, body).await,
+            Sink::Tls(transmit) => transmit.send(head, body).await,
+        }
+    }
+
+    /// Ends our direction after all that was written: close_notify with TLS, then FIN. The reader goes on.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Clear(transmit) => transmit.shutdown().await,
+            Sink::Tls(transmit) => transmit.shutdown().await,
+        }
+    }
+
+    /// Bytes copied since the last call: small slices joined for TLS (`coalesced`).
+    pub fn take_tally(&mut self) -> Tally {
+        match &mut self.sink {
+            Sink::Clear(_) => Tally::default(),
+            Sink::Tls(transmit) => transmit.take_tally(),
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.sink {
+            Sink::Clear(_) => "clear",
+            Sink::Tls(_) => "tls",
+        };
+        f.debug_struct("Writer").field("kind", &kind).finish_non_exhaustive()
+    }
+}
