@@ -118,6 +118,11 @@ pub const REVOKE_BACKOFF: Duration = Duration::from_millis(500);
 pub const CONTENT_BYTES_MAX: usize = 64 * KIB;
 /// Payload of one record without its body bytes. The largest is CONFIG: the whole configuration text.
 pub const RECORD_BYTES_MAX: usize = MIB;
+/// Records of one batch together. A batch is closed at [`BATCH_BYTES_TARGET`], so one record may lie across it.
+pub const BATCH_BYTES_MAX: usize = 2 * MIB;
+/// The journal writes a batch once it has this many bytes (SECURITY "Audit").
+pub const BATCH_BYTES_TARGET: usize = 256 * KIB;
+const _: () = assert!(BATCH_BYTES_TARGET + RECORD_BYTES_MAX + CONTENT_BYTES_MAX + KIB <= BATCH_BYTES_MAX);
 
 // --- Protocols -----------------------------------------------------------------------------------------
 

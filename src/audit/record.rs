@@ -417,6 +417,26 @@ impl Record {
     }
 }
 
+impl Outcome {
+    /// The outcome of an exchange that was open when the gateway died.
+    pub fn lost(id: ExchangeId, at: Timestamp) -> Outcome {
+        Outcome {
+            id,
+            at,
+            status: None,
+            cause: Cause::Lost,
+            place: Place::Unknown,
+            reason: None,
+            request: Lengths::default(),
+            response: Lengths::default(),
+            commitments: Commitments::default(),
+            lease: None,
+            masks: Vec::new(),
+            stages: Stages::default(),
+        }
+    }
+}
+
 impl Kind {
     const ALL: [Kind; 14] = [
         Kind::Config,

@@ -1,0 +1,83 @@
+use super::{
+    frame::{TooLarge, encode},
+    hash::Hash,
+    record::Record,
+    segment::{BATCH_HEADER_BYTES, BatchHeader},
+};
+
+/// Records that go into a segment with one write. The chain runs through the records alone, so that a batch can
+/// be written again at another place of another segment.
+#[derive(Debug)]
+pub struct Batch {
+    /// Room for the header, then the frames.
+    bytes: Vec<u8>,
+    first_sequence: u64,
+    count: u32,
+    hash: Hash,
+}
+
+impl Batch {
+    /// An empty batch whose first record will be `sequence`, behind the chain hash `previous`. It takes the
+    /// memory of `buffer` over.
+    pub fn new(sequence: u64, previous: Hash, mut buffer: Vec<u8>) -> Batch {
+        buffer.clear();
+        buffer.resize(BATCH_HEADER_BYTES, 0);
+        Batch { bytes: buffer, first_sequence: sequence, count: 0, hash: previous }
+    }
+
+    /// Appends a record and returns its sequence number.
+    ///
+    /// # Errors
+    /// [`TooLarge`]; the batch is as it was.
+    pub fn push(&mut self, record: &Record) -> Result<u64, TooLarge> {
+        let sequence = self.next_sequence();
+        self.hash = encode(record, sequence, &self.hash, &mut self.bytes)?;
+        self.count += 1;
+        Ok(sequence)
+    }
+
+    /// Sequence number of the record that would be pushed next.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence + u64::from(self.count)
+    }
+
+    /// Sequence number of the last record; the one before the first while the batch is empty.
+    pub fn last_sequence(&self) -> u64 {
+        self.next_sequence() - 1
+    }
+
+    /// Chain hash of the last record.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Number of records.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes with the header.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes the header for that place and returns the bytes to write there.
+    pub fn close(&mut self, segment: u64, offset: u64, durable_through: u64, salt: &[u8; 16]) -> &[u8] {
+        let header = BatchHeader {
+            segment,
+            offset,
+            first_sequence: self.first_sequence,
+            durable_through,
+            // A batch is closed long before 4 GiB: see `limits::BATCH_BYTES_MAX`.
+            length: (self.bytes.len() - BATCH_HEADER_BYTES) as u32,
+            count: self.count,
+        };
+        self.bytes[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes(salt));
+        &self.bytes
+    }
+
+    /// Gives the memory back for the next batch.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}

@@ -1,0 +1,251 @@
+//! Records and small logs for tests.
+
+use super::*;
+use crate::{
+    buffer::Chunk,
+    http::{Headers, Method},
+    time::Timestamp,
+};
+use std::sync::Arc;
+
+pub fn id(number: u8) -> ExchangeId {
+    ExchangeId::new(Timestamp(1_795_257_000_000_000), [number; 10])
+}
+
+pub fn subject() -> Arc<Subject> {
+    Arc::new(Subject {
+        issuer: "https://idp.example".into(),
+        subject: "agent-7".into(),
+        owner: Some("ada@example.com".into()),
+        groups: vec!["agents".into(), "sre".into()],
+        purpose: Some("triage".into()),
+        token: Some("".into()),
+        token_id: Some([9; 32]),
+    })
+}
+
+pub fn head() -> Head {
+    let mut headers = Headers::new();
+    headers.append("user-agent", b"probe/1 \x1b[31m\xff");
+    headers.append("accept", b"");
+    headers.append("x-long", &[b'a'; 300]);
+    Head {
+        listener: "agents".into(),
+        peer: Some("[2001:db8::1]:4431".parse().unwrap()),
+        route: Some("claude".into()),
+        upstream: Some("anthropic".into()),
+        method: Some(Method::Post),
+        authority: "gw.example:8443".into(),
+        target: "/v1/messages?beta=true".into(),
+        headers,
+    }
+}
+
+pub fn decision() -> Decision {
+    Decision {
+        action: Action::Allow,
+        policy: Some("default".into()),
+        place: Some("ringward.toml:58".into()),
+        reason: None,
+        dry_runs: vec![DryRun { policy: "no-drop".into(), action: Action::Block }],
+        predicates: vec![
+            Predicate { policy: "no-drop".into(), name: "body.contains_any".into(), held: true },
+            Predicate { policy: "default".into(), name: "".into(), held: false },
+        ],
+    }
+}
+
+pub fn intent(number: u8) -> Record {
+    Record::Intent(Box::new(Intent {
+        id: id(number),
+        at: Timestamp(1_795_257_000_000_001),
+        generation: 3,
+        session: "s-1".into(),
+        subject: Some(subject()),
+        head: head(),
+        decision: decision(),
+        secrets: vec!["anthropic".into()],
+        body: IntentBody::Streamed,
+    }))
+}
+
+pub fn content(number: u8, bytes: &[u8], keep: bool) -> Content {
+    Content {
+        id: id(number),
+        direction: Direction::Response,
+        offset: 17,
+        elapsed_us: 250,
+        bytes: Chunk::from(bytes.to_vec()).into(),
+        upstream: None,
+        edits: Vec::new(),
+        keep,
+        leaves: None,
+    }
+}
+
+/// A CONTENT as the journal completes it.
+pub fn committed(mut content: Content) -> Record {
+    content.leaves = Some(Body::new([5; 32]).add(&content));
+    Record::Content(Box::new(content))
+}
+
+pub fn outcome(number: u8) -> Record {
+    Record::Outcome(Box::new(Outcome {
+        status: Some(200),
+        cause: Cause::ClientGone,
+        place: Place::ResponseBody,
+        reason: Some("reset".into()),
+        request: Lengths { received: 10, sent: 10 },
+        response: Lengths { received: 90, sent: 0 },
+        commitments: Commitments { request: None, response: Some(Commitment([4; 32])) },
+        lease: Some(LeaseFacts {
+            source: "customers".into(),
+            id: "lease-1".into(),
+            expires: Timestamp(1_795_257_060_000_000),
+        }),
+        masks: vec![MaskHits { mask: "cards".into(), count: 2 }],
+        stages: Stages { head_us: 3, total_us: 900, ..Stages::default() },
+        ..Outcome::lost(id(number), Timestamp(1_795_257_000_900_000))
+    }))
+}
+
+pub fn refusal(number: u8) -> Record {
+    Record::Refusal(Box::new(Refusal {
+        id: id(number),
+        at: Timestamp(7),
+        generation: 3,
+        session: None,
+        subject: None,
+        head: Head { listener: "agents".into(), ..Head::default() },
+        decision: None,
+        status: 400,
+        code: "malformed_request".into(),
+        reason: "bare_line_feed".into(),
+        body: Some(Commitment([6; 32])),
+    }))
+}
+
+/// Every kind of record that this version writes, in an order that makes sense.
+pub fn every_kind() -> Vec<Record> {
+    let masked = Content {
+        upstream: Some(Chunk::from_static(b"4242424242424242").into()),
+        edits: vec![Edit { offset: 0, len: 12, rule: 1 }, Edit { offset: 400, len: 3, rule: 0 }],
+        ..content(1, b"[card \xe2\x80\xa64242]", true)
+    };
+    vec![
+        Record::State(State { at: Timestamp(5), open: vec![] }),
+        Record::Config(Config {
+            at: Timestamp(6),
+            generation: 1,
+            author: "local:0".into(),
+            text: "version = 1\n".into(),
+        }),
+        intent(1),
+        committed(content(1, b"{\"hello\":\"world\"}", true)),
+        committed(masked),
+        committed(content(1, b"only committed", false)),
+        committed(content(1, b"", true)),
+        intent(2),
+        outcome(1),
+        refusal(3),
+        Record::Recovery(Recovery {
+            at: Timestamp(8),
+            segment: 1,
+            kept_through: 4,
+            lost: Some((5, 9)),
+            lost_bytes: 1_000,
+            open: 2,
+        }),
+    ]
+}
+
+/// Writes segments in memory.
+pub struct Log {
+    pub segments: Vec<Vec<u8>>,
+    pub position: Position,
+    salt: [u8; 16],
+    first_sequence: u64,
+}
+
+impl Log {
+    pub fn new() -> Log {
+        let mut log =
+            Log { segments: Vec::new(), position: Position::START, salt: [0; 16], first_sequence: 1 };
+        log.begin();
+        log
+    }
+
+    fn begin(&mut self) {
+        self.salt = [self.position.segment as u8; 16];
+        self.first_sequence = self.position.sequence;
+        let header = SegmentHeader {
+            number: self.position.segment,
+            created: Timestamp(4),
+            first_sequence: self.first_sequence,
+            previous: self.position.hash,
+            salt: self.salt,
+        };
+        self.segments.push(header.to_bytes().to_vec());
+    }
+
+    pub fn batch(&mut self, records: &[Record]) {
+        let segment = self.segments.last_mut().unwrap();
+        let mut batch = Batch::new(self.position.sequence, self.position.hash, Vec::new());
+        for record in records {
+            batch.push(record).unwrap();
+        }
+        let durable_through = self.position.sequence - 1;
+        let offset = segment.len() as u64;
+        segment.extend_from_slice(batch.close(self.position.segment, offset, durable_through, &self.salt));
+        self.position.sequence = batch.next_sequence();
+        self.position.hash = batch.hash();
+    }
+
+    pub fn seal(&mut self, reason: SealReason) {
+        let segment = self.segments.last_mut().unwrap();
+        let seal = Seal {
+            segment: self.position.segment,
+            offset: segment.len() as u64,
+            last_sequence: self.position.sequence - 1,
+            records: self.position.sequence - self.first_sequence,
+            at: Timestamp(9),
+            reason,
+            hash: self.position.hash,
+        };
+        segment.extend_from_slice(&seal.to_bytes(&self.salt));
+        self.position.segment += 1;
+        if reason != SealReason::Closed {
+            self.begin();
+        }
+    }
+
+    /// Three segments with every kind, the last one closed.
+    pub fn small() -> Log {
+        let mut log = Log::new();
+        let records = every_kind();
+        log.batch(&records[..3]);
+        log.batch(&records[3..6]);
+        log.seal(SealReason::Rotated);
+        log.batch(&[Record::State(State { at: Timestamp(5), open: vec![id(1)] })]);
+        log.batch(&records[6..8]);
+        log.batch(&records[8..9]);
+        log.seal(SealReason::Recovered);
+        log.batch(&records[9..]);
+        log.batch(&[outcome(2)]);
+        log.seal(SealReason::Closed);
+        log
+    }
+}
+
+/// Verifies segments in memory.
+pub fn verify(segments: &[Vec<u8>]) -> Result<Report, Damage> {
+    let mut verifier = Verifier::new();
+    for (index, segment) in segments.iter().enumerate() {
+        match verifier.segment(index as u64 + 1, &segment[..], |_| {}) {
+            Ok(()) => {}
+            Err(ReadError::Damage(damage)) => return Err(damage),
+            Err(ReadError::Io { source, .. }) => panic!("{source}"),
+        }
+    }
+    verifier.finish()
+}

@@ -1,0 +1,158 @@
+use super::{
+    ExchangeId,
+    frame::Frame,
+    hash::Hash,
+    reader::{Damage, End, Item, Position, ReadError, SegmentReader, Why},
+    record::{Kind, Record},
+    segment::SealReason,
+};
+use std::{collections::BTreeSet, io::Read};
+
+/// What a log holds, as far as it was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub segments: u64,
+    pub records: u64,
+    /// Exchanges with INTENT and OUTCOME.
+    pub exchanges_closed: u64,
+    /// Exchanges with INTENT and no OUTCOME: they were running when the log was read, or when its writer died.
+    pub exchanges_open: u64,
+    pub refusals: u64,
+    /// Segments without their preallocated rest, in bytes.
+    pub bytes: u64,
+    /// Whether the last segment was closed cleanly.
+    pub sealed: bool,
+    /// Chain hash of the last record.
+    pub head: Hash,
+}
+
+/// Verifies a log, segment by segment: the chain, the order, and that every exchange makes sense. Give it all
+/// segments from the first on, then ask for the report.
+///
+/// Without a checkpoint kept elsewhere nobody can tell a log from a shorter one that ends at a batch.
+#[derive(Debug)]
+pub struct Verifier {
+    position: Position,
+    open: BTreeSet<ExchangeId>,
+    report: Report,
+    end: Option<End>,
+}
+
+impl Default for Verifier {
+    fn default() -> Verifier {
+        Verifier::new()
+    }
+}
+
+impl Verifier {
+    /// A verifier that wants segment 1.
+    pub fn new() -> Verifier {
+        Verifier { position: Position::START, open: BTreeSet::new(), report: Report::default(), end: None }
+    }
+
+    /// Number of the segment that has to come next.
+    pub fn next_segment(&self) -> u64 {
+        self.position.segment
+    }
+
+    /// Whether the last segment said that another one follows.
+    pub fn expects_more(&self) -> bool {
+        match self.end {
+            None => true,
+            Some(End::Sealed(seal)) => matches!(seal.reason, SealReason::Rotated | SealReason::Poisoned),
+            Some(End::Open) => false,
+        }
+    }
+
+    /// Verifies the next segment, whose name says `number`. `progress` is told the bytes of each batch.
+    /// After an error the verifier is as it was before, so that a segment which is being written can be tried
+    /// again.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the first bad record, or the file could not be read.
+    pub fn segment(
+        &mut self,
+        number: u64,
+        input: impl Read,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), ReadError> {
+        if number != self.position.segment {
+            return Err(self.missing().into());
+        }
+        let mut reader = SegmentReader::open(input, number, Some(&self.position))?;
+        let mut book = Book { open: self.open.clone(), report: self.report.clone() };
+        let end = loop {
+            let (sequence, offset) = (reader.position().sequence, reader.offset());
+            match reader.next_item()? {
+                Item::Batch(batch) => progress(u64::from(batch.length)),
+                Item::Frame(frame) => {
+                    book.enter(&frame).map_err(|why| Damage { segment: number, sequence, offset, why })?
+                }
+                Item::End(end) => break end,
+            }
+        };
+        let last = reader.position();
+        self.open = book.open;
+        self.report = book.report;
+        self.report.segments += 1;
+        self.report.bytes += reader.offset();
+        self.position = Position { segment: number + 1, ..last };
+        self.end = Some(end);
+        Ok(())
+    }
+
+    /// The report over everything that was given.
+    ///
+    /// # Errors
+    /// [`Damage`]: the last segment says that another one follows.
+    pub fn finish(self) -> Result<Report, Damage> {
+        if self.expects_more() {
+            return Err(self.missing());
+        }
+        Ok(Report {
+            exchanges_open: self.open.len() as u64,
+            records: self.position.sequence - 1,
+            sealed: matches!(self.end, Some(End::Sealed(_))),
+            head: self.position.hash,
+            ..self.report
+        })
+    }
+
+    /// Exchanges that are open at this point.
+    pub fn open(&self) -> &BTreeSet<ExchangeId> {
+        &self.open
+    }
+
+    fn missing(&self) -> Damage {
+        let Position { segment, sequence, .. } = self.position;
+        Damage { segment, sequence, offset: 0, why: Why::MissingSegment }
+    }
+}
+
+/// Which exchanges are open, and the counts.
+struct Book {
+    open: BTreeSet<ExchangeId>,
+    report: Report,
+}
+
+impl Book {
+    fn enter(&mut self, frame: &Frame<'_>) -> Result<(), Why> {
+        // Bodies are not copied for a check of the other fields.
+        let record = Frame { kept: None, ..*frame }.decode().map_err(Why::Payload)?;
+        let fits = match &record {
+            Record::Intent(intent) => self.open.insert(intent.id),
+            Record::Outcome(outcome) => {
+                self.report.exchanges_closed += 1;
+                self.open.remove(&outcome.id)
+            }
+            Record::Refusal(refusal) => {
+                self.report.refusals += 1;
+                !self.open.contains(&refusal.id)
+            }
+            Record::State(state) => self.open.iter().eq(&state.open),
+            Record::Config(_) | Record::Content(_) | Record::Recovery(_) => true,
+        };
+        debug_assert!(record.kind() != Kind::Checkpoint);
+        if fits { Ok(()) } else { Err(Why::OutOfPlace) }
+    }
+}
