@@ -1,0 +1,24 @@
+//! What each fuzz target does with its bytes. The fuzzer calls it with what it invents, `tests/fuzz_corpus.rs`
+//! with the kept corpus in `fuzz/corpus/NAME/`.
+//!
+//! A target asserts properties that hold for any bytes; it never expects a certain answer.
+
+mod http;
+
+/// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in `Cargo.toml`.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("chunked", http::chunked),
+    ("request_head", http::request_head),
+    ("response_head", http::response_head),
+    ("target", http::target),
+];
+
+/// Runs the target called `name`.
+///
+/// # Panics
+/// If there is no such target, or if a property does not hold.
+#[allow(dead_code)]
+pub fn run(name: &str, data: &[u8]) {
+    let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a name of the table");
+    target(data);
+}
