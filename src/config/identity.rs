@@ -4,7 +4,7 @@ use super::value::{OneOrMany, one_or_many};
 use super::{Period, UpstreamTls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// An OpenID Connect issuer whose tokens are accepted.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -28,13 +28,13 @@ pub struct Identity {
     /// How far clocks may differ. At most 60 s.
     #[serde(default = "clock_skew")]
     pub clock_skew: Period,
-    /// A token older than this is refused even if its `exp` lies in the future.
-    #[serde(default = "max_token_age")]
-    pub max_token_age: Period,
+    /// A token older than this, by its `iat`, is refused even if its `exp` lies in the future.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_token_age: Option<Period>,
     /// Headers that a token may come in.
     #[serde(default = "accept")]
     pub accept: Vec<Accept>,
-    /// Values of the header `typ` that are accepted, compared without case; "" stands for an absent one.
+    /// Values of the header `typ` that are accepted. A token without it counts as "JWT".
     #[serde(default = "types")]
     pub types: Vec<String>,
     /// Which claim holds what.
@@ -49,7 +49,7 @@ pub struct Identity {
     /// Certificate authority of the issuer, where it is not one of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
-    /// Claim values of the demo's own issuer. `run` refuses it.
+    /// Marks the issuer that the demo brings along. `run` refuses it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dev: bool,
 }
@@ -64,33 +64,31 @@ pub enum Accept {
     XApiKey,
 }
 
-/// Which claim holds what. A list names several, the first that is there counts.
+/// Which claim holds what. A name that begins with `/` is a JSON pointer, such as "/realm_access/roles".
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[serde(default)]
 pub struct Claims {
     /// Who calls.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub subject: Vec<String>,
+    pub subject: String,
     /// Groups of the caller.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub groups: Vec<String>,
+    pub groups: String,
     /// What the call is for.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub purpose: Vec<String>,
-    /// The human behind the caller, compared when someone approves.
-    #[serde(deserialize_with = "one_or_many")]
+    pub purpose: String,
+    /// The human behind the caller, compared when someone approves. Of several the first that is there.
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
     pub owner: Vec<String>,
 }
 
 impl Default for Claims {
     fn default() -> Claims {
-        let one = |name: &str| vec![name.to_owned()];
-        Claims { subject: one("sub"), groups: one("groups"), purpose: one("purpose"), owner: one("owner") }
+        Claims {
+            subject: "sub".into(),
+            groups: "groups".into(),
+            purpose: "purpose".into(),
+            owner: Vec::new(),
+        }
     }
 }
 
@@ -98,18 +96,27 @@ impl Default for Claims {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct IdentityMap {
-    /// Claims that must have these values, such as `{ azp = "ci-runner" }`.
+    /// Which tokens: all that is given must equal.
     pub when: MapCondition,
-    /// Groups that such a token gets besides those of its claims.
+    /// Groups that such a token gets instead of those of its claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// Purpose that such a token gets if its claims hold none.
+    /// Purpose that such a token gets instead of that of its claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
 }
 
-/// Claim names and the text that each must equal.
-pub type MapCondition = BTreeMap<String, String>;
+/// Which tokens get groups and purpose from the configuration.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct MapCondition {
+    /// The OAuth client that the token was given to (`azp`, `client_id`, `appid`, `cid`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azp: Option<String>,
+    /// The subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+}
 
 fn algorithms() -> Vec<String> {
     ["ES256", "RS256"].map(String::from).to_vec()
@@ -119,14 +126,10 @@ fn clock_skew() -> Period {
     Period(Duration::from_secs(30))
 }
 
-fn max_token_age() -> Period {
-    Period(Duration::from_secs(3600))
-}
-
 fn accept() -> Vec<Accept> {
     vec![Accept::Bearer, Accept::XApiKey]
 }
 
 fn types() -> Vec<String> {
-    ["at+jwt", "JWT", ""].map(String::from).to_vec()
+    ["JWT", "at+jwt"].map(String::from).to_vec()
 }

@@ -40,8 +40,8 @@ pub use listen::{KeySource, Listen, ServerTls};
 pub use log::{Level, Log};
 pub use mask::{Direction, Mask, MaskKind};
 pub use policy::{
-    Action, Approval, BodyCondition, HeaderCondition, JsonCondition, Policy, Scalar, SqlCondition, Timeout,
-    When,
+    Action, Approval, BodyCondition, FieldCondition, FieldTable, JsonCondition, Policy, Scalar, SqlCondition,
+    Timeout, When,
 };
 pub use route::{Bodies, Match, Record, RecordTable, Route};
 pub use runtime::{Cores, Driver, Runtime};

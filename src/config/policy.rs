@@ -4,7 +4,7 @@ use super::Period;
 use super::value::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// A rule. A route names those that apply; the first whose conditions all hold decides.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -20,6 +20,9 @@ pub struct Policy {
     /// Told to the caller word for word when the request is blocked or held: say what to do instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What the caller can do next. Default: the last sentence of `reason`, if it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Only records what it would have done, and lets the next policy decide.
     #[serde(default)]
     pub dry_run: bool,
@@ -53,17 +56,24 @@ pub struct When {
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
     pub path: Vec<String>,
-    /// All of these headers match.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub headers: Vec<HeaderCondition>,
+    /// All of these headers match: name = "value", or a table with `contains` or `exists`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, FieldCondition>,
+    /// All of these query parameters match, in any of their occurrences.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, FieldCondition>,
     /// The caller is in one of these groups.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
     pub groups_any: Vec<String>,
-    /// The caller is in none of these groups.
+    /// The caller is in all of these groups.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
-    pub groups_none: Vec<String>,
+    pub groups_all: Vec<String>,
+    /// The caller's subject is one of these.
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub subject: Vec<String>,
     /// The caller's purpose is one of these.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
@@ -80,18 +90,36 @@ pub struct When {
     pub sql: Option<SqlCondition>,
 }
 
-/// A condition on one header. Without `equals` or `contains` the header only has to be there.
+impl When {
+    /// Whether it says nothing, so that it always holds.
+    pub fn is_empty(&self) -> bool {
+        *self == When::default()
+    }
+}
+
+/// A condition on the values of one header or query parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FieldCondition {
+    /// The value is exactly this.
+    Equals(String),
+    /// A table.
+    Table(FieldTable),
+}
+
+/// A condition on the values of one header or query parameter. Exactly one key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct HeaderCondition {
-    /// Name of the header.
-    pub name: String,
-    /// One of its values equals this.
+pub struct FieldTable {
+    /// The value is exactly this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals: Option<String>,
-    /// One of its values contains this.
+    /// The value contains this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
+    /// It is there, or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exists: Option<bool>,
 }
 
 /// A condition on the text of the request body: on its bytes and on the strings in it, decoded, with white
@@ -130,9 +158,15 @@ pub struct JsonCondition {
     /// It equals this text, number or truth value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals: Option<Scalar>,
+    /// It is there and differs from this text, number or truth value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<Scalar>,
     /// It equals one of these texts, numbers or truth values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<Scalar>,
+    /// It is a text, or holds a text somewhere below, that contains this; white space is folded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
     /// It is there, or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
@@ -157,13 +191,17 @@ pub struct SqlCondition {
     /// JSON pointer of the text, such as "/sql". Absent: the whole body is SQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// One of the statements is one of these kinds: `select`, `insert`, `update`, `delete`, `drop`,
-    /// `truncate`, `alter`, `create`, `grant`, `delete_without_where`, `update_without_where`, …
+    /// One of the statements does one of these: `select`, `insert`, `update`, `update_without_where`,
+    /// `delete`, `delete_without_where`, `merge`, `truncate`, `drop`, `create`, `alter`, `grant`, `copy`,
+    /// `call`, `execute`, `transaction`, `set`, `show`, `other`. Empty: anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<String>,
-    /// One of the statements touches one of these tables.
+    /// One of the statements touches one of these tables: `name`, `schema.name` or `catalog.schema.name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<String>,
+    /// Whose SQL it is, such as "postgres". Absent: whatever parses counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
 }
 
 /// Who approves a held request, and what happens if nobody does.

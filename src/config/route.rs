@@ -1,5 +1,6 @@
 //! `[[route]]`: which request goes where, under which rules.
 
+use super::value::{OneOrMany, one_or_many};
 use super::{Commit, Size};
 use crate::limits;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -50,6 +51,10 @@ pub struct Match {
     /// Host of the request, without port; `*.example.com` matches every name below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Methods.
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub method: Vec<String>,
     /// Path: exact, with `*` for one segment, or ending in `/**` for everything below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
