@@ -191,7 +191,7 @@ pub fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// The remedy for an unknown name: the nearest one, then all.
-pub fn suggestion<'a>(written: &str, allowed: &[&'a str], what: &str) -> String {
+pub fn suggestion(written: &str, allowed: &[&str], what: &str) -> String {
     let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match nearest(written, allowed.iter().copied()) {
         Some(name) => format!("did you mean `{name}`? {what}: {list}"),

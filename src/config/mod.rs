@@ -17,6 +17,7 @@ pub mod lint;
 mod listen;
 mod log;
 mod mask;
+pub mod origin;
 mod policy;
 mod route;
 mod runtime;
@@ -120,7 +121,10 @@ pub fn load(text: &Text) -> Result<Loaded, Vec<Diagnostic>> {
             return Err(diagnostics);
         }
     };
-    diagnostics.extend(lint::check(&document, &tree));
+    let misspelt = !diagnostics.is_empty();
+    let found = lint::check(&document, &tree).into_iter();
+    // What a misspelt key would have defined or used is not guessed.
+    diagnostics.extend(found.filter(|one| !misspelt || !lint::FOLLOWS.contains(&one.code)));
     diagnostic::sort(&mut diagnostics);
     Ok(Loaded { document, tree, diagnostics })
 }

@@ -35,9 +35,13 @@ impl Checker<'_> {
         let all = alternatives(root, schema);
         let fitting: Vec<&Value> = all.iter().copied().filter(|one| accepts(one, &node.value)).collect();
         if fitting.is_empty() {
-            let message = format!("expected {}, found {}", expected(&all), node.value.kind());
+            let message = format!("expected {}, found {}", expected(root, &all), node.value.kind());
             let diagnostic = self.at(node, WRONG_TYPE, message);
-            let help = conversion(&all, &node.value);
+            let tables = matches!(node.value, Toml::Table(_)) && expected(root, &all).ends_with("of tables");
+            let help = match tables {
+                true => Some(format!("write [[{}]]", super::tree::display(path))),
+                false => conversion(&all, &node.value),
+            };
             self.found.push(match help {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic,
@@ -130,8 +134,8 @@ impl Checker<'_> {
             } else {
                 let inner = meant.pointer(&format!("/properties/{key}")).unwrap_or(&Value::Null);
                 let described = inner.get("description").and_then(Value::as_str);
-                let what =
-                    described.map_or_else(|| expected(&alternatives(self.root, inner)), first_sentence);
+                let what = described
+                    .map_or_else(|| expected(self.root, &alternatives(self.root, inner)), first_sentence);
                 (format!("missing key `{key}` in `{place}`"), format!("add `{key} = …`: {what}"))
             };
             let diagnostic = self.tree.value(path, Severity::Error, MISSING_KEY, message);
@@ -175,7 +179,7 @@ impl Checker<'_> {
             return;
         }
         let found = number.map_or_else(|| "a number beyond 64 bits".into(), |number| number.to_string());
-        let message = format!("expected {}, found {found}", expected(all));
+        let message = format!("expected {}, found {found}", expected(self.root, all));
         self.found.push(self.at(node, WRONG_VALUE, message));
     }
 }
@@ -193,10 +197,10 @@ fn accepts(schema: &Value, value: &Toml) -> bool {
     }
 }
 
-/// The keys that tell several shapes apart.
+/// The keys that tell several shapes apart: the first that each requires.
 fn required_of<'a>(schemas: &[&'a Value]) -> Vec<&'a str> {
     let required = schemas.iter().filter_map(|schema| schema.get("required").and_then(Value::as_array));
-    required.flatten().filter_map(Value::as_str).collect()
+    required.filter_map(|keys| keys.first()?.as_str()).collect()
 }
 
 fn keys_of<'a>(schemas: &[&'a Value]) -> Vec<&'a str> {
@@ -234,7 +238,7 @@ fn unit_example(unit: &str) -> &'static str {
 }
 
 /// What the alternatives take, in words: "a string", "one of `allow`, `block`", "a table with the keys …".
-pub fn expected(alternatives: &[&Value]) -> String {
+pub fn expected(root: &Value, alternatives: &[&Value]) -> String {
     let shapes: Vec<&Value> = alternatives.iter().copied().filter(|one| has_type(one, "object")).collect();
     if shapes.len() > 1 && shapes.len() == alternatives.len() {
         let keys: Vec<String> = required_of(&shapes).iter().map(|key| format!("`{key}`")).collect();
@@ -250,7 +254,7 @@ pub fn expected(alternatives: &[&Value]) -> String {
         }
         let text = match one.get("x-unit").and_then(Value::as_str) {
             Some(unit) => unit_example(unit).to_owned(),
-            None => kind_of(one),
+            None => kind_of(root, one),
         };
         if !kinds.contains(&text) {
             kinds.push(text);
@@ -264,7 +268,7 @@ pub fn expected(alternatives: &[&Value]) -> String {
     kinds.join(" or ")
 }
 
-fn kind_of(schema: &Value) -> String {
+fn kind_of(root: &Value, schema: &Value) -> String {
     let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
     if has_type(schema, "integer") {
         let listed = schema.get("enum").and_then(Value::as_array);
@@ -277,9 +281,10 @@ fn kind_of(schema: &Value) -> String {
         };
     }
     if has_type(schema, "array") {
-        return match schema.pointer("/items/type").and_then(Value::as_str) {
-            Some("string") => "an array of strings".into(),
-            Some("object") => "an array of tables".into(),
+        let items = schema.get("items").map(|items| resolve(root, items)).unwrap_or(&Value::Null);
+        return match (has_type(items, "string"), has_type(items, "object")) {
+            (true, _) => "an array of strings".into(),
+            (_, true) => "an array of tables".into(),
             _ => "an array".into(),
         };
     }

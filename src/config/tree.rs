@@ -35,11 +35,9 @@ impl From<usize> for Step {
 pub type Path = Vec<Step>;
 
 /// Builds a [`Path`]: `at!["route", 2, "match"]`.
-#[allow(unused_macros)]
 macro_rules! at {
-    ($($step:expr),* $(,)?) => { vec![$($crate::config::Step::from($step)),*] };
+    ($($step:expr),* $(,)?) => { $crate::config::Path::from([$($crate::config::Step::from($step)),*]) };
 }
-#[allow(unused_imports)]
 pub(super) use at;
 
 /// The path as people write it.

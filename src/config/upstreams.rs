@@ -51,6 +51,9 @@ pub struct Inject {
     pub header: String,
     /// Its value: text around `${secret:NAME}`, such as "Bearer ${secret:api}".
     pub value: String,
+    /// User of HTTP Basic authentication (RFC 7617); `value` is then the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_user: Option<String>,
 }
 
 /// How long to wait for an upstream.

@@ -1,0 +1,160 @@
+//! Listeners, the admin port, upstream addresses and timeouts.
+
+use super::Lint;
+use crate::config::origin::{ListenAddr, Origin};
+use crate::config::tree::{Path, at};
+use crate::config::{Period, ServerTls};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(super) fn check(lint: &mut Lint<'_>) {
+    let document = lint.document;
+    if document.listen.is_empty() {
+        let help = "add [[listen]] with `name` and `addr = \"127.0.0.1:8443\"`";
+        lint.error(&at!["listen"], "no-listener", "there is no [[listen]]: nobody could call").remedy(help);
+    }
+    let mut bound: Vec<(SocketAddr, Path)> = Vec::new();
+    for (index, listener) in document.listen.iter().enumerate() {
+        let path = at!["listen", index, "addr"];
+        let Some(addr) = address(lint, &path, &listener.addr, true) else { continue };
+        if listener.tls.is_none() && !addr.is_loopback() && matches!(addr, ListenAddr::Socket(_)) {
+            let message = format!("callers reach {addr} over the network in clear text, with their tokens");
+            let help = "add `tls.cert` and `tls.key`, or listen on 127.0.0.1";
+            lint.warning(&path, "clear-text", message).remedy(help);
+        }
+        collide(lint, &mut bound, &addr, path);
+    }
+    admin(lint, &mut bound);
+    upstreams(lint, &bound);
+    let drain = document.runtime.drain;
+    if drain.0 > Duration::from_secs(86_400) {
+        let path = at!["runtime", "drain"];
+        lint.error(&path, "duration", "a drain takes at most 1d").remedy("write \"10m\"");
+    }
+}
+
+fn admin(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>) {
+    let admin = &lint.document.admin;
+    let path = at!["admin", "addr"];
+    if let Some(addr) = admin.addr.as_deref().and_then(|text| address(lint, &path, text, false)) {
+        if !addr.is_loopback() && admin.tls.is_none() {
+            let message = format!("the admin interface on {addr} is reached over the network in clear text");
+            let help = "add `admin.tls.cert` and `admin.tls.key`, or use 127.0.0.1";
+            lint.error(&path, "clear-text", message).remedy(help);
+        }
+        collide(lint, bound, &addr, path);
+    }
+    let path = at!["admin", "metrics"];
+    if let Some(addr) = admin.metrics.as_deref().and_then(|text| address(lint, &path, text, false)) {
+        if !addr.is_loopback() {
+            let message = format!("metrics on {addr} are reached over the network, without a login");
+            let help = "use 127.0.0.1, and let an agent on this host read them";
+            lint.error(&path, "clear-text", message).remedy(help);
+        }
+        collide(lint, bound, &addr, path);
+    }
+}
+
+/// Parses an address, or says what one looks like.
+fn address(lint: &mut Lint<'_>, path: &Path, text: &str, passed: bool) -> Option<ListenAddr> {
+    match ListenAddr::parse(text) {
+        Some(ListenAddr::Passed(_)) if !passed => {}
+        Some(addr) => return Some(addr),
+        None => {}
+    }
+    let message = format!("`{text}` is not an IP address with a port");
+    let or = if passed { ", or \"fd:NAME\" for a socket that systemd passes" } else { "" };
+    lint.error(path, "address", message).remedy(format!("write \"127.0.0.1:8443\" or \"[::]:8443\"{or}"));
+    None
+}
+
+/// Two sockets on one port. Port 0 is a different one each time.
+fn collide(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>, addr: &ListenAddr, path: Path) {
+    let ListenAddr::Socket(addr) = addr else { return };
+    let overlaps = |other: &SocketAddr| {
+        let any = addr.ip().is_unspecified() || other.ip().is_unspecified();
+        addr.port() != 0 && addr.port() == other.port() && (any || addr.ip() == other.ip())
+    };
+    if let Some((other, first)) = bound.iter().find(|(other, _)| overlaps(other)) {
+        let line = lint.tree.line(first);
+        let message = format!("{addr} is taken by {other} in line {line}");
+        lint.error(&path, "port-taken", message).remedy("choose another port");
+    }
+    bound.push((*addr, path));
+}
+
+fn upstreams(lint: &mut Lint<'_>, bound: &[(SocketAddr, Path)]) {
+    let document = lint.document;
+    for (name, upstream) in &document.upstreams {
+        let path = at!["upstreams", name, "url"];
+        match Origin::parse(&upstream.url) {
+            Err(why) => {
+                let message = format!("the address {why}");
+                lint.error(&path, "address", message).remedy("write \"https://api.example.com\"");
+            }
+            Ok(origin) => origin_rules(lint, &path, &origin, !upstream.inject.is_empty(), bound),
+        }
+        if upstream.tls.is_some() && upstream.url.starts_with("http://") {
+            let message = "an authority is given, but the address is not https";
+            lint.error(&at!["upstreams", name, "tls"], "tls", message).remedy("write https, or remove `tls`");
+        }
+        let timeout = &upstream.timeout;
+        let periods = [
+            ("connect", timeout.connect, Duration::from_secs(60)),
+            ("first_byte", timeout.first_byte, Duration::from_secs(3_600)),
+            ("idle", timeout.idle, Duration::from_secs(3_600)),
+        ];
+        for (key, period, most) in periods {
+            let path = at!["upstreams", name, "timeout", key];
+            if period.0.is_zero() || period.0 > most {
+                let message = format!("{period} is out of bounds: more than 0s, at most {}", Period(most));
+                lint.error(&path, "duration", message).remedy("remove the key for the default");
+            }
+        }
+    }
+    tls_files(lint);
+}
+
+fn origin_rules(
+    lint: &mut Lint<'_>,
+    path: &Path,
+    origin: &Origin,
+    injects: bool,
+    bound: &[(SocketAddr, Path)],
+) {
+    if injects && !origin.tls && !origin.is_loopback() {
+        let message = "the credential goes to this upstream over the network in clear text";
+        lint.warning(path, "clear-text", message).remedy("use https");
+    }
+    let ip = if origin.host == "localhost" { Some([127, 0, 0, 1].into()) } else { origin.host.parse().ok() };
+    let own = |(addr, key): &&(SocketAddr, Path)| {
+        let same = ip.is_some_and(|ip: std::net::IpAddr| {
+            addr.ip() == ip || (addr.ip().is_unspecified() && ip.is_loopback())
+        });
+        same && addr.port() == origin.port && key.first() == Some(&"admin".into())
+    };
+    if let Some((_, key)) = bound.iter().find(own) {
+        let message = format!("this is the gateway's own admin port (line {})", lint.tree.line(key));
+        lint.error(path, "own-port", message).remedy("callers must not reach it; use another address");
+    }
+}
+
+/// Each TLS table names files; empty names say nothing later that anyone would understand.
+fn tls_files(lint: &mut Lint<'_>) {
+    let listeners = lint.document.listen.iter().enumerate();
+    let tables = listeners.filter_map(|(index, one)| Some((at!["listen", index, "tls"], one.tls.as_ref()?)));
+    let admin = lint.document.admin.tls.as_ref().map(|tls| (at!["admin", "tls"], tls));
+    let tables: Vec<(Path, &ServerTls)> = tables.chain(admin).collect();
+    for (path, tls) in tables {
+        for (key, source) in [("cert", &tls.cert), ("key", &tls.key)] {
+            let empty = match source {
+                crate::config::KeySource::File(file) => file.as_os_str().is_empty(),
+                crate::config::KeySource::Credential(name) => name.is_empty() || name.contains('/'),
+            };
+            if empty {
+                let path = [path.clone(), at![key]].concat();
+                lint.error(&path, "file-name", "this names no file").remedy("write { file = \"NAME.pem\" }");
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Routes and masks.
+
+use super::Lint;
+use super::credentials::needs_caller;
+use crate::config::tree::at;
+use crate::config::{Mask, MaskKind, Match, Record, Route};
+use crate::http::Method;
+use crate::policy::{HostPattern, PathPattern, RouteMatch, Router};
+
+/// Smallest segment: one group of records must fit.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Largest segment, so that a start reads one in reasonable time.
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// Words of one mask.
+const MASK_WORDS_MAX: usize = 5_000;
+/// Largest body that may be buffered or recorded.
+const BODY_BYTES_MAX: u64 = 1 << 30;
+
+pub(super) fn check(lint: &mut Lint<'_>) {
+    let document = lint.document;
+    for (index, route) in document.route.iter().enumerate() {
+        one(lint, index, route);
+    }
+    overlaps(lint);
+    for (index, mask) in document.mask.iter().enumerate() {
+        words(lint, index, mask);
+    }
+    let segment = document.audit.segment_bytes.0;
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment) {
+        let message = format!("a segment of {} is out of bounds", document.audit.segment_bytes);
+        lint.error(&at!["audit", "segment_bytes"], "size", message)
+            .remedy("from 1MiB to 4GiB; the default is 64MiB");
+    }
+    for (position, role) in document.admin.roles.approver.iter().enumerate() {
+        super::policies::principal(lint, &at!["admin", "roles", "approver", position], role);
+    }
+}
+
+fn one(lint: &mut Lint<'_>, index: usize, route: &Route) {
+    let name = &route.name;
+    if route.record == Record::Off {
+        let message = format!("nothing of the route `{name}` is recorded");
+        let help = "`record = { bodies = \"none\" }` keeps who did what, without the bodies";
+        lint.warning(&at!["route", index, "record"], "record-off", message).remedy(help);
+    }
+    if let Record::On(table) = &route.record
+        && table.max_bytes.0 > BODY_BYTES_MAX
+    {
+        let message = "more than 1GiB of one body is not recorded";
+        lint.error(&at!["route", index, "record", "max_bytes"], "size", message)
+            .remedy("the default is 16MiB");
+    }
+    if route.max_body.0 > BODY_BYTES_MAX {
+        let message = "request bodies over 1GiB are not taken";
+        lint.error(&at!["route", index, "max_body"], "size", message).remedy("the default is 32MiB");
+    }
+    open(lint, index, route);
+    prefix(lint, index, &route.matching);
+}
+
+fn open(lint: &mut Lint<'_>, index: usize, route: &Route) {
+    if !route.identity.is_empty() {
+        return;
+    }
+    let path = at!["route", index, "identity"];
+    let upstream = &route.upstream;
+    if needs_caller(lint.document, upstream) {
+        let message =
+            format!("`{upstream}` exchanges the caller's token, but this route takes callers without one");
+        lint.error(&path, "no-identity", message).remedy("name an [[identity]]");
+        return;
+    }
+    let injects = lint.document.upstreams.get(upstream).is_some_and(|one| !one.inject.is_empty());
+    let message = if injects {
+        format!("the route `{}` gives the credential of `{upstream}` to callers without identity", route.name)
+    } else {
+        format!("the route `{}` takes callers without identity", route.name)
+    };
+    lint.warning(&path, "no-identity", message).remedy("name an [[identity]], unless that is meant");
+}
+
+fn prefix(lint: &mut Lint<'_>, index: usize, matching: &Match) {
+    let Some(prefix) = &matching.strip_prefix else { return };
+    let path = at!["route", index, "match", "strip_prefix"];
+    let bare = prefix.trim_end_matches('/');
+    if !prefix.starts_with('/') || bare.is_empty() || PathPattern::parse(bare).is_err() || bare.contains('*')
+    {
+        let message = format!("`{prefix}` is not the start of a path");
+        lint.error(&path, "pattern", message).remedy("write \"/openai\"");
+        return;
+    }
+    let below = matching.path.as_deref().is_some_and(|pattern| {
+        pattern == bare || pattern.strip_prefix(bare).is_some_and(|rest| rest.starts_with('/'))
+    });
+    if !below {
+        let message = format!("this route also takes paths that do not begin with `{bare}`");
+        lint.error(&path, "pattern", message).remedy(format!("write path = \"{bare}/**\""));
+    }
+}
+
+/// The matcher of a route, as [`Router`] takes it.
+///
+/// # Errors
+/// The key that is wrong, and why.
+pub fn matcher(matching: &Match) -> Result<RouteMatch, (&'static str, crate::policy::PatternError)> {
+    let host = match &matching.host {
+        Some(host) => HostPattern::parse(host).map_err(|error| ("host", error))?,
+        None => HostPattern::Any,
+    };
+    let path =
+        PathPattern::parse(matching.path.as_deref().unwrap_or("/**")).map_err(|error| ("path", error))?;
+    let methods = matching.method.iter().map(|method| Method::from_token(method)).collect();
+    Ok(RouteMatch { listen: matching.listen.as_deref().map(Into::into), host, path, methods })
+}
+
+fn overlaps(lint: &mut Lint<'_>) {
+    let mut matchers = Vec::new();
+    let mut indices = Vec::new();
+    for (index, route) in lint.document.route.iter().enumerate() {
+        match matcher(&route.matching) {
+            Ok(matcher) => {
+                matchers.push(matcher);
+                indices.push(index);
+            }
+            Err((key, error)) => {
+                let example = if key == "host" { "api.example.com" } else { "/v1/**" };
+                lint.error(&at!["route", index, "match", key], "pattern", error.to_string())
+                    .remedy(format!("write \"{example}\""));
+            }
+        }
+    }
+    // The router names one pair; without its later route it names the next.
+    while let Err(overlap) = Router::new(matchers.clone()) {
+        let (first, second) = (indices[overlap.first], indices[overlap.second]);
+        let routes = &lint.document.route;
+        let line = lint.tree.line(&at!["route", first]);
+        let message = format!(
+            "the routes `{}` and `{}` overlap: a request could take either",
+            routes[first].name, routes[second].name
+        );
+        let path = at!["route", second, "match"];
+        lint.error(&path, "overlap", message)
+            .remedy(format!("tell them apart by listen, host, path or method (the other is in line {line})"));
+        matchers.remove(overlap.second);
+        indices.remove(overlap.second);
+    }
+}
+
+fn words(lint: &mut Lint<'_>, index: usize, mask: &Mask) {
+    let path = at!["mask", index, "words"];
+    let name = &mask.name;
+    if mask.kind != MaskKind::Literals {
+        if !mask.words.is_empty() {
+            let message = format!("the mask `{name}` has words, but does not look for literals");
+            lint.error(&path, "words", message).remedy("write kind = \"literals\", or remove the words");
+        }
+        return;
+    }
+    if mask.words.is_empty() {
+        let message = format!("the mask `{name}` looks for literals, but has no words");
+        lint.error(&at!["mask", index, "kind"], "words", message).remedy("add words = [\"…\"]");
+    }
+    if let Some(position) = mask.words.iter().position(|word| word.trim().is_empty()) {
+        let path = at!["mask", index, "words", position];
+        lint.error(&path, "words", "an empty word would be found everywhere").remedy("remove it");
+    }
+    if mask.words.len() > MASK_WORDS_MAX {
+        let message = format!("{} words are more than {}", mask.words.len(), MASK_WORDS_MAX);
+        lint.error(&path, "words", message).remedy("split them over several masks");
+    }
+}

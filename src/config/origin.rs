@@ -1,0 +1,162 @@
+//! Addresses as they are written: the origin of an upstream, the socket address of a listener.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Scheme, host and port of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether it is `https`.
+    pub tls: bool,
+    /// A name or an address in lower case, without brackets.
+    pub host: String,
+    /// As written, else the scheme's own.
+    pub port: u16,
+}
+
+impl Origin {
+    /// Parses `https://host[:port]`, with nothing behind but an optional `/`.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence about "the address"; the operator is at fault.
+    pub fn parse(url: &str) -> Result<Origin, &'static str> {
+        let (rest, tls) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (rest, true),
+            (_, Some(rest)) => (rest, false),
+            _ => return Err("does not begin with `https://` or `http://`"),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains('@') {
+            return Err("holds a user or a password; credentials belong into [secrets]");
+        }
+        if authority.contains(['/', '?', '#', '\\']) {
+            return Err("holds more than scheme, host and port");
+        }
+        let (host, port) = split_port(authority)?;
+        let port = match port {
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("has a port that is no number")?,
+            None if tls => 443,
+            None => 80,
+        };
+        Ok(Origin { tls, host, port })
+    }
+
+    /// Whether it can only be this host.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+fn split_port(authority: &str) -> Result<(String, Option<&str>), &'static str> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (inside, after) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
+        let address: std::net::Ipv6Addr =
+            inside.parse().map_err(|_| "has no IPv6 address in its brackets")?;
+        let port = match after {
+            "" => None,
+            after => Some(after.strip_prefix(':').ok_or("has something else than a port behind its host")?),
+        };
+        return Ok((address.to_string(), port));
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if host.is_empty() || !host.bytes().all(named) {
+        return Err("has no host, or a host that is no name and no address");
+    }
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+/// `https://api.example.com`, with the port only if it is not the scheme's own.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, default) = if self.tls { ("https", 443) } else { ("http", 80) };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]", self.host)?,
+            false => write!(f, "{scheme}://{}", self.host)?,
+        }
+        if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+/// Where a listener gets its socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// Binds it.
+    Socket(SocketAddr),
+    /// Takes the socket of this name that systemd passes.
+    Passed(String),
+}
+
+impl ListenAddr {
+    /// Parses `127.0.0.1:8443`, `[::1]:8443` or `fd:NAME`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<ListenAddr> {
+        if let Some(name) = text.strip_prefix("fd:") {
+            return (!name.is_empty()).then(|| ListenAddr::Passed(name.to_owned()));
+        }
+        let text =
+            text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
+        text.parse().ok().map(ListenAddr::Socket)
+    }
+
+    /// Whether only this host reaches it; a passed socket counts as not.
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, ListenAddr::Socket(address) if address.ip().is_loopback())
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddr::Socket(address) => address.fmt(f),
+            ListenAddr::Passed(name) => write!(f, "fd:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let check = |url: &str, shown: Option<&str>| {
+            assert_eq!(Origin::parse(url).ok().map(|origin| origin.to_string()).as_deref(), shown, "{url}");
+        };
+        check("https://api.example.com", Some("https://api.example.com"));
+        check("https://API.example.com:443/", Some("https://api.example.com"));
+        check("http://127.0.0.1:8080", Some("http://127.0.0.1:8080"));
+        check("https://[::1]:8443", Some("https://[::1]:8443"));
+        for url in [
+            "api.example.com",
+            "ftp://x",
+            "https://",
+            "https://user:pw@x",
+            "https://x/v1",
+            "https://x?y",
+            "https://x:0",
+            "https://x:99999",
+            "https://x y",
+            "https://[::1",
+            "https://[x]",
+        ] {
+            check(url, None);
+        }
+    }
+
+    #[test]
+    fn listeners_are_addresses_or_passed_sockets() {
+        let check = |text: &str, shown: Option<&str>| {
+            assert_eq!(ListenAddr::parse(text).map(|addr| addr.to_string()).as_deref(), shown, "{text}");
+        };
+        check("127.0.0.1:8443", Some("127.0.0.1:8443"));
+        check("localhost:1", Some("127.0.0.1:1"));
+        check("[::]:443", Some("[::]:443"));
+        check("fd:agents", Some("fd:agents"));
+        for text in ["fd:", "8443", ":8443", "127.0.0.1", "example.com:443", "127.0.0.1:70000"] {
+            check(text, None);
+        }
+    }
+}
