@@ -184,7 +184,7 @@ fn sarif_result(one: &Diagnostic) -> serde_json::Value {
 /// Names close to what was written, for "did you mean": edit distance at most 2, and less than the name's
 /// own length; the closest first.
 pub fn nearest<'a>(written: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &str| strsim::damerau_levenshtein(&written.to_lowercase(), name);
+    let distance = |name: &str| strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase());
     let close = allowed.into_iter().map(|name| (distance(name), name));
     let close = close.filter(|(distance, name)| *distance <= 2 && *distance < name.chars().count());
     close.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)

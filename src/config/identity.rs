@@ -2,6 +2,7 @@
 
 use super::value::{OneOrMany, one_or_many};
 use super::{Period, UpstreamTls};
+use crate::identity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,9 +23,6 @@ pub struct Identity {
     /// Signature algorithms that are accepted. Never none, never HS*.
     #[serde(default = "algorithms")]
     pub algorithms: Vec<String>,
-    /// Address of the key set, where it is not to be discovered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks_uri: Option<String>,
     /// How far clocks may differ. At most 60 s.
     #[serde(default = "clock_skew")]
     pub clock_skew: Period,
@@ -52,6 +50,39 @@ pub struct Identity {
     /// Marks the issuer that the demo brings along. `run` refuses it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dev: bool,
+}
+
+impl Identity {
+    /// The table as `identity` takes it.
+    pub fn settings(&self) -> identity::Settings {
+        let map = |rule: &IdentityMap| identity::MapRule {
+            azp: rule.when.azp.clone(),
+            sub: rule.when.sub.clone(),
+            groups: rule.groups.clone(),
+            purpose: rule.purpose.clone(),
+        };
+        identity::Settings {
+            name: self.name.clone(),
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            algorithms: self.algorithms.clone(),
+            clock_skew: self.clock_skew.0,
+            max_token_age: self.max_token_age.map(|age| age.0),
+            accept: identity::Accept {
+                bearer: self.accept.contains(&Accept::Bearer),
+                x_api_key: self.accept.contains(&Accept::XApiKey),
+            },
+            claims: identity::ClaimNames {
+                subject: self.claims.subject.clone(),
+                groups: self.claims.groups.clone(),
+                purpose: self.claims.purpose.clone(),
+                owner: self.claims.owner.clone(),
+            },
+            require_purpose: self.require_purpose,
+            types: self.types.clone(),
+            map: self.map.iter().map(map).collect(),
+        }
+    }
 }
 
 /// A header that a token may come in.

@@ -12,10 +12,12 @@ pub struct Origin {
     pub host: String,
     /// As written, else the scheme's own.
     pub port: u16,
+    /// What stands in front of every path, without a slash at its end; mostly empty.
+    pub path_prefix: String,
 }
 
 impl Origin {
-    /// Parses `https://host[:port]`, with nothing behind but an optional `/`.
+    /// Parses `https://host[:port][/path]`.
     ///
     /// # Errors
     /// What is wrong with it, as the end of a sentence about "the address"; the operator is at fault.
@@ -25,12 +27,16 @@ impl Origin {
             (_, Some(rest)) => (rest, false),
             _ => return Err("does not begin with `https://` or `http://`"),
         };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err("holds a user or a password; credentials belong into [secrets]");
         }
-        if authority.contains(['/', '?', '#', '\\']) {
-            return Err("holds more than scheme, host and port");
+        if rest.contains(['?', '#', '\\', '%']) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("holds more than scheme, host, port and a plain path");
+        }
+        let path_prefix = path.trim_end_matches('/').to_owned();
+        if path_prefix.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err("has a path with an empty segment, `.` or `..`");
         }
         let (host, port) = split_port(authority)?;
         let port = match port {
@@ -38,7 +44,7 @@ impl Origin {
             None if tls => 443,
             None => 80,
         };
-        Ok(Origin { tls, host, port })
+        Ok(Origin { tls, host, port, path_prefix })
     }
 
     /// Whether it can only be this host.
@@ -69,15 +75,20 @@ fn split_port(authority: &str) -> Result<(String, Option<&str>), &'static str> {
     Ok((host.to_ascii_lowercase(), port))
 }
 
+impl Origin {
+    /// The `Host` header: the host, and the port where it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        let default = if self.tls { 443 } else { 80 };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == default { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
 /// `https://api.example.com`, with the port only if it is not the scheme's own.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, default) = if self.tls { ("https", 443) } else { ("http", 80) };
-        match self.host.contains(':') {
-            true => write!(f, "{scheme}://[{}]", self.host)?,
-            false => write!(f, "{scheme}://{}", self.host)?,
-        }
-        if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path_prefix)
     }
 }
 
@@ -129,12 +140,14 @@ mod tests {
         check("https://API.example.com:443/", Some("https://api.example.com"));
         check("http://127.0.0.1:8080", Some("http://127.0.0.1:8080"));
         check("https://[::1]:8443", Some("https://[::1]:8443"));
+        check("https://x/api/", Some("https://x/api"));
         for url in [
             "api.example.com",
             "ftp://x",
             "https://",
             "https://user:pw@x",
-            "https://x/v1",
+            "https://x//v1",
+            "https://x/../v1",
             "https://x?y",
             "https://x:0",
             "https://x:99999",

@@ -20,6 +20,10 @@ pub struct Route {
     pub identity: Vec<String>,
     /// Name of the upstream.
     pub upstream: String,
+    /// Whether an LLM route also forwards what is not inference: files, batches, stored objects, which one
+    /// credential would share between all callers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_paths: bool,
     /// Names of the policies, tried in order: the first that matches decides. The last must match always.
     pub policies: Vec<String>,
     /// Names of the masks that apply.

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Upstream {
-    /// Scheme, host and port, such as "https://api.anthropic.com". No path, no user, no query.
+    /// Scheme, host and port, such as "https://api.anthropic.com". A path is put in front
+    /// of every request's. No user, no query.
     pub url: String,
     /// What it speaks: decides how bodies are read and how refusals look.
     #[serde(default)]

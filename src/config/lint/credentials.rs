@@ -3,6 +3,7 @@
 use super::Lint;
 use crate::config::tree::{Path, at};
 use crate::config::{ExchangeKind, Identity, Source};
+use crate::identity::{Algorithm, Issuer, IssuerError};
 use crate::limits;
 use crate::secrets::{self, Endpoint, Injection, Template};
 
@@ -41,19 +42,52 @@ fn issuer(lint: &mut Lint<'_>, index: usize, identity: &Identity) {
             let message = "`none` accepts tokens that nobody signed";
             lint.error(&path, "algorithm", message)
                 .remedy("name what the issuer signs with, such as \"ES256\"");
+        } else if Algorithm::from_config(name).is_err() {
+            let help = super::suggestion(name, &Algorithm::NAMES, "known");
+            lint.error(&path, "algorithm", format!("unknown algorithm `{name}`")).remedy(help);
         }
     }
-    if let Some(uri) = &identity.jwks_uri
-        && let Err(error) = Endpoint::parse(uri)
-    {
-        lint.error(&at!["identity", index, "jwks_uri"], "address", error.to_string()).remedy("use https");
+    // The algorithms were looked at one by one above.
+    let mut settings = identity.settings();
+    settings.algorithms.retain(|name| Algorithm::from_config(name).is_ok());
+    if settings.algorithms.is_empty() && !identity.algorithms.is_empty() {
+        settings.algorithms.push("ES256".into());
     }
-    let urls = lint.document.identity[..index].iter();
-    if let Some(first) = urls.clone().position(|earlier| earlier.issuer == identity.issuer) {
-        let line = lint.tree.line(&at!["identity", first, "issuer"]);
-        let message = format!("this issuer has a table already, in line {line}");
-        lint.error(&at!["identity", index, "issuer"], "duplicate-name", message)
-            .remedy("a token says only its issuer, so one table must hold its rules");
+    if let Err(error) = Issuer::new(settings) {
+        let path = [at!["identity", index], issuer_key(&error)].concat();
+        let help = issuer_help(&error);
+        lint.error(&path, "identity", error.to_string()).remedy(help);
+    }
+}
+
+/// The key that an error is about.
+fn issuer_key(error: &IssuerError) -> Path {
+    match error {
+        IssuerError::Url { .. } | IssuerError::PlainHttp { .. } => at!["issuer"],
+        IssuerError::AudienceEmpty => at!["audience"],
+        IssuerError::AlgorithmsEmpty | IssuerError::Algorithm(_) => at!["algorithms"],
+        IssuerError::ClockSkew { .. } => at!["clock_skew"],
+        IssuerError::TokenAge => at!["max_token_age"],
+        IssuerError::AcceptEmpty => at!["accept"],
+        IssuerError::ClaimName { field } => at!["claims", *field],
+        IssuerError::Type => at!["types"],
+        IssuerError::MapUnconditional { index } => at!["map", *index, "when"],
+        IssuerError::MapEmpty { index } => at!["map", *index],
+    }
+}
+
+fn issuer_help(error: &IssuerError) -> &'static str {
+    match error {
+        IssuerError::Url { .. } | IssuerError::PlainHttp { .. } => "write \"https://idp.example.com\"",
+        IssuerError::AudienceEmpty => "write the address of this gateway, as the issuer puts it into `aud`",
+        IssuerError::AlgorithmsEmpty | IssuerError::Algorithm(_) => "write [\"ES256\", \"RS256\"]",
+        IssuerError::ClockSkew { .. } => "write \"30s\"",
+        IssuerError::TokenAge => "write \"1h\"",
+        IssuerError::AcceptEmpty => "write [\"bearer\", \"x-api-key\"]",
+        IssuerError::ClaimName { .. } => "name a claim, such as \"sub\"",
+        IssuerError::Type => "write [\"JWT\", \"at+jwt\"]",
+        IssuerError::MapUnconditional { .. } => "write when = { azp = \"CLIENT\" }",
+        IssuerError::MapEmpty { .. } => "add `groups` or `purpose`",
     }
 }
 
