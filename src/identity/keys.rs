@@ -69,7 +69,7 @@ pub enum KeySetError {
     Malformed,
     #[error("the key set has {found} keys; the limit is {max}", max = limits::JWKS_KEYS_MAX)]
     TooMany { found: usize },
-    #[error("the key set has two signature keys of the same kid or two without kid for one algorithm")]
+    #[error("the key set has two signature keys of the same kid, or the same one twice")]
     Duplicate,
     #[error("the key set has no usable signature key{}", first(.skipped))]
     NoUsableKey { skipped: Vec<Skipped> },
@@ -384,4 +384,104 @@ fn edwards(entry: &Json<'_>) -> Result<Parsed, KeyProblem> {
         return Err(KeyProblem::Invalid);
     }
     Ok((&[Algorithm::EdDsa], DecodingKey::from_ed_der(&point), point))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{Signer, base64},
+        *,
+    };
+    use serde_json::{Value, json};
+
+    fn parse(keys: &[Value]) -> Result<KeySet, KeySetError> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    /// A key with `changes` is left out for `reason`, and a sound one beside it stays.
+    fn check(mut key: Value, changes: Value, reason: KeyProblem) {
+        for (name, value) in changes.as_object().expect("an object") {
+            key[name] = value.clone();
+        }
+        let set = parse(&[Signer::ed25519().jwk("sound"), key]).expect("one sound key");
+        assert_eq!((set.len(), set.skipped()), (1, &[Skipped { index: 1, reason }][..]), "{changes}");
+    }
+
+    /// SECURITY R28.
+    #[test]
+    fn keys_that_must_not_verify_are_left_out() {
+        let ec = || Signer::es256().jwk("k");
+        let number = |size: usize, last: u8| {
+            let mut bytes = vec![0xa7; size];
+            bytes[size - 1] = last;
+            base64(bytes)
+        };
+        let rsa = |n: String, e: &str| json!({"kty": "RSA", "kid": "k", "n": n, "e": e});
+        check(ec(), json!({"use": "enc"}), KeyProblem::Use);
+        check(ec(), json!({"use": "SIG"}), KeyProblem::Use);
+        check(ec(), json!({"key_ops": ["sign"]}), KeyProblem::Use);
+        check(ec(), json!({"key_ops": "verify"}), KeyProblem::Use);
+        check(ec(), json!({"kty": "oct", "k": "AAAA"}), KeyProblem::Symmetric);
+        check(ec(), json!({"k": "AAAA"}), KeyProblem::Symmetric);
+        check(ec(), json!({"d": "AAAA"}), KeyProblem::Private);
+        check(ec(), json!({"alg": "HS256"}), KeyProblem::Unsupported);
+        check(ec(), json!({"alg": "RS256"}), KeyProblem::Mismatch);
+        check(ec(), json!({"alg": "ES384"}), KeyProblem::Mismatch);
+        check(ec(), json!({"alg": 7}), KeyProblem::Malformed);
+        check(ec(), json!({"kty": null}), KeyProblem::Malformed);
+        check(ec(), json!({"kty": "AKP"}), KeyProblem::Unsupported);
+        check(ec(), json!({"kid": 7}), KeyProblem::Kid);
+        check(ec(), json!({"crv": "secp256k1"}), KeyProblem::Unsupported);
+        check(ec(), json!({"crv": "P-384"}), KeyProblem::Invalid);
+        check(ec(), json!({"x": Signer::es256().jwk("")["x"]}), KeyProblem::Invalid);
+        check(ec(), json!({"y": "AAAA="}), KeyProblem::Invalid);
+        check(Signer::ed25519().jwk("k"), json!({"crv": "X25519"}), KeyProblem::Unsupported);
+        check(Signer::ed25519().jwk("k"), json!({"x": "AAAA"}), KeyProblem::Invalid);
+        check(rsa(number(128, 1), "AQAB"), json!({}), KeyProblem::RsaSize);
+        check(rsa(number(255, 1), "AQAB"), json!({}), KeyProblem::RsaSize);
+        check(rsa(number(1025, 1), "AQAB"), json!({}), KeyProblem::RsaSize);
+        check(rsa(number(256, 2), "AQAB"), json!({}), KeyProblem::Invalid);
+        check(rsa(number(256, 1), "AQ"), json!({}), KeyProblem::RsaExponent);
+        check(rsa(number(256, 1), "AQAA"), json!({}), KeyProblem::RsaExponent);
+        check(rsa(number(256, 1), "AAAA"), json!({}), KeyProblem::RsaExponent);
+        check(rsa(number(256, 1), "AgAAAAE"), json!({}), KeyProblem::RsaExponent);
+    }
+
+    #[test]
+    fn documents_outside_of_the_bounds_are_refused() {
+        let key = Signer::ed25519().jwk("k");
+        let many: Vec<_> = (0..65).map(|n| json!({"kty": "x", "kid": n.to_string()})).collect();
+        assert_eq!(parse(&many).expect_err("too many"), KeySetError::TooMany { found: 65 });
+        let mut large = json!({ "keys": [key] }).to_string();
+        large.push_str(&" ".repeat(limits::JWKS_BYTES_MAX));
+        assert!(matches!(KeySet::parse(large.as_bytes()), Err(KeySetError::TooLarge { .. })));
+        for document in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "<html>"] {
+            assert_eq!(KeySet::parse(document.as_bytes()).expect_err(document), KeySetError::Malformed);
+        }
+        let private = json!({"kty": "EC", "d": "AAAA"});
+        let message = parse(&[private]).expect_err("no usable key").to_string();
+        assert!(
+            message.ends_with("no usable signature key: key 0 was left out: its private part was published")
+        );
+        assert!(matches!(parse(&[]), Err(KeySetError::NoUsableKey { .. })));
+    }
+
+    #[test]
+    fn two_keys_of_one_kid_make_the_set_ambiguous() {
+        let (first, second) = (Signer::es256(), Signer::ed25519());
+        assert_eq!(parse(&[first.jwk("k"), second.jwk("k")]).expect_err("twice"), KeySetError::Duplicate);
+        let mut encryption = second.jwk("k");
+        encryption["use"] = "enc".into();
+        assert_eq!(parse(&[first.jwk("k"), encryption]).expect("one for signatures").len(), 1);
+    }
+
+    #[test]
+    fn a_kid_is_compared_and_nothing_else() {
+        let odd = "../../x\0'; DROP TABLE keys;--".repeat(100);
+        let set = parse(&[Signer::es256().jwk(&odd), Signer::es256().jwk("")]).expect("sound");
+        let found = |kid: Option<&str>| matches!(set.select(kid, Algorithm::Es256), Selection::Found(_));
+        assert!(found(Some(&odd)) && found(Some("")));
+        assert!(!found(Some("../../x")) && !found(None));
+        assert!(matches!(set.select(Some(&odd), Algorithm::Rs256), Selection::WrongAlgorithm));
+    }
 }

@@ -13,12 +13,20 @@ mod cache;
 mod claims;
 mod error;
 mod issuer;
+#[cfg(test)]
+mod issuers_as_they_are;
 mod json;
 mod jws;
 mod keys;
 mod presented;
 mod principal;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod weak;
+#[cfg(test)]
+mod wycheproof;
 
 pub use algorithm::{Algorithm, AlgorithmError};
 pub use cache::{TokenCache, TokenDigest};
