@@ -5,8 +5,11 @@
 
 mod http;
 
+/// Takes any bytes; panics if a property does not hold for them.
+pub type Target = fn(&[u8]);
+
 /// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in `Cargo.toml`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("chunked", http::chunked),
     ("request_head", http::request_head),
     ("response_head", http::response_head),

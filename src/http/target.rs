@@ -93,9 +93,12 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 fn is_port(port: &[u8]) -> bool {
-    let digits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    let number = port.iter().fold(0u32, |number, digit| number * 10 + u32::from(digit.wrapping_sub(b'0')));
-    digits && (1..=65_535).contains(&number)
+    if !(1..=5).contains(&port.len()) || !port.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    // Five digits fit into 32 bits.
+    let number = port.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    (1..=65_535).contains(&number)
 }
 
 /// Whether a path is certainly canonical: it has neither an escape nor a `//` nor a segment beginning with
@@ -378,6 +381,13 @@ mod tests {
             assert_eq!(authority(raw.as_bytes()), Err(Rejection::HostInvalid), "{raw:?}");
         }
         assert_eq!(authority(b"user:pass@a"), Err(Rejection::TargetUserinfo));
+    }
+
+    #[test]
+    fn a_port_of_many_digits_does_not_overflow() {
+        for port in ["99999999999999999999", "zzzzzzzzzzzzzzzz", "00000000000000000080"] {
+            assert_eq!(authority(format!("a:{port}").as_bytes()), Err(Rejection::HostInvalid));
+        }
     }
 
     /// Targets made of what matters to canonicalisation.
