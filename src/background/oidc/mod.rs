@@ -9,6 +9,8 @@
 
 mod fetch;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use fetch::FetchError;
 pub use schedule::{Schedule, Timing};
