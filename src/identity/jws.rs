@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn hints_where_keys_could_be_are_ignored() {
-        let json = r#"{"alg":"ES256","typ":"JWT","kid":"../../etc/passwd\u0000' OR 1=1","jku":"http://evil.example",
+        let json = r#"{"alg":"ES256","typ":"JWT","kid":"../../etc/passwd\u0000' OR 1=1",
+            "jku":"http://evil.example",
             "x5u":"http://evil.example","x5c":["AA"],"x5t":"AA"}"#;
         let expected = Header {
             algorithm: Algorithm::Es256,

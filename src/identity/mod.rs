@@ -1,11 +1,12 @@
-//! Token → [`Principal`]: strict JWS (RFC 7515, RFC 8725), claims (RFC 7519, RFC 9068), verified-token cache.
+//! Token → [`Principal`]: strict JWS (RFC 7515, RFC 8725), claims (RFC 7519, RFC 9068), a cache of verified
+//! tokens.
 //!
 //! Pure: the time comes as an argument, keys are what `background` last published into an issuer's
 //! [`KeySlot`]. It is not the place where keys are fetched, nor where routes or groups are judged.
 //!
 //! Start reading at [`authenticate`]. A token goes through `presented` (which header), `jws` (three parts,
-//! header), `claims` (dates, audience, who), `keys` (which key, signature), `cache`. `issuer` holds the rules,
-//! built by the configuration; `error` says what was wrong and how the caller is told.
+//! header), `claims` (dates, audience, who), `keys` (which key, signature), `cache`. `issuer` holds the
+//! rules, built by the configuration; `error` says what was wrong and how the caller is told.
 
 mod algorithm;
 mod base64url;

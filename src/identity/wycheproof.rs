@@ -120,7 +120,7 @@ fn invalid_keys_are_all_rejected() {
         }
     }
     println!(
-        "JWK: {invalid} of {invalid} invalid rejected; {accepted} valid accepted; {symmetric} symmetric refused"
+        "JWK: {invalid} of {invalid} invalid rejected; {accepted} valid accepted, {symmetric} symmetric not"
     );
     assert_eq!((invalid, accepted, symmetric), (21, 1, 4));
 }

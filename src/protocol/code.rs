@@ -23,6 +23,7 @@ pub enum Code {
     Misdirected,
     NoRoute,
     BodyTooLarge,
+    KeysUnavailable,
     SecretUnavailable,
     AuditUnavailable,
     Overloaded,
@@ -113,7 +114,7 @@ const LIMITED: (&str, Verdict) = (RATE, Verdict::Refuse);
 ///
 /// 401 leaves `x-should-retry` out: Claude Code runs its `apiKeyHelper` again only then.
 #[rustfmt::skip]
-const TABLE: [Row; 29] = [
+const TABLE: [Row; 30] = [
     row(Code::TokenMissing, "token_missing", 401, UNSAID, UNKNOWN, "Token missing"),
     row(Code::TokenInvalid, "token_invalid", 401, UNSAID, UNKNOWN, "Token invalid"),
     row(Code::TokenExpired, "token_expired", 401, UNSAID, UNKNOWN, "Token expired"),
@@ -134,6 +135,7 @@ const TABLE: [Row; 29] = [
     row(Code::Misdirected, "misdirected", 421, NEVER, WRONG, "Wrong host for this connection"),
     row(Code::NoRoute, "no_route", 404, NEVER, ABSENT, "No route"),
     row(Code::BodyTooLarge, "body_too_large", 413, NEVER, TOO_LARGE, "Body too large"),
+    row(Code::KeysUnavailable, "keys_unavailable", 503, AFTER_5_S, FAULT, "Keys of the issuer unavailable"),
     row(Code::SecretUnavailable, "secret_unavailable", 503, AFTER_5_S, FAULT, "Secret unavailable"),
     row(Code::AuditUnavailable, "audit_unavailable", 503, AFTER_5_S, FAULT, "Audit store unavailable"),
     row(Code::Overloaded, "overloaded", 503, AFTER_1_S, BUSY, "Overloaded"),
