@@ -50,8 +50,8 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// [`Failure::Refused`] is final; the caller is at fault, or the issuer where keys cannot be had.
-/// [`Failure::NeedKeys`] asks for a fetch of that issuer's keys, then for a second call; a failure of that one
-/// is final ([`Failure::into_refusal`]). It is given only when the last fetch is 30 s ago.
+/// [`Failure::NeedKeys`] asks for a fetch of that issuer's keys, then for a second call, whose failure is
+/// final ([`Failure::into_refusal`]). It is given only when the last fetch is 30 s ago.
 pub fn authenticate(
     now: Now,
     headers: &Headers,
