@@ -9,6 +9,7 @@ pub mod buffer;
 pub mod config;
 pub mod http;
 pub mod identity;
+pub mod inspect;
 pub mod journal;
 pub mod limits;
 pub mod metrics;

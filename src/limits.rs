@@ -204,9 +204,39 @@ pub const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it looks.
 pub const SETTLE_INTERVAL: Duration = Duration::from_millis(1);
+// --- Inspection ----------------------------------------------------------------------------------------
+
+/// Masks of one set.
+pub const MASK_RULES_MAX: usize = 64;
+/// Literals of all masks of one set together.
+pub const MASK_LITERALS_MAX: usize = 5_000;
+/// One literal.
+pub const MASK_LITERAL_BYTES_MAX: usize = 256;
+/// One replacement template, as written.
+pub const MASK_REPLACEMENT_BYTES_MAX: usize = 256;
+/// Decoded bytes of one value that may be held back because they may still match.
+pub const MASK_HOLD_BYTES_MAX: usize = 640;
+/// The same as received: each decoded byte may be an escape of six bytes, and a little more.
+pub const MASK_HOLD_RAW_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of a body that are looked at in one go; bounds the scratch memory for decoded escapes.
+pub const INSPECT_BLOCK_BYTES: usize = 16 * KIB;
+/// Local part of an e-mail address (RFC 5321 section 4.5.3.1.1).
+pub const EMAIL_LOCAL_BYTES_MAX: usize = 64;
+/// Domain of an e-mail address (RFC 5321 section 4.5.3.1.2, less its trailing dot).
+pub const EMAIL_DOMAIN_BYTES_MAX: usize = 254;
+/// A server-sent event up to this size is taken as a whole; a larger one is masked while it streams.
+pub const SSE_EVENT_BYTES_MAX: usize = 64 * KIB;
+/// Values of one answer that are streamed at the same time.
+pub const SSE_STREAMS_MAX: usize = 16;
+/// Bytes of the members that are repeated in an event that the gateway makes to end a value.
+pub const SSE_ECHO_BYTES_MAX: usize = KIB;
 
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);
 const _: () = assert!(SECRET_BYTES_MIN <= SECRET_BYTES_MAX);
 const _: () = assert!(JWKS_REFETCH_INTERVAL.as_secs() <= JWKS_REFRESH_INTERVAL.as_secs());
+const _: () = assert!(EMAIL_LOCAL_BYTES_MAX + EMAIL_DOMAIN_BYTES_MAX + 2 <= MASK_HOLD_BYTES_MAX);
+const _: () = assert!(MASK_LITERAL_BYTES_MAX < MASK_HOLD_BYTES_MAX);
+const _: () = assert!(MASK_HOLD_BYTES_MAX * 6 <= MASK_HOLD_RAW_BYTES_MAX);
+const _: () = assert!(MASK_HOLD_RAW_BYTES_MAX < INSPECT_BLOCK_BYTES);

@@ -1,0 +1,271 @@
+//! From received bytes to the text that the detectors read, and back.
+//!
+//! A window of received bytes without a backslash *is* its text, in every grammar: it is never copied. Only
+//! a window with escapes is decoded into scratch memory, with a map of the places where text and received
+//! bytes run apart.
+//!
+//! In the text of a JSON document a quote is a hard separator (no value reaches over it), therefore an
+//! escaped quote decodes to [`ESCAPED_QUOTE`] there.
+
+/// What an escaped quote becomes in the text of a JSON document: a character that no literal may hold.
+pub const ESCAPED_QUOTE: u8 = 0x1f;
+
+/// How a logical value is spelled in the received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// As it is.
+    Plain,
+    /// A JSON document: strings and what stands between them.
+    Json,
+    /// The inside of a JSON string.
+    Quoted,
+    /// A JSON document inside of a JSON string.
+    QuotedJson,
+}
+
+impl Codec {
+    /// Whether the text is that of a JSON document, with quotes as separators.
+    pub fn is_json(self) -> bool {
+        matches!(self, Codec::Json | Codec::QuotedJson)
+    }
+}
+
+/// Where text and received bytes run apart. Between two breaks they run in parallel, except for the unit
+/// that begins at a break: one escape and the bytes it stands for.
+#[derive(Debug, Default)]
+pub struct Map(Vec<Break>);
+
+#[derive(Clone, Copy, Debug)]
+struct Break {
+    /// First text byte of an escape, and of what follows it.
+    text: u32,
+    text_after: u32,
+    raw: u32,
+    raw_after: u32,
+}
+
+impl Map {
+    /// Forgets all breaks.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The received position of a text position that begins a unit (or ends the text).
+    pub fn to_raw(&self, text: usize) -> usize {
+        let after = self.0.partition_point(|one| one.text as usize <= text);
+        match after.checked_sub(1).map(|last| self.0[last]) {
+            None => text,
+            Some(last) if (last.text_after as usize) > text => last.raw as usize,
+            Some(last) => last.raw_after as usize + (text - last.text_after as usize),
+        }
+    }
+
+    /// The text position of a received position that begins a unit (or ends the window).
+    pub fn to_text(&self, raw: usize) -> usize {
+        let after = self.0.partition_point(|one| one.raw as usize <= raw);
+        match after.checked_sub(1).map(|last| self.0[last]) {
+            None => raw,
+            Some(last) if (last.raw_after as usize) > raw => last.text as usize,
+            Some(last) => last.text_after as usize + (raw - last.raw_after as usize),
+        }
+    }
+
+    fn push(&mut self, text: usize, text_length: usize, raw: usize, raw_length: usize) {
+        // Windows are bounded by INSPECT_BLOCK_BYTES or by a policy's body limit, far below 4 GiB.
+        self.0.push(Break {
+            text: text as u32,
+            text_after: (text + text_length) as u32,
+            raw: raw as u32,
+            raw_after: (raw + raw_length) as u32,
+        });
+    }
+}
+
+/// Decodes `raw` into `text`; returns how many bytes were decoded: all but an escape that is cut off at the
+/// end, which counts as plain characters if `last`.
+///
+/// What is no escape of RFC 8259 section 7 stands for its own characters; a lone surrogate becomes U+FFFD.
+pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {
+    if codec == Codec::Plain {
+        text.extend_from_slice(raw);
+        return raw.len();
+    }
+    let read = if codec == Codec::QuotedJson { two_levels } else { one_level };
+    let mut at = 0;
+    while let Some(run) = memchr::memchr(b'\\', &raw[at..]) {
+        text.extend_from_slice(&raw[at..at + run]);
+        at += run;
+        let unit = match read(raw, at) {
+            Unit::Cut if !last => return at,
+            // A character that no escape contains shows what the cut one is worth.
+            Unit::Cut => read(&[&raw[at..], b"x"].concat(), 0),
+            unit => unit,
+        };
+        let Unit::Char { char, length, escaped } = unit else { return at };
+        let before = text.len();
+        if codec.is_json() && escaped && char == '"' {
+            text.push(ESCAPED_QUOTE);
+        } else {
+            text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        map.push(before, text.len() - before, at, length);
+        at += length;
+    }
+    text.extend_from_slice(&raw[at..]);
+    raw.len()
+}
+
+/// What stands at one position: a character with its length as received, or an escape that is cut off.
+/// A byte that is not ASCII and not part of an escape is read as some character that no escape contains.
+#[derive(Clone, Copy)]
+enum Unit {
+    Cut,
+    Char { char: char, length: usize, escaped: bool },
+}
+
+fn no_level(raw: &[u8], at: usize) -> Unit {
+    match raw.get(at) {
+        None => Unit::Cut,
+        Some(byte) => Unit::Char { char: *byte as char, length: 1, escaped: false },
+    }
+}
+
+fn one_level(raw: &[u8], at: usize) -> Unit {
+    escape(raw, at, no_level)
+}
+
+fn two_levels(raw: &[u8], at: usize) -> Unit {
+    escape(raw, at, |raw, at| match one_level(raw, at) {
+        // For the inner document an escape of the outer one is a plain character.
+        Unit::Char { char, length, .. } => Unit::Char { char, length, escaped: false },
+        Unit::Cut => Unit::Cut,
+    })
+}
+
+/// The unit at `at`, where `read` gives the characters that an escape is made of.
+fn escape(raw: &[u8], at: usize, read: impl Fn(&[u8], usize) -> Unit) -> Unit {
+    let first = read(raw, at);
+    let Unit::Char { char: '\\', length: backslash, .. } = first else { return first };
+    let Unit::Char { char: letter, length, .. } = read(raw, at + backslash) else { return Unit::Cut };
+    let short = backslash + length;
+    let escaped = |char, length| Unit::Char { char, length, escaped: true };
+    match letter {
+        '"' | '\\' | '/' => escaped(letter, short),
+        'b' => escaped('\u{8}', short),
+        'f' => escaped('\u{c}', short),
+        'n' => escaped('\n', short),
+        'r' => escaped('\r', short),
+        't' => escaped('\t', short),
+        'u' => match four_digits(raw, at + short, &read) {
+            Digits::Cut => Unit::Cut,
+            Digits::None => first,
+            Digits::Code(high @ 0xd800..0xdc00, end) => match low_half(raw, end, &read) {
+                Digits::Cut => Unit::Cut,
+                Digits::None => escaped(char::REPLACEMENT_CHARACTER, end - at),
+                Digits::Code(low, end) => {
+                    let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                    escaped(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), end - at)
+                }
+            },
+            Digits::Code(code, end) => {
+                escaped(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), end - at)
+            }
+        },
+        _ => first,
+    }
+}
+
+enum Digits {
+    Cut,
+    None,
+    /// The code unit and the position behind it.
+    Code(u32, usize),
+}
+
+fn four_digits(raw: &[u8], mut at: usize, read: &impl Fn(&[u8], usize) -> Unit) -> Digits {
+    let mut code = 0;
+    for _ in 0..4 {
+        let Unit::Char { char, length, .. } = read(raw, at) else { return Digits::Cut };
+        let Some(digit) = char.to_digit(16) else { return Digits::None };
+        code = code * 16 + digit;
+        at += length;
+    }
+    Digits::Code(code, at)
+}
+
+/// The second half of a surrogate pair.
+fn low_half(raw: &[u8], mut at: usize, read: &impl Fn(&[u8], usize) -> Unit) -> Digits {
+    for wanted in ['\\', 'u'] {
+        match read(raw, at) {
+            Unit::Cut => return Digits::Cut,
+            Unit::Char { char, length, .. } if char == wanted => at += length,
+            Unit::Char { .. } => return Digits::None,
+        }
+    }
+    match four_digits(raw, at, read) {
+        Digits::Code(low @ 0xdc00..0xe000, end) => Digits::Code(low, end),
+        Digits::Code(..) => Digits::None,
+        other => other,
+    }
+}
+
+/// Appends `plain` to `out` as it is spelled inside a JSON string (RFC 8259 section 7).
+pub fn quote(plain: &[u8], out: &mut Vec<u8>) {
+    for byte in plain {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0..0x20 => {
+                out.extend_from_slice(b"\\u00");
+                out.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[nibble as usize]));
+            }
+            _ => out.push(*byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(codec: Codec, raw: &str, expected: &str, decoded: usize) {
+        let (mut text, mut map) = (Vec::new(), Map::default());
+        let length = decode(codec, raw.as_bytes(), false, &mut text, &mut map);
+        assert_eq!((String::from_utf8_lossy(&text).as_ref(), length), (expected, decoded), "{raw}");
+        let ends = [(0, 0), (text.len(), length)];
+        for (text_at, raw_at) in ends.into_iter().filter(|(text_at, _)| *text_at == 0 || length > 0) {
+            assert_eq!(map.to_raw(text_at), raw_at, "{raw}: text {text_at}");
+            assert_eq!(map.to_text(raw_at), text_at, "{raw}: raw {raw_at}");
+        }
+    }
+
+    #[test]
+    fn escapes_decode_and_cut_ones_wait() {
+        use Codec::*;
+        check(Json, r#"{"a":"b\u0040c"}"#, r#"{"a":"b@c"}"#, 16);
+        check(Json, r#""a\"b""#, "\"a\u{1f}b\"", 6);
+        check(Quoted, r#"a\"b\u0022"#, "a\"b\"", 10);
+        check(QuotedJson, r#"{\"a\":\"b\\u0040\\\"\\\\c\"}"#, "{\"a\":\"b@\u{1f}\\c\"}", 29);
+        check(QuotedJson, r"\u005cu0040", "@", 11);
+        check(Quoted, r"\ud83d\ude00", "😀", 12);
+        check(Quoted, r"\ud83dx", "\u{fffd}x", 7);
+        check(Quoted, r"\ud83d\n", "\u{fffd}\n", 8);
+        check(Quoted, r"a\", "a", 1);
+        check(Quoted, r"a\u00", "a", 1);
+        check(Quoted, r"a\ud83d", "a", 1);
+        check(Quoted, r"a\ud83d\ude", "a", 1);
+        check(QuotedJson, r"a\\", "a", 1);
+        check(QuotedJson, r"a\\\", "a", 1);
+        check(QuotedJson, r"a\\u00\", "a", 1);
+        check(Quoted, r"\x\uzz", r"\x\uzz", 6);
+    }
+
+    #[test]
+    fn a_cut_escape_at_the_end_is_plain() {
+        for (codec, raw) in [(Codec::Json, r"a\u00"), (Codec::Quoted, r"a\"), (Codec::QuotedJson, r"a\u00")] {
+            let (mut text, mut map) = (Vec::new(), Map::default());
+            assert_eq!(decode(codec, raw.as_bytes(), true, &mut text, &mut map), raw.len());
+            assert_eq!(text, raw.as_bytes());
+        }
+    }
+}

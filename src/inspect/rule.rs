@@ -1,0 +1,221 @@
+//! One mask rule as the operator wrote it: what is found, what is put in its place, in which direction.
+
+use super::Error;
+use crate::limits::MASK_REPLACEMENT_BYTES_MAX;
+use std::sync::Arc;
+
+/// One `[[mask]]` of the configuration.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The rule's name, for records, metrics and the `{name}` placeholder.
+    pub name: Arc<str>,
+    /// What is found.
+    pub kind: Kind,
+    /// What is put in its place.
+    pub replace: Replacement,
+    /// Which bodies are looked at.
+    pub direction: Direction,
+    /// Count hits, change nothing, hold nothing back.
+    pub dry_run: bool,
+}
+
+/// What a rule finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 14 to 19 digits in a known grouping, of a known issuer and length, with a right check digit.
+    CreditCard,
+    /// An e-mail address: local part up to 64 bytes, domain up to 254, alphabetic top level.
+    Email,
+    /// Words or phrases, without regard to the case of ASCII letters, not inside a longer word.
+    Literals(Vec<String>),
+}
+
+impl Kind {
+    /// The word for this kind in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::CreditCard => "credit_card",
+            Kind::Email => "email",
+            Kind::Literals(_) => "literals",
+        }
+    }
+}
+
+/// Which way a body goes. An inspector of `Both` runs the rules of either direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the caller to the upstream.
+    Request,
+    /// From the upstream to the caller.
+    Response,
+    /// Both ways.
+    Both,
+}
+
+impl Direction {
+    /// Whether a rule of direction `self` looks at a body that goes `way`.
+    pub fn covers(self, way: Direction) -> bool {
+        self == way || self == Direction::Both || way == Direction::Both
+    }
+}
+
+/// What is put in the place of a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// A text made of fixed parts and parts of the match.
+    Template(Vec<Part>),
+    /// As many asterisks as the match has bytes, so that a body keeps its length. A bare JSON number becomes
+    /// as many nines.
+    Asterisks,
+}
+
+/// One part of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text that stands for itself.
+    Text(Box<str>),
+    /// `{name}`: the rule's name.
+    Name,
+    /// `{kind}`: the rule's kind.
+    Kind,
+    /// `{length}`: bytes of the match, decoded.
+    Length,
+    /// `{last4}`: the last four digits of the match, or its last four ASCII characters where it has fewer
+    /// digits; nothing if the match has fewer than eight bytes.
+    Last4,
+}
+
+impl Replacement {
+    /// Parses a template such as `[card …{last4}]`; `*` alone means asterisks.
+    ///
+    /// # Errors
+    /// An unknown placeholder, a brace without its partner, a control character, or more than
+    /// `MASK_REPLACEMENT_BYTES_MAX` bytes: the operator's fault.
+    pub fn parse(template: &str) -> Result<Replacement, Error> {
+        if template == "*" {
+            return Ok(Replacement::Asterisks);
+        }
+        if template.len() > MASK_REPLACEMENT_BYTES_MAX {
+            return Err(Error::ReplacementTooLong);
+        }
+        if template.chars().any(char::is_control) {
+            return Err(Error::ControlCharacter(template.escape_debug().to_string()));
+        }
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut rest = template;
+        while let Some(at) = rest.find(['{', '}']) {
+            text.push_str(&rest[..at]);
+            let doubled = rest.as_bytes().get(at + 1) == Some(&rest.as_bytes()[at]);
+            if doubled {
+                text.push_str(&rest[at..=at]);
+                rest = &rest[at + 2..];
+                continue;
+            }
+            let end = rest[at..].find('}').filter(|end| *end > 0).ok_or(Error::UnbalancedBrace)?;
+            if !text.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut text).into()));
+            }
+            parts.push(placeholder(&rest[at + 1..at + end])?);
+            rest = &rest[at + end + 1..];
+        }
+        text.push_str(rest);
+        if !text.is_empty() {
+            parts.push(Part::Text(text.into()));
+        }
+        Ok(Replacement::Template(parts))
+    }
+
+    /// Renders the replacement of `found` (decoded bytes of the match, `raw_length` bytes as received) for a
+    /// place without escapes.
+    pub(super) fn render(&self, rule: &Rule, found: &[u8], raw_length: usize, out: &mut Vec<u8>) {
+        let Replacement::Template(parts) = self else {
+            out.resize(out.len() + raw_length, b'*');
+            return;
+        };
+        for part in parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Name => out.extend_from_slice(rule.name.as_bytes()),
+                Part::Kind => out.extend_from_slice(rule.kind.name().as_bytes()),
+                Part::Length => out.extend_from_slice(found.len().to_string().as_bytes()),
+                Part::Last4 => last4(found, out),
+            }
+        }
+    }
+}
+
+impl Default for Replacement {
+    /// `[{name}]`.
+    fn default() -> Replacement {
+        Replacement::Template(vec![Part::Text("[".into()), Part::Name, Part::Text("]".into())])
+    }
+}
+
+fn placeholder(name: &str) -> Result<Part, Error> {
+    match name {
+        "name" => Ok(Part::Name),
+        "kind" => Ok(Part::Kind),
+        "length" => Ok(Part::Length),
+        "last4" => Ok(Part::Last4),
+        _ => Err(Error::UnknownPlaceholder(name.escape_debug().to_string())),
+    }
+}
+
+/// Fewer bytes than this give nothing away.
+const LAST4_FOUND_BYTES_MIN: usize = 8;
+
+fn last4(found: &[u8], out: &mut Vec<u8>) {
+    if found.len() < LAST4_FOUND_BYTES_MIN {
+        return;
+    }
+    let enough_digits = found.iter().filter(|byte| byte.is_ascii_digit()).count() >= 4;
+    let wanted = |byte: &u8| if enough_digits { byte.is_ascii_digit() } else { byte.is_ascii_graphic() };
+    let mut tail: Vec<u8> = found.iter().rev().copied().filter(wanted).take(4).collect();
+    tail.reverse();
+    out.extend_from_slice(&tail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(template: &str, found: &[u8], expected: Result<&str, Error>) {
+        let rendered = Replacement::parse(template).map(|replace| {
+            let kind = Kind::CreditCard;
+            let rule =
+                Rule { name: "cards".into(), kind, replace, direction: Direction::Both, dry_run: false };
+            let mut out = Vec::new();
+            rule.replace.render(&rule, found, found.len(), &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        });
+        assert_eq!(rendered, expected.map(str::to_owned), "{template}");
+    }
+
+    #[test]
+    fn templates_render_their_placeholders() {
+        let card = b"4111 1111 1111 1234";
+        check("[card …{last4}]", card, Ok("[card …1234]"));
+        check("<{name}/{kind}/{length}>", card, Ok("<cards/credit_card/19>"));
+        check("{{{name}}}", card, Ok("{cards}"));
+        check("}}{{", card, Ok("}{"));
+        check("", card, Ok(""));
+        check("*", b"abc", Ok("***"));
+        check("**", b"abc", Ok("**"));
+        check("{last4}", b"1234567", Ok(""));
+        check("{last4}", b"bob@x.com", Ok(".com"));
+        check("{", card, Err(Error::UnbalancedBrace));
+        check("}", card, Err(Error::UnbalancedBrace));
+        check("{name", card, Err(Error::UnbalancedBrace));
+        check("{nam}", card, Err(Error::UnknownPlaceholder("nam".into())));
+        check("a\nb", card, Err(Error::ControlCharacter("a\\nb".into())));
+        check(&"x".repeat(300), card, Err(Error::ReplacementTooLong));
+    }
+
+    #[test]
+    fn directions_cover_their_way() {
+        use Direction::*;
+        assert!(Both.covers(Request) && Both.covers(Response) && Request.covers(Both));
+        assert!(Request.covers(Request) && !Request.covers(Response));
+    }
+}

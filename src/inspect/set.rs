@@ -1,0 +1,74 @@
+use super::Error;
+use super::rule::{Direction, Kind, Replacement, Rule};
+use crate::limits::{MASK_LITERAL_BYTES_MAX, MASK_LITERALS_MAX, MASK_RULES_MAX};
+use std::sync::Arc;
+
+/// Compiled rules: immutable, shared by all exchanges of a snapshot.
+#[derive(Debug)]
+pub struct MaskSet {
+    rules: Vec<Rule>,
+}
+
+impl MaskSet {
+    /// Compiles rules; their order is their priority among matches of equal start and length.
+    ///
+    /// # Errors
+    /// Too many rules or literals, an empty, too long or unprintable literal: the operator's fault.
+    pub fn compile(rules: Vec<Rule>) -> Result<MaskSet, Error> {
+        if rules.len() > MASK_RULES_MAX {
+            return Err(Error::TooManyRules);
+        }
+        let mut literals = 0;
+        for rule in &rules {
+            if let Kind::Literals(words) = &rule.kind {
+                literals += words.len();
+                words.iter().try_for_each(|word| check_literal(rule, word))?;
+            }
+        }
+        if literals > MASK_LITERALS_MAX {
+            return Err(Error::TooManyLiterals);
+        }
+        Ok(MaskSet { rules })
+    }
+
+    /// The names of the rules, by their index in [`super::Edit::rule`] and [`super::Inspector::hits`].
+    pub fn rule_names(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+
+    /// Whether there is no rule at all.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether any rule, dry-run rules included, looks at bodies that go `way`. Where none does the body
+    /// needs no inspector.
+    pub fn applies(&self, way: Direction) -> bool {
+        self.rules.iter().any(|rule| rule.direction.covers(way))
+    }
+
+    /// Whether JSON and text bodies keep their length, so that Content-Length may stay. Event streams never
+    /// do.
+    pub fn keeps_length(&self, way: Direction) -> bool {
+        let changes = |rule: &&Rule| rule.direction.covers(way) && !rule.dry_run;
+        self.rules.iter().filter(changes).all(|rule| rule.replace == Replacement::Asterisks)
+    }
+
+    /// The rules as compiled.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+fn check_literal(rule: &Rule, word: &str) -> Result<(), Error> {
+    if word.is_empty() {
+        return Err(Error::EmptyLiteral(rule.name.to_string()));
+    }
+    if word.len() > MASK_LITERAL_BYTES_MAX {
+        return Err(Error::LiteralTooLong(rule.name.to_string()));
+    }
+    if word.chars().any(|char| char.is_control() && !matches!(char, '\t' | '\n' | '\r')) {
+        return Err(Error::ControlCharacter(rule.name.to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,2 @@
+//! Server-sent events (WHATWG HTML, "Server-sent events").
+pub mod dialect;
