@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod background;
 pub mod buffer;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod identity;

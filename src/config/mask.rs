@@ -14,12 +14,16 @@ pub struct Mask {
     /// The words, for `kind = "literals"`: without regard to ASCII case, at word boundaries. At most 5,000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<String>,
-    /// What stands there instead; `{last4}` gives the last four characters. Default: `[NAME]`.
+    /// What stands there instead; `{last4}`, `{name}`, `{kind}` and `{length}` are filled in,
+    /// and "*" gives as many asterisks as the value has bytes. Default: "[{name}]".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace: Option<String>,
     /// Which bodies.
     #[serde(default)]
     pub direction: Direction,
+    /// Only counts what it would have masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// What a mask looks for.

@@ -12,6 +12,7 @@ mod audit;
 mod deny;
 pub mod diagnostic;
 pub mod document;
+mod host;
 mod identity;
 pub mod lint;
 mod listen;
@@ -30,6 +31,7 @@ mod value;
 
 pub use diagnostic::{Diagnostic, Format, Severity};
 pub use document::Document;
+pub use host::Host;
 pub use tree::{Path, Step, Tree};
 pub use value::{Period, Size};
 

@@ -233,7 +233,7 @@ fn unit_example(unit: &str) -> &'static str {
     match unit {
         "duration" => PERIOD_EXAMPLE,
         "size" => SIZE_EXAMPLE,
-        _ => "\"auto\", a number of cores, or a list such as \"0-3,8-11\"",
+        _ => "\"auto\", a list such as \"0-3,8-11\"",
     }
 }
 
@@ -328,20 +328,24 @@ fn conversion(all: &[&Value], value: &Toml) -> Option<String> {
     }
 }
 
-/// Finds the schema of a key such as `route.match.path`; `*` or any name stands for the names of a map.
+/// Finds the schema of a key such as `route.match.path`. The names of a map may be there or not:
+/// `upstreams.anthropic.url` and `upstreams.url` are the same.
 pub fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
     let mut schema = root;
     for part in key.split('.') {
         let part = part.trim_end_matches(|c: char| c == ']' || c == '[' || c.is_ascii_digit());
-        let inner = alternatives(root, schema).into_iter().find_map(|one| {
-            let one = one.get("items").map_or(one, |items| resolve(root, items));
-            let mut shapes = alternatives(root, one).into_iter();
-            shapes.find_map(|shape| {
-                let named = shape.get("properties").and_then(|all| all.get(part));
-                named.or_else(|| shape.get("additionalProperties").filter(|any| any.is_object()))
-            })
-        });
-        schema = inner?;
+        schema = shapes(root, schema).into_iter().find_map(|shape| {
+            let property = |shape: &'a Value| shape.get("properties").and_then(|all| all.get(part));
+            let named = shape.get("additionalProperties").filter(|any| any.is_object());
+            let below = named.into_iter().flat_map(|any| shapes(root, any)).find_map(property);
+            property(shape).or(below).or(named)
+        })?;
     }
     Some(schema)
+}
+
+/// The tables that a value may be, or that an array may hold.
+fn shapes<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+    let items = |one: &'a Value| one.get("items").map_or(one, |items| resolve(root, items));
+    alternatives(root, schema).into_iter().flat_map(|one| alternatives(root, items(one))).collect()
 }

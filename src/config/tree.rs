@@ -126,7 +126,7 @@ fn entries(table: &DeTable<'_>) -> Vec<Entry> {
 }
 
 /// The text, parsed, with spans.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tree {
     /// Name of the file, for diagnostics.
     pub file: String,

@@ -8,6 +8,8 @@ mod network;
 mod policies;
 mod routes;
 
+pub(super) use routes::matcher;
+
 use super::diagnostic::suggestion;
 use super::tree::Path;
 use super::{Diagnostic, Document, Severity, Tree};

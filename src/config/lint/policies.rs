@@ -183,9 +183,9 @@ fn order(lint: &mut Lint<'_>, index: usize, route: &Route) {
         return;
     }
     let deciding: Vec<_> = policies.iter().filter(|(_, _, policy)| !policy.dry_run).collect();
-    for (later, (position, _, policy)) in deciding.iter().enumerate() {
-        let covering = deciding[..later].iter().find(|(_, _, earlier)| covers(earlier, policy));
-        let Some((_, _, earlier)) = covering else { continue };
+    for (position, _, policy) in &policies {
+        let mut before = deciding.iter().take_while(|(earlier, ..)| earlier < position);
+        let Some((_, _, earlier)) = before.find(|(_, _, earlier)| covers(earlier, policy)) else { continue };
         let path = at!["route", index, "policies", *position];
         let shadowed = policy.action == Action::Block && earlier.action != Action::Block;
         let message = if shadowed {

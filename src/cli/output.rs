@@ -1,0 +1,77 @@
+//! What commands say: results on standard output, everything else on standard error.
+
+use crate::config::{Diagnostic, Format, diagnostic};
+use std::io::{IsTerminal, Write};
+
+/// Both streams, and how much is wanted on them.
+pub struct Output {
+    quiet: bool,
+    verbose: u8,
+    color: bool,
+}
+
+impl Output {
+    /// Colour is used on a terminal unless `NO_COLOR` is set (no-color.org).
+    pub fn new(quiet: bool, verbose: u8) -> Output {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Output { quiet, verbose, color: !no_color && std::io::stderr().is_terminal() }
+    }
+
+    /// A result. A reader that went away is no failure.
+    pub fn result(&mut self, text: &str) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+
+    /// A result as one JSON document.
+    pub fn json(&mut self, value: &impl serde::Serialize) {
+        // Values that commands show have text keys only.
+        let text = serde_json::to_string_pretty(value).expect("a value with text keys serialises");
+        self.result(&(text + "\n"));
+    }
+
+    /// What people want to know while it goes on.
+    pub fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Details.
+    pub fn detail(&mut self, text: &str) {
+        if self.verbose > 0 {
+            self.say(text);
+        }
+    }
+
+    /// Why it failed, in one line.
+    pub fn error(&mut self, text: &str) {
+        let name = if self.color { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        self.say(&format!("{name}: {text}"));
+    }
+
+    /// What is probably not meant, in one line.
+    pub fn warning(&mut self, text: &str) {
+        let name = if self.color { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
+        self.note(&format!("{name}: {text}"));
+    }
+
+    /// Findings, for people.
+    pub fn diagnostics(&mut self, found: &[Diagnostic]) {
+        let text = diagnostic::render_all(found, Format::Text, self.color);
+        if !text.is_empty() {
+            self.say(text.trim_end_matches('\n'));
+            self.say("");
+        }
+    }
+
+    /// How much of the gateway's own messages is wanted: 0 for what the configuration says.
+    pub fn verbosity(&self) -> u8 {
+        self.verbose
+    }
+
+    fn say(&mut self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        let _ = writeln!(stderr, "{text}");
+    }
+}
