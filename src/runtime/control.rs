@@ -136,3 +136,12 @@ impl Drop for Alive {
         self.0.0.fd.set(None);
     }
 }
+
+#[cfg(test)]
+impl Control {
+    /// Whether NODELAY and CLOEXEC are set.
+    pub(super) fn socket_options(&self) -> Option<(bool, bool)> {
+        let fd = self.0.fd.get()?;
+        sys::socket_options(fd).ok()
+    }
+}

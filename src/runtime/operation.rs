@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 thread_local! {
@@ -76,11 +76,6 @@ impl<I, O> Owned<I, O> {
         Poll::Ready(output)
     }
 
-    /// Asks without being woken later: the next [`Owned::poll`] registers its own waker.
-    pub fn poll_now(&mut self) -> Poll<O> {
-        self.poll(&mut Context::from_waker(Waker::noop()))
-    }
-
     /// Gives the operation up: it is driven to its end by a task of its own, which then drops `guard`
     /// before the descriptor that the operation may hold.
     pub fn detach<G: 'static>(&mut self, guard: G) {
@@ -94,10 +89,9 @@ impl<I, O> Owned<I, O> {
             std::mem::forget((operation, guard));
             return;
         }
-        let counted = Detached::new();
-        monoio::spawn(async move {
+        spawn_detached(async move {
             let output = poll_fn(|cx| operation.poll(cx)).await;
-            drop((guard, output, operation, counted));
+            drop((guard, output, operation));
         });
     }
 }
@@ -123,6 +117,15 @@ impl Drop for Detached {
         // A counter of this thread may be gone when its last tasks are dropped.
         let _ = DETACHED.try_with(|count| count.set(count.get() - 1));
     }
+}
+
+/// Runs what nobody waits for, counted so that the executor does not end before it. Only on a shard.
+pub(super) fn spawn_detached(future: impl Future<Output = ()> + 'static) {
+    let counted = Detached::new();
+    monoio::spawn(async move {
+        future.await;
+        drop(counted);
+    });
 }
 
 /// Detached operations of this thread that have not ended.

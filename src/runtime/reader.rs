@@ -148,7 +148,7 @@ impl Reader {
                 }
                 receive.poll(cx)
             }
-            Source::Tls(receive) => receive.poll(cx, &mut self.kept),
+            Source::Tls(receive) => receive.poll(cx),
         }
     }
 }

@@ -116,3 +116,18 @@ pub fn set_descriptor_limit(soft: u64) -> io::Result<()> {
     // SAFETY: the kernel reads one `rlimit`.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })
 }
+
+/// Whether NODELAY and CLOEXEC are set on a socket.
+#[cfg(test)]
+pub(super) fn socket_options(fd: RawFd) -> io::Result<(bool, bool)> {
+    let mut nodelay: libc::c_int = 0;
+    let mut length = mem::size_of_val(&nodelay) as libc::socklen_t;
+    // SAFETY: the kernel writes one integer of the length that is given.
+    check(unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw mut nodelay).cast(), &mut length)
+    })?;
+    // SAFETY: no memory is passed.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    check(flags)?;
+    Ok((nodelay != 0, flags & libc::FD_CLOEXEC != 0))
+}

@@ -2,7 +2,6 @@ use super::{
     control::Alive,
     operation::Owned,
     slices::{Single, Slices},
-    sys::Direction,
 };
 use crate::buffer::Segments;
 use monoio::{
@@ -121,7 +120,7 @@ impl Drop for Transmit {
             alive.control().reset();
         } else if self.operation.is_pending() {
             // The write was given up in its middle: it must end, and not as if all were well.
-            alive.control().end(Direction::Both);
+            alive.control().reset();
         }
         if let Some(outgoing) = self.idle.take() {
             // The half sends a FIN and may close the descriptor: only after the control has let go of it.

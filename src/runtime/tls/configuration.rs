@@ -3,8 +3,10 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 const HTTP_1_1: &[u8] = b"http/1.1";
 
@@ -31,18 +33,44 @@ impl ServerTls {
             .map_err(unusable)?;
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-        Ok(ServerTls(Arc::new(config)))
+        Ok(ServerTls::from_config(config))
     }
 
     /// A configuration that was made elsewhere, for example with several certificates. It must be made with
     /// the aws-lc-rs provider.
-    pub fn from_config(config: Arc<ServerConfig>) -> ServerTls {
-        ServerTls(config)
+    pub fn from_config(mut config: ServerConfig) -> ServerTls {
+        config.cert_resolver = Arc::new(NameWitness(config.cert_resolver));
+        ServerTls(Arc::new(config))
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0)
     }
+}
+
+thread_local! {
+    static SERVER_NAME: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// rustls' unbuffered connection does not tell the server name that the client asked for, but its certificate
+/// resolver is told, on the same thread and within the same call, also when a session is resumed.
+#[derive(Debug)]
+struct NameWitness(Arc<dyn ResolvesServerCert>);
+
+impl ResolvesServerCert for NameWitness {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        SERVER_NAME.set(hello.server_name().map(str::to_owned));
+        self.0.resolve(hello)
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.0.only_raw_public_keys()
+    }
+}
+
+/// The server name that the last processed ClientHello of this thread asked for, in lower case.
+pub(super) fn take_server_name() -> Option<String> {
+    SERVER_NAME.take()
 }
 
 /// Whom we trust when we connect; cheap to clone, shared by all shards.
