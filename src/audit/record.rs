@@ -85,7 +85,7 @@ pub struct Subject {
     /// The token's `jti`.
     pub token: Option<Arc<str>>,
     /// HMAC of the token under a key of this gateway; never the token nor a plain digest of it.
-    pub token_id: Option<[u8; 32]>,
+    pub token_id: Option<[u8; 16]>,
 }
 
 /// The request's head and where it came in. What was not known yet is empty.

@@ -20,7 +20,7 @@ pub fn subject() -> Arc<Subject> {
         groups: vec!["agents".into(), "sre".into()],
         purpose: Some("triage".into()),
         token: Some("".into()),
-        token_id: Some([9; 32]),
+        token_id: Some([9; 16]),
     })
 }
 

@@ -1,1 +1,292 @@
 //! Counters, gauges and histograms. They take plain names and numbers and know none of our types.
+//!
+//! Names follow Prometheus: base units, `_total` on counters, bounded labels: never a subject, a session or a
+//! path. This is not the access log.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::time::Duration;
+
+/// One ended exchange, as labels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub route: String,
+    pub upstream: String,
+    pub decision: String,
+    /// Status code of the reply; `0` if there was none.
+    pub code: u16,
+}
+
+/// One label with a bounded set of values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Path {
+    path: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mask {
+    mask: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Policy {
+    policy: String,
+    decision: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildInfo {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    name: String,
+}
+
+/// Figures of one ended exchange.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub duration: Duration,
+    /// Without upstream and without waiting for a human: the gateway's own part.
+    pub overhead: Duration,
+    pub first_byte: Option<Duration>,
+    /// Stage and time spent in it.
+    pub stages: Vec<(&'static str, Duration)>,
+    pub forwarded_bytes: u64,
+    pub copied_bytes: u64,
+    pub coalesced_bytes: u64,
+    pub policy_bytes: u64,
+    /// Mask and count.
+    pub masks: Vec<(String, u64)>,
+    /// Policy that decided and its decision.
+    pub policy: Option<(String, String)>,
+    /// Why a token was refused.
+    pub token_failure: Option<String>,
+}
+
+/// Values that only exist elsewhere and are read when somebody scrapes.
+#[derive(Clone, Debug, Default)]
+pub struct Scrape {
+    /// Issuer and age of its keys in seconds.
+    pub jwks_age: Vec<(String, f64)>,
+    /// Secret and age of its value in seconds.
+    pub secret_age: Vec<(String, f64)>,
+    pub audit_sequence: u64,
+    pub audit_queue_depth: u64,
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    duration: Histogram,
+    overhead: Histogram,
+    first_byte: Histogram,
+    stages: Family<Stage, Histogram>,
+    body_bytes: Family<Path, Counter>,
+    mask_hits: Family<Mask, Counter>,
+    policy_decisions: Family<Policy, Counter>,
+    auth_failures: Family<Reason, Counter>,
+    jwks_age: Family<Named, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    secret_age: Family<Named, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    audit_sequence: Gauge,
+    audit_queue_depth: Gauge,
+    /// Open connections of callers.
+    pub connections: Gauge,
+    /// Accepted connections.
+    pub connections_accepted: Counter,
+    /// TLS handshakes of callers that failed.
+    pub handshakes_failed: Counter,
+    /// Fresh connections to upstreams.
+    pub upstream_connected: Counter,
+    /// Upstream connections taken from a pool.
+    pub upstream_reused: Counter,
+    /// Tasks that panicked; each is a bug.
+    pub panics: Counter,
+    /// Leases that could not be revoked.
+    pub leases_unrevoked: Counter,
+    /// Access log lines that a slow output dropped.
+    pub log_lines_dropped: Counter,
+    /// 1 after a good reload, 0 after a refused one.
+    pub reload_successful: Gauge,
+    /// 1 where the epoll driver runs because io_uring is not available.
+    pub epoll_fallback: Gauge,
+}
+
+/// Bounds of the latency histograms in seconds: 50 µs to 5 minutes.
+const LATENCY_BOUNDS: [f64; 18] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+    30.0, 120.0, 300.0,
+];
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY_BOUNDS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("ringward"),
+            requests: Family::default(),
+            duration: latency(),
+            overhead: latency(),
+            first_byte: latency(),
+            stages: Family::new_with_constructor(latency),
+            body_bytes: Family::default(),
+            mask_hits: Family::default(),
+            policy_decisions: Family::default(),
+            auth_failures: Family::default(),
+            jwks_age: Family::default(),
+            secret_age: Family::default(),
+            audit_sequence: Gauge::default(),
+            audit_queue_depth: Gauge::default(),
+            connections: Gauge::default(),
+            connections_accepted: Counter::default(),
+            handshakes_failed: Counter::default(),
+            upstream_connected: Counter::default(),
+            upstream_reused: Counter::default(),
+            panics: Counter::default(),
+            leases_unrevoked: Counter::default(),
+            log_lines_dropped: Counter::default(),
+            reload_successful: Gauge::default(),
+            epoll_fallback: Gauge::default(),
+        };
+        metrics.register_exchanges();
+        metrics.register_process();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register_exchanges(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Ended exchanges", self.requests.clone());
+        registry.register("request_duration_seconds", "Whole exchange", self.duration.clone());
+        registry.register("overhead_seconds", "Exchange without upstream and holds", self.overhead.clone());
+        registry.register("ttft_seconds", "Until upstream's first byte", self.first_byte.clone());
+        registry.register("stage_duration_seconds", "Time in one stage", self.stages.clone());
+        registry.register("body_bytes", "Body bytes by the way they went", self.body_bytes.clone());
+        registry.register("mask_hits", "Matches of masks", self.mask_hits.clone());
+        registry.register("policy_decisions", "Decisions by policy", self.policy_decisions.clone());
+        registry.register("auth_failures", "Refused tokens by reason", self.auth_failures.clone());
+    }
+
+    fn register_process(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("jwks_age_seconds", "Age of an issuer's keys", self.jwks_age.clone());
+        registry.register("secret_age_seconds", "Age of a secret's value", self.secret_age.clone());
+        registry.register("audit_sequence", "Last record written", self.audit_sequence.clone());
+        registry.register("audit_queue_depth", "Records on their way", self.audit_queue_depth.clone());
+        registry.register("connections", "Open connections of callers", self.connections.clone());
+        registry.register("connections_accepted", "Accepted connections", self.connections_accepted.clone());
+        registry.register("handshakes_failed", "Failed TLS handshakes", self.handshakes_failed.clone());
+        registry.register(
+            "upstream_connected",
+            "Fresh upstream connections",
+            self.upstream_connected.clone(),
+        );
+        registry.register("upstream_reused", "Pooled upstream connections", self.upstream_reused.clone());
+        registry.register("panics", "Tasks that panicked", self.panics.clone());
+        registry.register("leases_unrevoked", "Leases left to expire", self.leases_unrevoked.clone());
+        registry.register("log_lines_dropped", "Dropped access log lines", self.log_lines_dropped.clone());
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the last reload was taken",
+            self.reload_successful.clone(),
+        );
+        registry.register("epoll_fallback", "Whether epoll stands in", self.epoll_fallback.clone());
+        let build = Family::<BuildInfo, Gauge>::default();
+        build.get_or_create(&BuildInfo { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "Version of this process", build);
+    }
+
+    /// Counts one ended exchange.
+    pub fn count(&self, labels: &RequestLabels, figures: &Figures) {
+        self.requests.get_or_create(labels).inc();
+        self.duration.observe(figures.duration.as_secs_f64());
+        self.overhead.observe(figures.overhead.as_secs_f64());
+        if let Some(first_byte) = figures.first_byte {
+            self.first_byte.observe(first_byte.as_secs_f64());
+        }
+        for (stage, time) in &figures.stages {
+            self.stages.get_or_create(&Stage { stage }).observe(time.as_secs_f64());
+        }
+        let paths = [
+            ("forwarded", figures.forwarded_bytes),
+            ("copied", figures.copied_bytes),
+            ("coalesced", figures.coalesced_bytes),
+            ("policy", figures.policy_bytes),
+        ];
+        for (path, bytes) in paths.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            self.body_bytes.get_or_create(&Path { path }).inc_by(bytes);
+        }
+        for (mask, count) in &figures.masks {
+            self.mask_hits.get_or_create(&Mask { mask: mask.clone() }).inc_by(*count);
+        }
+        if let Some((policy, decision)) = &figures.policy {
+            let labels = Policy { policy: policy.clone(), decision: decision.clone() };
+            self.policy_decisions.get_or_create(&labels).inc();
+        }
+        if let Some(reason) = &figures.token_failure {
+            self.auth_failures.get_or_create(&Reason { reason: reason.clone() }).inc();
+        }
+    }
+
+    /// All metrics in the OpenMetrics text format, which Prometheus reads.
+    pub fn render(&self, scrape: &Scrape) -> String {
+        for (name, age) in &scrape.jwks_age {
+            self.jwks_age.get_or_create(&Named { name: name.clone() }).set(*age);
+        }
+        for (name, age) in &scrape.secret_age {
+            self.secret_age.get_or_create(&Named { name: name.clone() }).set(*age);
+        }
+        self.audit_sequence.set(scrape.audit_sequence as i64);
+        self.audit_queue_depth.set(scrape.audit_queue_depth as i64);
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_shows_up_under_its_labels() {
+        let metrics = Metrics::default();
+        let labels = RequestLabels {
+            route: "claude".to_owned(),
+            upstream: "anthropic".to_owned(),
+            decision: "allow".to_owned(),
+            code: 200,
+        };
+        let figures = Figures { copied_bytes: 3, masks: vec![("cards".to_owned(), 2)], ..Figures::default() };
+        metrics.count(&labels, &figures);
+        let text = metrics.render(&Scrape { audit_sequence: 9, ..Scrape::default() });
+        for line in [
+            "ringward_requests_total{route=\"claude\",upstream=\"anthropic\",decision=\"allow\",code=\"200\"} 1",
+            "ringward_body_bytes_total{path=\"copied\"} 3",
+            "ringward_mask_hits_total{mask=\"cards\"} 2",
+            "ringward_audit_sequence 9",
+            "ringward_connections 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
+        }
+    }
+}

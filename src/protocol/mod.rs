@@ -7,6 +7,7 @@
 
 mod client;
 mod code;
+mod dialect;
 mod mcp;
 mod refusal;
 mod shape;
@@ -14,6 +15,7 @@ mod surface;
 
 pub use client::{ClientHint, client_hint, session_id};
 pub use code::{Code, Verdict};
+pub use dialect::dialect;
 pub use mcp::tools_call_id;
 pub use refusal::{DenyStatus, Refusal, Reply, render, stream_error};
 pub use surface::allows_by_default;

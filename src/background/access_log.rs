@@ -1,0 +1,121 @@
+//! The access log: one JSON line an exchange, written off the shards.
+
+use crate::{exchange::Summary, metrics::Metrics};
+use serde_json::{Map, Value, json};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    fs::OpenOptions,
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
+
+/// Lines that are written at once.
+const BATCH_LINES: usize = 256;
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Off,
+    Stdout,
+    /// Appended to; created if missing.
+    File(PathBuf),
+}
+
+/// Writes lines until all shards are gone. An output that fails is reported once and its lines are counted as
+/// dropped: the log never holds requests up.
+pub async fn write(mut lines: mpsc::Receiver<Box<Summary>>, output: Output, metrics: Arc<Metrics>) {
+    let mut writer: Option<Box<dyn AsyncWrite + Unpin + Send>> = match &output {
+        Output::Off => None,
+        Output::Stdout => Some(Box::new(tokio::io::stdout())),
+        Output::File(path) => match OpenOptions::new().create(true).append(true).open(path).await {
+            Ok(file) => Some(Box::new(file)),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "the access log cannot be opened");
+                None
+            }
+        },
+    };
+    let mut batch = Vec::with_capacity(BATCH_LINES);
+    while lines.recv_many(&mut batch, BATCH_LINES).await > 0 {
+        let Some(target) = &mut writer else {
+            batch.clear();
+            continue;
+        };
+        let mut text = Vec::with_capacity(batch.len() * 512);
+        for summary in batch.drain(..) {
+            // A value without maps of odd keys always serialises.
+            let _ = serde_json::to_writer(&mut text, &line(&summary));
+            text.push(b'\n');
+        }
+        if let Err(error) = write_all(target, &text).await {
+            tracing::error!(%error, "the access log cannot be written; lines are dropped");
+            metrics.log_lines_dropped.inc_by(text.iter().filter(|byte| **byte == b'\n').count() as u64);
+        }
+    }
+}
+
+async fn write_all(target: &mut (dyn AsyncWrite + Unpin + Send), text: &[u8]) -> std::io::Result<()> {
+    target.write_all(text).await?;
+    target.flush().await
+}
+
+/// One exchange as the log shows it. Members without a value are left out.
+fn line(summary: &Summary) -> Value {
+    let times = &summary.times;
+    let principal = summary.principal.as_deref();
+    let stages = [
+        ("record", times.record),
+        ("credential", times.credential),
+        ("connect", times.connect),
+        ("first_byte", times.first_byte),
+        ("response", times.response),
+    ];
+    let stages: Map<String, Value> = stages
+        .into_iter()
+        .filter(|(_, time)| !time.is_zero())
+        .map(|(name, time)| (name.to_owned(), micros(time)))
+        .collect();
+    let masks: Map<String, Value> =
+        summary.masks.iter().map(|(name, count)| (name.to_string(), json!(count))).collect();
+    let mut line = json!({
+        "ts": summary.at.to_string(),
+        "req": summary.id.to_string(),
+        "session": summary.session,
+        "peer": summary.peer.to_string(),
+        "listener": summary.listener,
+        "method": summary.method,
+        "path": summary.path,
+        "decision": summary.decision,
+        "bytes_in": summary.bytes_in,
+        "bytes_out": summary.bytes_out,
+        "dur_us": micros(summary.duration),
+        "overhead_us": micros(summary.overhead()),
+        "stages_us": stages,
+        "client_closed": summary.client_closed,
+        "shard": summary.shard,
+    });
+    let optional = [
+        ("iss", principal.map(|principal| json!(principal.issuer))),
+        ("sub", principal.map(|principal| json!(principal.subject))),
+        ("groups", principal.map(|principal| json!(principal.groups))),
+        ("purpose", principal.and_then(|principal| principal.purpose.as_ref()).map(|text| json!(text))),
+        ("route", summary.route.as_ref().map(|name| json!(name))),
+        ("upstream", summary.upstream.as_ref().map(|name| json!(name))),
+        ("status", summary.status.map(|status| json!(status))),
+        ("code", summary.code.map(|code| json!(code))),
+        ("policy", summary.policy.as_ref().map(|name| json!(name))),
+        ("dry_run", (!summary.dry_runs.is_empty()).then(|| json!(summary.dry_runs))),
+        ("masks", (!masks.is_empty()).then_some(Value::Object(masks))),
+        ("audit_seq", summary.audit_sequence.map(|sequence| json!(sequence))),
+    ];
+    if let Value::Object(members) = &mut line {
+        members.extend(
+            optional.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))),
+        );
+    }
+    line
+}
+
+fn micros(time: Duration) -> Value {
+    json!(time.as_micros() as u64)
+}

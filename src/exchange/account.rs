@@ -1,0 +1,229 @@
+//! What an exchange says of itself: its records.
+
+use super::{Cause, Ending, Exchange, Side};
+use crate::{
+    audit::{self, Content, Direction, Head, Intent, IntentBody, Lengths, MaskHits, Outcome, Record},
+    buffer::Segments,
+    http::{Headers, RequestHead},
+    identity::Principal,
+    policy::{self, Ruling},
+    protocol::Code,
+    secrets::Lease,
+    time::Now,
+};
+use std::{borrow::Cow, sync::Arc};
+
+impl Exchange {
+    /// INTENT: what will go upstream, before a credential is in it.
+    pub(super) fn intent(&self, now: Now, head: &RequestHead, body: IntentBody) -> Record {
+        let secrets = self.upstream().map(|upstream| upstream.secret_names()).unwrap_or_default();
+        Record::Intent(Box::new(Intent {
+            id: self.caller.id,
+            at: now.wall,
+            generation: self.plan.generation,
+            session: self.facts.session.clone(),
+            subject: self.principal.as_deref().map(subject),
+            head: self.head_facts_of_record(head.headers.clone()),
+            decision: self
+                .decision
+                .as_ref()
+                .map(|decision| self.decision_record(decision))
+                .unwrap_or_default(),
+            secrets,
+            body,
+        }))
+    }
+
+    /// CONTENT: bytes of one direction, as the caller sees them.
+    pub(super) fn content(&mut self, now: Now, direction: Direction, data: &Segments) -> Record {
+        let body_bytes_max = self.recorded_bytes_max();
+        let flow = match direction {
+            Direction::Request => &mut self.request,
+            Direction::Response => &mut self.response,
+        };
+        let offset = flow.recorded;
+        flow.recorded += data.len_bytes() as u64;
+        let edits = flow.take_edits().into_iter();
+        let edits = edits.map(|edit| audit::Edit { offset: edit.offset, len: edit.len, rule: edit.rule });
+        Record::Content(Box::new(Content {
+            id: self.caller.id,
+            direction,
+            offset,
+            elapsed_us: now.instant.since(self.started.instant).as_micros() as u64,
+            bytes: data.clone(),
+            upstream: None,
+            edits: edits.collect(),
+            keep: flow.recorded <= body_bytes_max,
+            leaves: None,
+        }))
+    }
+
+    /// OUTCOME of an admitted exchange, REFUSAL of another one; nothing where the operator switched it off.
+    pub(super) fn last_record(&self, now: Now, lease: Option<&Lease>) -> Option<Record> {
+        if self.route.is_some() && self.recording() == super::plan::Recording::Off {
+            return None;
+        }
+        if self.ending.intent {
+            return Some(Record::Outcome(Box::new(self.outcome(now, lease))));
+        }
+        let (code, reason) = self.ending.code_and_reason();
+        Some(Record::Refusal(Box::new(audit::Refusal {
+            id: self.caller.id,
+            at: now.wall,
+            generation: self.plan.generation,
+            session: Some(self.facts.session.clone()),
+            subject: self.principal.as_deref().map(subject),
+            head: self.head_facts_of_record(self.facts.headers.clone()),
+            decision: self.decision.as_ref().map(|decision| self.decision_record(decision)),
+            status: self.ending.status.unwrap_or(0),
+            code,
+            reason,
+            body: None,
+        })))
+    }
+
+    fn outcome(&self, now: Now, lease: Option<&Lease>) -> Outcome {
+        let (cause, place) = self.ending.cause_and_place();
+        let is_complete = cause == audit::Cause::Complete;
+        Outcome {
+            id: self.caller.id,
+            at: now.wall,
+            status: self.ending.status,
+            cause,
+            place,
+            reason: (!is_complete).then(|| self.ending.code_and_reason().1),
+            request: Lengths { received: self.request.received, sent: self.request.passed },
+            response: Lengths { received: self.response.received, sent: self.response.passed },
+            commitments: audit::Commitments::default(),
+            lease: lease.map(|lease| {
+                let facts = lease.facts();
+                audit::LeaseFacts { source: facts.source, id: facts.id, expires: facts.expires }
+            }),
+            masks: self.mask_hits().into_iter().map(|(mask, count)| MaskHits { mask, count }).collect(),
+            stages: audit::Stages {
+                total_us: now.instant.since(self.started.instant).as_micros() as u64,
+                ..audit::Stages::default()
+            },
+        }
+    }
+
+    /// How often each mask matched, both directions together.
+    pub(super) fn mask_hits(&self) -> Vec<(Arc<str>, u64)> {
+        let Some(route) = &self.route else { return Vec::new() };
+        let mut named: Vec<(Arc<str>, u64)> = Vec::new();
+        for (masks, flow) in [(&route.request_masks, &self.request), (&route.response_masks, &self.response)]
+        {
+            let Some(masks) = masks else { continue };
+            let names: Vec<_> = masks.rule_names().collect();
+            for (rule, count) in flow.hits() {
+                let Some(name) = names.get(rule) else { continue };
+                match named.iter_mut().find(|(known, _)| known == *name) {
+                    Some((_, sum)) => *sum += count,
+                    None => named.push(((*name).clone(), count)),
+                }
+            }
+        }
+        named
+    }
+
+    fn head_facts_of_record(&self, headers: Headers) -> Head {
+        Head {
+            listener: self.plan.listeners.get(self.caller.listener).cloned().unwrap_or_default(),
+            peer: Some(self.caller.peer),
+            route: self.route.as_ref().map(|route| route.name.clone()),
+            upstream: self.upstream().map(|upstream| upstream.name.clone()),
+            method: self.facts.method.clone(),
+            authority: self.facts.authority.clone(),
+            target: self.facts.target.clone(),
+            headers,
+        }
+    }
+
+    fn decision_record(&self, decision: &policy::Decision) -> audit::Decision {
+        let reason = match &decision.ruling {
+            Ruling::Allow => None,
+            Ruling::Block { reason, .. } | Ruling::Approve { reason, .. } => Some(reason.clone()),
+        };
+        let rules = self.route.as_ref().map(|route| &route.rules);
+        let predicates = decision.evaluated.iter().filter_map(|evaluated| {
+            let (policy, name) = rules?.condition(*evaluated)?;
+            let held = evaluated.outcome != policy::Outcome::Miss;
+            Some(audit::Predicate { policy: policy.into(), name: name.into(), held })
+        });
+        let dry_runs = decision.dry_runs.iter().map(|run| {
+            let action = match run.action {
+                "allow" => audit::Action::Allow,
+                "approve" => audit::Action::Approve,
+                _ => audit::Action::Block,
+            };
+            audit::DryRun { policy: run.policy.clone(), action }
+        });
+        audit::Decision {
+            action: match decision.ruling {
+                Ruling::Allow => audit::Action::Allow,
+                Ruling::Block { .. } => audit::Action::Block,
+                Ruling::Approve { .. } => audit::Action::Approve,
+            },
+            policy: Some(decision.policy.clone()),
+            place: Some(decision.place.clone()),
+            reason,
+            dry_runs: dry_runs.collect(),
+            predicates: predicates.collect(),
+        }
+    }
+
+    fn recorded_bytes_max(&self) -> u64 {
+        match self.recording() {
+            super::plan::Recording::On { body_bytes_max, .. } => body_bytes_max,
+            super::plan::Recording::Off => 0,
+        }
+    }
+}
+
+impl Ending {
+    /// Reply code and detail, as far as there are any.
+    fn code_and_reason(&self) -> (Cow<'static, str>, Cow<'static, str>) {
+        match (&self.refusal, &self.cause) {
+            (Some(refused), _) => (refused.code.as_str().into(), refused.detail.clone().into()),
+            (None, Some((Side::Client, cause))) => ("client_gone".into(), cause.word().into()),
+            (None, Some((Side::Upstream, cause))) => ("upstream_gone".into(), cause.word().into()),
+            (None, None) => ("".into(), "".into()),
+        }
+    }
+
+    fn cause_and_place(&self) -> (audit::Cause, audit::Place) {
+        use audit::{Cause as End, Place};
+        let place = if self.responded { Place::ResponseBody } else { Place::FirstByte };
+        match (&self.cause, &self.refusal) {
+            (Some((_, Cause::Timeout)), _) => (End::Timeout, place),
+            (Some((_, Cause::Shutdown)), _) => (End::Cut, place),
+            (Some((Side::Client, Cause::Malformed { .. })), _) => (End::ClientFault, Place::RequestBody),
+            (Some((Side::Client, _)), _) => (End::ClientGone, place),
+            (Some((Side::Upstream, Cause::Malformed { .. })), _) => (End::UpstreamFault, place),
+            (Some((Side::Upstream, Cause::Unreachable(_) | Cause::Tls(_))), _) => {
+                (End::UpstreamGone, Place::Connect)
+            }
+            (Some((Side::Upstream, Cause::Closed)), _) => (End::UpstreamGone, place),
+            (None, Some(refused)) => match refused.code {
+                Code::ResponseUnmaskable => (End::Unmaskable, place),
+                Code::AuditUnavailable => (End::Unrecorded, Place::RequestBody),
+                Code::SecretUnavailable => (End::Refused, Place::Secret),
+                _ => (End::Refused, Place::RequestBody),
+            },
+            (None, None) => (End::Complete, Place::End),
+        }
+    }
+}
+
+/// The caller as the audit log names it.
+fn subject(principal: &Principal) -> Arc<audit::Subject> {
+    Arc::new(audit::Subject {
+        issuer: principal.issuer.clone(),
+        subject: principal.subject.as_str().into(),
+        owner: principal.owner.as_deref().map(Into::into),
+        groups: principal.groups.iter().map(|group| group.as_str().into()).collect(),
+        purpose: principal.purpose.as_deref().map(Into::into),
+        token: principal.jti.as_deref().map(Into::into),
+        token_id: Some(principal.token_id.0),
+    })
+}

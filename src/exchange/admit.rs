@@ -1,0 +1,177 @@
+//! From a request head to a decision: route, identity, policy.
+
+use super::{Arrival, Ask, Exchange, Stage, Step, Steps, Surroundings, plan::Route};
+use crate::{
+    buffer::Segments,
+    identity::{self, Failure},
+    policy::{BodyFacts, Decision, HeadFacts, HeadVerdict, Needs, Routing, Ruling},
+    protocol::{self, Code, Protocol},
+};
+use std::{borrow::Cow, sync::Arc};
+
+impl Exchange {
+    pub(super) fn admit(&mut self, around: &mut Surroundings<'_>, arrival: Box<Arrival>, steps: &mut Steps) {
+        if !matches!(self.stage, Stage::Fresh) {
+            return;
+        }
+        self.request.ended = arrival.end;
+        self.learn(&arrival);
+        let head = &arrival.head;
+        let listener = self.plan.listeners.get(self.caller.listener).map_or("", |name| name);
+        let found = self.plan.router.route(listener, &head.authority, &head.method, &head.path);
+        let (code, why) = match found {
+            Routing::Route(index) => {
+                self.route = self.plan.routes.get(index).cloned();
+                return self.identify(around, arrival, steps);
+            }
+            Routing::Misdirected => (Code::Misdirected, "for this host"),
+            Routing::NoRoute => (Code::NoRoute, "on this listener"),
+        };
+        let detail = format!("No route takes {} {} {why}.", head.method, head.path);
+        self.refuse(code, detail, steps);
+    }
+
+    /// Keeps what records, log lines and replies will say of the request.
+    fn learn(&mut self, arrival: &Arrival) {
+        let head = &arrival.head;
+        self.facts.method = Some(head.method.clone());
+        self.facts.headers = head.headers.clone();
+        self.facts.authority = head.authority.clone();
+        self.facts.target = head.target();
+        self.facts.client = protocol::client_hint(&head.headers);
+        self.facts.session = match protocol::session_id(&head.headers) {
+            Some(session) => session.into(),
+            None => self.caller.connection.clone(),
+        };
+    }
+
+    /// Finds out who calls. Keys that are missing are asked for once.
+    pub(super) fn identify(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        arrival: Box<Arrival>,
+        steps: &mut Steps,
+    ) {
+        let Some(route) = self.route.clone() else { return };
+        if route.issuers.is_empty() {
+            return self.decide_head(around, arrival, &route, steps);
+        }
+        match identity::authenticate(around.now, &arrival.head.headers, &route.issuers, around.tokens) {
+            Ok(principal) => {
+                self.principal = Some(principal);
+                self.decide_head(around, arrival, &route, steps);
+            }
+            Err(Failure::Refused(error)) => self.refuse_token(&error, steps),
+            Err(Failure::NeedKeys { issuer, .. }) if !self.asked_for_keys => {
+                self.asked_for_keys = true;
+                let issuer = route.issuers[issuer].clone();
+                self.stage = Stage::Keys(arrival);
+                self.ask(Ask::Keys(issuer), steps);
+            }
+            Err(failure) => self.refuse_token(&failure.into_refusal(), steps),
+        }
+    }
+
+    fn decide_head(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        arrival: Box<Arrival>,
+        route: &Arc<Route>,
+        steps: &mut Steps,
+    ) {
+        let declared = match arrival.head.framing {
+            crate::http::Framing::Length(bytes) => bytes,
+            _ => 0,
+        };
+        if self.is_too_large(declared.max(arrival.data.len_bytes() as u64)) {
+            return self.refuse_too_large(steps);
+        }
+        let upstream = self.plan.upstreams[route.upstream].clone();
+        if !route.all_paths
+            && !protocol::allows_by_default(upstream.protocol, &arrival.head.method, &arrival.head.path)
+        {
+            let detail = format!(
+                "{} {} is not one of the inference paths that this route forwards; the operator can set \
+                 `all_paths = true` on route \"{}\".",
+                arrival.head.method, arrival.head.path, route.name
+            );
+            return self.refuse(Code::PolicyDenied, detail, steps);
+        }
+        let verdict = route.rules.decide_head(&self.head_facts(&arrival));
+        match verdict {
+            HeadVerdict::Decided(decision) => self.decided(around, arrival, decision, steps),
+            HeadVerdict::NeedsBody(needs) if arrival.end => self.decide_body(around, arrival, needs, steps),
+            HeadVerdict::NeedsBody(needs) => {
+                self.needs = needs;
+                if arrival.head.expect_continue {
+                    steps.push(Step::Continue);
+                }
+                self.stage = Stage::Body(arrival);
+                steps.push(Step::ReadBody);
+            }
+        }
+    }
+
+    /// The policy needed the body, and here it is, whole.
+    pub(super) fn decide_body(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        arrival: Box<Arrival>,
+        needs: Needs,
+        steps: &mut Steps,
+    ) {
+        let Some(route) = self.route.clone() else { return };
+        self.request.ended = true;
+        let body = contiguous(&arrival.data);
+        self.request.tally.policy += body.len() as u64;
+        if self.upstream().is_some_and(|upstream| upstream.protocol == Protocol::Mcp) {
+            self.facts.rpc_id = protocol::tools_call_id(&body).map(Into::into);
+        }
+        let facts = match BodyFacts::from_request(&arrival.head.headers, &body, needs) {
+            Ok(facts) => facts,
+            Err(_) if !needs.decides => BodyFacts::none(),
+            Err(error) => return self.refuse(Code::BodyUnreadable, error.to_string(), steps),
+        };
+        let decision = route.rules.decide(&self.head_facts(&arrival), &facts);
+        self.decided(around, arrival, decision, steps);
+    }
+
+    fn decided(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        arrival: Box<Arrival>,
+        decision: Decision,
+        steps: &mut Steps,
+    ) {
+        let ruling = decision.ruling.clone();
+        self.decision = Some(decision);
+        match ruling {
+            Ruling::Allow => self.prepare(around.now, arrival, steps),
+            Ruling::Block { reason, .. } => self.refuse(Code::PolicyDenied, &*reason, steps),
+            Ruling::Approve { reason, .. } => self.refuse(Code::ApprovalUnavailable, &*reason, steps),
+        }
+    }
+
+    fn head_facts<'a>(&'a self, arrival: &'a Arrival) -> HeadFacts<'a> {
+        let principal = self.principal.as_deref();
+        HeadFacts {
+            method: &arrival.head.method,
+            path: &arrival.head.path,
+            query: arrival.head.query.as_deref(),
+            headers: &arrival.head.headers,
+            subject: principal.map(|principal| principal.subject.as_str()),
+            groups: principal.map_or(&[], |principal| principal.groups.as_slice()),
+            purpose: principal.and_then(|principal| principal.purpose.as_deref()),
+        }
+    }
+}
+
+/// All bytes in one slice; copied only when they arrived in pieces.
+fn contiguous(data: &Segments) -> Cow<'_, [u8]> {
+    let mut chunks = data.iter();
+    match (chunks.next(), chunks.next()) {
+        (None, _) => Cow::Borrowed(&[]),
+        (Some(only), None) => Cow::Borrowed(only),
+        _ => Cow::Owned(data.to_vec()),
+    }
+}

@@ -1,0 +1,200 @@
+//! The only hand-over between the relay, which moves bytes, and the exchange, which decides: two closed enums.
+
+use crate::{
+    audit::{Commit, ExchangeId, Record},
+    buffer::Segments,
+    http::{RequestHead, ResponseHead},
+    identity::Issuer,
+    protocol::Reply,
+    secrets::{Lease, LeaseSource, SecretValue},
+};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+/// Names one question of an exchange; the answer carries it back.
+pub type Ticket = u32;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A request head arrived, and perhaps some of its body with it.
+    Request(Box<Arrival>),
+    /// More of the request's body; `end` with the last of it.
+    RequestBody { data: Segments, end: bool },
+    /// Upstream sent an informational response (1xx).
+    Inform(Box<ResponseHead>),
+    /// Upstream's final response head arrived, and perhaps some of its body with it.
+    Response { head: Box<ResponseHead>, data: Segments, end: bool },
+    /// More of the response's body; `end` with the last of it.
+    ResponseBody { data: Segments, end: bool },
+    /// The answer to a question.
+    Answer(Ticket, Answer),
+    /// The reply left whole, whoever made it.
+    Delivered,
+    /// One side is gone, or cannot be used.
+    Gone(Side, Cause),
+}
+
+/// A request as it arrived.
+#[derive(Debug)]
+pub struct Arrival {
+    pub head: RequestHead,
+    /// Body bytes that arrived together with the head.
+    pub data: Segments,
+    /// Whether the body is complete with them.
+    pub end: bool,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Name of the exchange: time-ordered and random, made by the shard.
+    pub id: ExchangeId,
+    /// Index of the listener in the plan.
+    pub listener: usize,
+    pub peer: SocketAddr,
+    /// Names the connection: the session of callers that name none.
+    pub connection: Arc<str>,
+    /// Whether the caller's side is encrypted.
+    pub secure: bool,
+}
+
+/// Which peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Upstream,
+}
+
+impl Cause {
+    /// One word for records.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Cause::Unreachable(_) => "unreachable",
+            Cause::Tls(_) => "tls",
+            Cause::Closed => "closed",
+            Cause::Timeout => "timeout",
+            Cause::Malformed { reason, .. } => reason,
+            Cause::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Why a side cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection could be made; the text says why.
+    Unreachable(String),
+    /// The upstream's certificate or handshake was refused; the text says why.
+    Tls(String),
+    /// The peer closed or reset the connection in the middle.
+    Closed,
+    /// The peer was silent for too long.
+    Timeout,
+    /// The peer broke the protocol: a reason code, and the status that the sender of a request gets.
+    Malformed { reason: &'static str, status: u16 },
+    /// The gateway itself stops: a drain ran out of time, a queue stayed full.
+    Shutdown,
+}
+
+/// Answers to [`Ask`].
+#[derive(Debug)]
+pub enum Answer {
+    /// The journal's sequence number, or that it could not record.
+    Recorded(Result<u64, Unavailable>),
+    /// Fresh keys were fetched, or fetching is not possible now; either way the token is looked at again.
+    Keys,
+    /// A lease, or why there is none. The text holds no secret.
+    Lease(Result<Lease, String>),
+}
+
+/// The audit journal does not record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The record was turned away: it will never be in the log.
+    TurnedAway,
+    /// It was taken, but not acknowledged: it may be in the log.
+    Failed,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask, then hand the answer back; nothing else happens until then.
+    Ask(Ticket, Ask),
+    /// Tell the caller to send its body (`100 Continue`).
+    Continue,
+    /// Read the request's body and hand it over, before anything goes upstream.
+    ReadBody,
+    /// Send the request upstream; further body bytes follow as `ForwardBody` unless `end`.
+    Forward(Box<Forward>),
+    /// Send body bytes upstream; `end` with the last of them.
+    ForwardBody { data: Segments, end: bool },
+    /// Answer the caller: this reply is the gateway's own.
+    Reply(Box<Reply>),
+    /// Pass an informational response on.
+    Inform(Box<ResponseHead>),
+    /// Send the response head and the first bytes to the caller.
+    Respond { head: Box<ResponseHead>, data: Segments, end: bool },
+    /// Send body bytes to the caller; `end` with the last of them.
+    Send { data: Segments, end: bool },
+    /// Hand a record to the journal without waiting for it.
+    Note(Record),
+    /// The last record and the log line of this exchange.
+    Finish(Option<Record>, Box<super::Summary>),
+    /// A lease is no longer needed: revoke it.
+    Release(Lease),
+    /// Cut a side off so that it sees an incomplete message, never a clean end.
+    Abort(Side),
+}
+
+/// Questions that are answered outside of the shard's own thread.
+#[derive(Debug)]
+pub enum Ask {
+    /// Record these, in this order; the answer tells of the last one.
+    Record(Vec<Record>, Commit),
+    /// Fetch the issuer's keys, at most as often as its rules allow.
+    Keys(Arc<Issuer>),
+    /// Get a short-lived credential for this exchange.
+    Lease { source: Arc<LeaseSource>, subject_token: Option<SecretValue> },
+}
+
+/// A request that may go upstream.
+#[derive(Debug)]
+pub struct Forward {
+    /// Index of the upstream in the plan.
+    pub upstream: usize,
+    /// What upstream will see, without credentials.
+    pub head: RequestHead,
+    /// Credential headers. They exist from here to the socket and nowhere else.
+    pub injected: Vec<(Box<str>, SecretValue)>,
+    pub data: Segments,
+    pub end: bool,
+    /// Whether a human approved this very request: it is never sent twice.
+    pub approved: bool,
+}
+
+/// A small queue of steps, drained before the next event.
+#[derive(Debug, Default)]
+pub struct Steps(VecDeque<Step>);
+
+impl Steps {
+    /// Appends a step.
+    pub fn push(&mut self, step: Step) {
+        self.0.push_back(step);
+    }
+
+    /// Takes the next step.
+    pub fn next_step(&mut self) -> Option<Step> {
+        self.0.pop_front()
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets all steps: the side that they were meant for is gone.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,219 @@
+//! From an allowed request to one that may go upstream: credentials off, masks on, INTENT recorded, then the
+//! real credential in.
+
+use super::{
+    Arrival, Ask, Exchange, Forward, Stage, Step, Steps, Unavailable,
+    plan::{Recording, Route, Upstream},
+};
+use crate::{
+    audit::{Direction, IntentBody, Record},
+    http::{
+        Framing, Headers, RequestHead, Version,
+        rules::{self, Forwarded},
+    },
+    identity::{self, Accept},
+    inspect::{self, Inspector},
+    protocol::{self, Code},
+    secrets::{self, Lease, LeaseKind, Scrub, SecretValue},
+    time::Now,
+};
+use std::sync::Arc;
+
+impl Exchange {
+    /// The policy allows it: makes what upstream will see, and has the intent recorded first.
+    pub(super) fn prepare(&mut self, now: Now, arrival: Box<Arrival>, steps: &mut Steps) {
+        let Some(route) = self.route.clone() else { return };
+        let upstream = self.plan.upstreams[route.upstream].clone();
+        let Arrival { mut head, data, end } = *arrival;
+        if upstream.lease.as_ref().is_some_and(|lease| matches!(lease.kind, LeaseKind::TokenExchange { .. }))
+        {
+            self.subject_token = caller_token(&head.headers);
+        }
+        if let Err(rejection) = self.rewrite(&mut head, &route, &upstream) {
+            let detail = rejection.to_string();
+            return self.refuse(Code::MalformedRequest, detail, steps);
+        }
+        if head.framing != Framing::None
+            && let Err(detail) = self.inspect_request(&mut head, &route, &upstream)
+        {
+            return self.refuse(Code::BodyUnreadable, detail, steps);
+        }
+        let data = match self.request.push(data, end) {
+            Ok(data) => data,
+            Err(error) => return self.refuse(Code::BodyUnreadable, error.reason().to_owned(), steps),
+        };
+        if end && head.framing != Framing::None {
+            head.framing = Framing::Length(data.len_bytes() as u64);
+        }
+        if head.expect_continue && !end {
+            steps.push(Step::Continue);
+        }
+        let forward = Box::new(Forward {
+            upstream: route.upstream,
+            head,
+            injected: Vec::new(),
+            data,
+            end,
+            approved: false,
+        });
+        match route.record {
+            Recording::Off => self.credential(forward, steps),
+            Recording::On { commit, .. } => {
+                let records = self.opening_records(now, &forward);
+                self.stage = Stage::Intent(forward);
+                self.ask(Ask::Record(records, commit), steps);
+            }
+        }
+    }
+
+    /// INTENT and what is there of the body. A body that is whole comes first, so that INTENT can commit to it.
+    fn opening_records(&mut self, now: Now, forward: &Forward) -> Vec<Record> {
+        let has_data = !forward.data.is_empty();
+        let is_whole = has_data && forward.end;
+        let body = if is_whole { IntentBody::Buffered } else { IntentBody::Streamed };
+        let intent = self.intent(now, &forward.head, body);
+        let content = has_data.then(|| self.content(now, Direction::Request, &forward.data));
+        match content {
+            Some(content) if is_whole => vec![content, intent],
+            Some(content) => vec![intent, content],
+            None => vec![intent],
+        }
+    }
+
+    /// Turns the caller's head into the one that upstream gets.
+    fn rewrite(
+        &self,
+        head: &mut RequestHead,
+        route: &Route,
+        upstream: &Upstream,
+    ) -> Result<(), crate::http::Rejection> {
+        let forwarded = Forwarded {
+            address: &self.caller.peer.ip().to_string(),
+            proto: if self.caller.secure { "https" } else { "http" },
+            host: &head.authority,
+        };
+        rules::strip_request(&mut head.headers, Some(&forwarded))?;
+        rules::strip_credentials(&mut head.headers);
+        secrets::strip_credentials(&mut head.headers, &upstream.inject);
+        if let Some(prefix) = &route.strip_prefix
+            && let Some(rest) = head.path.strip_prefix(prefix.as_str())
+        {
+            head.path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+        }
+        if !upstream.path_prefix.is_empty() {
+            head.path.insert_str(0, &upstream.path_prefix);
+        }
+        if route.response_masks.is_some() {
+            head.headers.set("accept-encoding", b"identity");
+            head.headers.remove("range");
+            head.headers.remove("if-range");
+        }
+        head.authority.clone_from(&upstream.authority);
+        head.version = Version::Http11;
+        Ok(())
+    }
+
+    /// Prepares the masks of this request, or says why its body cannot be masked and so is refused.
+    fn inspect_request(
+        &mut self,
+        head: &mut RequestHead,
+        route: &Route,
+        upstream: &Upstream,
+    ) -> Result<(), String> {
+        let Some(masks) = route.request_masks.clone() else { return Ok(()) };
+        if let Some(coding) = super::response::content_coding(&head.headers) {
+            return Err(format!("A body with content-encoding {coding:?} cannot be masked: send it plain."));
+        }
+        let content_type = head.headers.get_str("content-type");
+        let dialect = protocol::dialect(upstream.protocol, &head.path);
+        let Some(context) = inspect::Context::of(content_type, dialect) else {
+            return Err(format!("A body of type {:?} cannot be masked.", content_type.unwrap_or("")));
+        };
+        if !masks.keeps_length(inspect::Direction::Request) {
+            head.framing = Framing::Chunked;
+        }
+        for name in ["content-md5", "digest", "content-digest"] {
+            head.headers.remove(name);
+        }
+        self.request.inspect_with(Inspector::new(masks, inspect::Direction::Request, context));
+        Ok(())
+    }
+
+    /// The intent is recorded, or it is not and nothing goes upstream (fail closed).
+    pub(super) fn recorded(
+        &mut self,
+        forward: Box<Forward>,
+        result: Result<u64, Unavailable>,
+        steps: &mut Steps,
+    ) {
+        match result {
+            Ok(sequence) => {
+                self.ending.intent = true;
+                self.ending.audit_sequence = Some(sequence);
+                self.credential(forward, steps);
+            }
+            Err(unavailable) => {
+                // An INTENT that was taken may be in the log: then it must have its OUTCOME.
+                self.ending.intent = unavailable == Unavailable::Failed;
+                let detail = "The audit journal takes no records, so nothing is forwarded.";
+                self.refuse(Code::AuditUnavailable, detail, steps);
+            }
+        }
+    }
+
+    /// Gets the credential: a lease is asked for, stored secrets are rendered at once.
+    fn credential(&mut self, forward: Box<Forward>, steps: &mut Steps) {
+        let lease = self.upstream().and_then(|upstream| upstream.lease.clone());
+        match lease {
+            None => self.open(forward, None, steps),
+            Some(source) => {
+                self.stage = Stage::Lease(forward);
+                let subject_token = self.subject_token.take();
+                self.ask(Ask::Lease { source, subject_token }, steps);
+            }
+        }
+    }
+
+    pub(super) fn leased(&mut self, forward: Box<Forward>, result: Result<Lease, String>, steps: &mut Steps) {
+        match result {
+            Ok(lease) => self.open(forward, Some(lease), steps),
+            Err(reason) => {
+                let detail = format!("No short-lived credential could be had for the upstream: {reason}.");
+                self.refuse(Code::SecretUnavailable, detail, steps);
+            }
+        }
+    }
+
+    /// Puts the credential in and lets the request go.
+    fn open(&mut self, mut forward: Box<Forward>, lease: Option<Lease>, steps: &mut Steps) {
+        self.lease = lease;
+        let rendered = self.render_credentials();
+        match rendered {
+            Ok(injected) => {
+                forward.injected = injected;
+                self.stage = Stage::Open;
+                steps.push(Step::Forward(forward));
+            }
+            Err(name) => {
+                let detail = format!("The secret \"{name}\" is not available.");
+                self.refuse(Code::SecretUnavailable, detail, steps);
+            }
+        }
+    }
+
+    fn render_credentials(&self) -> Result<Vec<(Box<str>, SecretValue)>, Arc<str>> {
+        let Some(upstream) = self.upstream() else { return Ok(Vec::new()) };
+        let leases = self.lease.as_slice();
+        let rendered = upstream.inject.iter().map(|injection| {
+            let value = injection.value().render(&self.plan.secrets, leases).map_err(|error| error.name)?;
+            Ok((injection.header().into(), value))
+        });
+        rendered.collect()
+    }
+}
+
+/// The caller's own token, to be exchanged for one of the upstream's (RFC 8693).
+fn caller_token(headers: &Headers) -> Option<SecretValue> {
+    let presented = identity::extract(headers, Accept::BOTH).ok().flatten()?;
+    SecretValue::new(presented.token.as_bytes().to_vec(), Scrub::Off).ok()
+}

@@ -1,0 +1,229 @@
+//! **The heart**: one request and its response as a state machine without sockets, clocks or threads.
+//!
+//! The relay of a shard feeds [`Event`]s and carries out the [`Step`]s they give; every decision is taken
+//! here: who calls, what the policy says, what is recorded before a credential is touched, what is masked.
+//! It does not parse HTTP text (`http`), hold connections (`shard`) or write records (`journal`).
+//!
+//! ```text
+//!            Request                    Answer(Keys)
+//!  Fresh ──────────────► identify ◄──────────────────── Keys
+//!    │ malformed             │ principal
+//!    │                    route's policies ── needs the body ──► Body ── RequestBody… ──┐
+//!    │       refused         │ allow    ◄────────────────────────────────────────────────┘
+//!    ▼  ◄────────────────────┤
+//!  Replying                Intent ── Answer(Recorded) ──► Lease ── Answer(Lease) ──► Open
+//!    ▲  ◄────────────────────┴─ journal or secret unavailable ─────┘                  │ bodies, both ways
+//!    │  ◄──────── upstream failed before its head came ───────────────────────────────┤
+//!    │ Delivered                                                                      │ Delivered | Gone
+//!    └─────────────────────────────────────► Ended ◄──────────────────────────────────┘
+//! ```
+//!
+//! Start reading at [`Exchange::on`], then `admit.rs`, `forward.rs`, `request.rs`, `response.rs`.
+
+mod account;
+mod admit;
+mod event;
+mod flow;
+mod forward;
+pub mod handover;
+pub mod plan;
+mod refuse;
+mod request;
+mod response;
+mod summary;
+
+pub use event::{
+    Answer, Arrival, Ask, Caller, Cause, Event, Forward, Side, Step, Steps, Ticket, Unavailable,
+};
+pub use summary::{Summary, Times};
+
+use crate::{
+    http::{Headers, Method},
+    identity::{Principal, TokenCache},
+    policy::{Decision, Needs},
+    protocol::ClientHint,
+    secrets::{Lease, SecretValue},
+    time::Now,
+};
+use flow::Flow;
+use plan::{Plan, Route, Upstream};
+use std::sync::Arc;
+
+/// What a shard lends to an exchange for the time of one event.
+pub struct Surroundings<'a> {
+    pub now: Now,
+    /// Tokens that this shard has verified.
+    pub tokens: &'a mut TokenCache,
+}
+
+/// One request and its response. Created when a head arrives, fed until it is [`Exchange::has_ended`].
+pub struct Exchange {
+    plan: Arc<Plan>,
+    caller: Caller,
+    started: Now,
+    stage: Stage,
+    ticket: Ticket,
+    asked_for_keys: bool,
+    facts: Facts,
+    route: Option<Arc<Route>>,
+    principal: Option<Arc<Principal>>,
+    decision: Option<Decision>,
+    /// How the policy must read the body.
+    needs: Needs,
+    request: Flow,
+    response: Flow,
+    /// Request body bytes whose record is on its way to the journal.
+    unrecorded: Option<(crate::buffer::Segments, bool)>,
+    /// Whether the response is a stream of server-sent events.
+    is_event_stream: bool,
+    lease: Option<Lease>,
+    /// The caller's token, kept only on routes whose upstream exchanges it (RFC 8693).
+    subject_token: Option<SecretValue>,
+    ending: Ending,
+}
+
+/// How far the exchange is; see the diagram of this module.
+enum Stage {
+    Fresh,
+    Keys(Box<Arrival>),
+    Body(Box<Arrival>),
+    Intent(Box<Forward>),
+    Lease(Box<Forward>),
+    Open,
+    Replying,
+    Ended,
+}
+
+/// What records, log lines and replies say of the request, kept when its head has moved on.
+#[derive(Default)]
+struct Facts {
+    method: Option<Method>,
+    headers: Headers,
+    authority: String,
+    target: String,
+    session: Arc<str>,
+    client: ClientHint,
+    /// Id of an MCP tool call: its refusal is a result.
+    rpc_id: Option<Arc<str>>,
+}
+
+/// How the exchange ends, as far as it is known.
+#[derive(Default)]
+struct Ending {
+    /// Status that the caller got.
+    status: Option<u16>,
+    /// Whether the INTENT is recorded: then an OUTCOME is owed.
+    intent: bool,
+    /// Whether the response head went to the caller.
+    responded: bool,
+    /// The refusal that the gateway answered with.
+    refusal: Option<refuse::Refused>,
+    cause: Option<(Side, Cause)>,
+    /// Why the token was refused.
+    token_failure: Option<&'static str>,
+    audit_sequence: Option<u64>,
+}
+
+impl Exchange {
+    /// An exchange of `caller`'s connection that began at `now`, to run on `plan`.
+    pub fn new(plan: Arc<Plan>, caller: Caller, now: Now) -> Exchange {
+        Exchange {
+            plan,
+            caller,
+            started: now,
+            stage: Stage::Fresh,
+            ticket: 0,
+            asked_for_keys: false,
+            facts: Facts::default(),
+            route: None,
+            principal: None,
+            decision: None,
+            needs: Needs::default(),
+            request: Flow::default(),
+            response: Flow::default(),
+            unrecorded: None,
+            is_event_stream: false,
+            lease: None,
+            subject_token: None,
+            ending: Ending::default(),
+        }
+    }
+
+    /// Takes one event in and says what to do. All steps are carried out before the next event, but for the
+    /// two directions of an open exchange, which go on independently of each other.
+    pub fn on(&mut self, around: &mut Surroundings<'_>, event: Event, steps: &mut Steps) {
+        match event {
+            Event::Request(arrival) => self.admit(around, arrival, steps),
+            Event::RequestBody { data, end } => self.request_body(around, data, end, steps),
+            Event::Inform(head) => self.inform(head, steps),
+            Event::Response { head, data, end } => self.respond(around.now, head, data, end, steps),
+            Event::ResponseBody { data, end } => self.response_body(around.now, data, end, steps),
+            Event::Answer(ticket, answer) => self.answer(around, ticket, answer, steps),
+            Event::Delivered => self.finish(around.now, steps),
+            Event::Gone(side, cause) => self.gone(around.now, side, cause, steps),
+        }
+    }
+
+    /// Whether everything is over: no further event has an effect.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    /// Whether the exchange still wants the request's body.
+    pub fn wants_body(&self) -> bool {
+        matches!(self.stage, Stage::Body(_) | Stage::Open) && !self.request.ended
+    }
+
+    /// Whether the request is HEAD.
+    pub fn is_head(&self) -> bool {
+        self.facts.method == Some(Method::Head)
+    }
+
+    /// The plan that this exchange keeps to its end.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Name of this exchange in records and replies.
+    pub fn id(&self) -> crate::audit::ExchangeId {
+        self.caller.id
+    }
+
+    fn answer(&mut self, around: &mut Surroundings<'_>, ticket: Ticket, answer: Answer, steps: &mut Steps) {
+        if ticket != self.ticket && !matches!(answer, Answer::Recorded(_)) {
+            return self.drop_answer(answer, steps);
+        }
+        match (std::mem::replace(&mut self.stage, Stage::Ended), answer) {
+            (Stage::Keys(arrival), Answer::Keys) => {
+                self.stage = Stage::Fresh;
+                self.identify(around, arrival, steps);
+            }
+            (Stage::Intent(forward), Answer::Recorded(result)) => self.recorded(forward, result, steps),
+            (Stage::Lease(forward), Answer::Lease(result)) => self.leased(forward, result, steps),
+            (Stage::Open, Answer::Recorded(result)) => {
+                self.stage = Stage::Open;
+                self.request_recorded(around.now, result, steps);
+            }
+            (stage, answer) => {
+                self.stage = stage;
+                self.drop_answer(answer, steps);
+            }
+        }
+    }
+
+    /// An answer that comes too late: a lease is given back, the rest is worth nothing.
+    fn drop_answer(&mut self, answer: Answer, steps: &mut Steps) {
+        if let Answer::Lease(Ok(lease)) = answer {
+            steps.push(Step::Release(lease));
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, steps: &mut Steps) {
+        self.ticket += 1;
+        steps.push(Step::Ask(self.ticket, ask));
+    }
+
+    fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.route.as_ref().and_then(|route| self.plan.upstreams.get(route.upstream))
+    }
+}

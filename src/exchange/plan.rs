@@ -1,0 +1,115 @@
+//! What an exchange runs on: one immutable value a configuration, shared by all shards. An exchange keeps the
+//! plan it began with (DESIGN invariant 5).
+
+use crate::{
+    audit::Commit,
+    identity::Issuer,
+    inspect::MaskSet,
+    policy::{Router, RuleSet},
+    protocol::{DenyStatus, Protocol},
+    secrets::{Injection, LeaseSource, Slots},
+};
+use arc_swap::ArcSwap;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// The compiled configuration, as far as requests are concerned.
+#[derive(Debug)]
+pub struct Plan {
+    /// Counts the configurations of this process, from 1; records cite it.
+    pub generation: u64,
+    /// Names of the listeners; an index into this is an [`super::Arrival::listener`].
+    pub listeners: Vec<Arc<str>>,
+    /// Finds the route of a request: an index into `routes`.
+    pub router: Router,
+    pub routes: Vec<Arc<Route>>,
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// All issuers; routes hold theirs.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// All secrets that templates name.
+    pub secrets: Slots,
+    pub deny_status: DenyStatus,
+}
+
+/// One route: who may come, what decides, where it goes, what is masked and recorded.
+#[derive(Debug)]
+pub struct Route {
+    pub name: Arc<str>,
+    /// Issuers whose tokens are accepted; empty only where the operator wrote `identity = "none"`.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// Index into [`Plan::upstreams`].
+    pub upstream: usize,
+    pub rules: RuleSet,
+    /// Masks of request bodies; `None` when there is none.
+    pub request_masks: Option<Arc<MaskSet>>,
+    /// Masks of response bodies; `None` when there is none.
+    pub response_masks: Option<Arc<MaskSet>>,
+    pub record: Recording,
+    /// Larger request bodies are refused with 413, in bytes.
+    pub body_bytes_max: u64,
+    /// Removed from the front of the path before it goes upstream.
+    pub strip_prefix: Option<String>,
+    /// Whether an LLM route also forwards paths that are not inference (files, batches, stored objects).
+    pub all_paths: bool,
+}
+
+/// What the journal gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// Nothing; written explicitly by the operator.
+    Off,
+    /// Every exchange.
+    On {
+        commit: Commit,
+        /// Body bytes kept a direction; zero keeps none, and commits to them all the same.
+        body_bytes_max: u64,
+    },
+}
+
+/// One upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    /// Unique for ever in this process; pools are keyed by it, so that a changed upstream starts afresh.
+    pub key: u64,
+    pub protocol: Protocol,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// Host name or address, without brackets, as certificates are checked against it.
+    pub host: String,
+    pub port: u16,
+    /// `Host` header: the host, and the port where it is not the scheme's own.
+    pub authority: String,
+    /// Path prefix of the URL, without a trailing slash; put in front of every path.
+    pub path_prefix: String,
+    /// Where the name resolved to; kept fresh by `background`. Empty: not resolved yet, or failing.
+    pub addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
+    pub inject: Vec<Injection>,
+    /// A short-lived credential that `inject` names, fetched for each exchange.
+    pub lease: Option<Arc<LeaseSource>>,
+    pub timeouts: Timeouts,
+}
+
+impl Upstream {
+    /// Names of the secrets and leases that are injected, for the record.
+    pub fn secret_names(&self) -> Vec<Arc<str>> {
+        self.inject.iter().flat_map(|injection| injection.value().names().cloned()).collect()
+    }
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Until the connection stands, with TLS.
+    pub connect: Duration,
+    /// From the request's last byte to the response's first.
+    pub first_byte: Duration,
+    /// Silence within a response.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, RESPONSE_IDLE_TIMEOUT};
+        Timeouts { connect: CONNECT_TIMEOUT, first_byte: FIRST_BYTE_TIMEOUT, idle: RESPONSE_IDLE_TIMEOUT }
+    }
+}

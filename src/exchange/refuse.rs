@@ -1,0 +1,154 @@
+//! How an exchange ends otherwise than with upstream's whole answer.
+
+use super::{Cause, Exchange, Side, Stage, Step, Steps};
+use crate::{
+    buffer::Chunk,
+    identity::{TokenClass, TokenError},
+    policy::Ruling,
+    protocol::{self, Code, Protocol, Refusal},
+    time::Now,
+};
+
+/// What the caller was told, kept for the record and the log.
+pub struct Refused {
+    pub code: Code,
+    pub detail: String,
+}
+
+impl Exchange {
+    /// Answers with the gateway's own reply. Nothing went to the caller before.
+    pub(super) fn refuse(&mut self, code: Code, detail: impl Into<String>, steps: &mut Steps) {
+        self.reply(self.refusal(code, detail), steps);
+    }
+
+    /// Answers 401 and says what is wrong with the token.
+    pub(super) fn refuse_token(&mut self, error: &TokenError, steps: &mut Steps) {
+        let code = match error.class() {
+            TokenClass::Missing => Code::TokenMissing,
+            TokenClass::Invalid => Code::TokenInvalid,
+            TokenClass::Expired => Code::TokenExpired,
+            TokenClass::Unavailable => Code::KeysUnavailable,
+        };
+        self.ending.token_failure = Some(error.reason());
+        let refusal = Refusal { authenticate: error.challenge(), ..self.refusal(code, format!("{error}.")) };
+        self.reply(refusal, steps);
+    }
+
+    fn refusal(&self, code: Code, detail: impl Into<String>) -> Refusal {
+        let by_policy = matches!(code, Code::PolicyDenied | Code::ApprovalUnavailable);
+        let decision = self.decision.as_ref().filter(|_| by_policy);
+        let next = match decision.map(|decision| &decision.ruling) {
+            Some(Ruling::Block { next, .. }) => next.clone(),
+            _ => None,
+        };
+        Refusal {
+            policy: decision.map(|decision| decision.policy.clone()),
+            rule: decision.map(|decision| decision.place.clone()),
+            next,
+            rpc_id: self.facts.rpc_id.clone(),
+            ..Refusal::new(code, detail)
+        }
+    }
+
+    fn reply(&mut self, refusal: Refusal, steps: &mut Steps) {
+        let id = self.caller.id.to_string();
+        let reply =
+            protocol::render(self.protocol(), &refusal, &id, self.facts.client, self.plan.deny_status);
+        self.ending.status = Some(reply.status);
+        self.ending.refusal = Some(Refused { code: refusal.code, detail: refusal.detail });
+        self.stage = Stage::Replying;
+        steps.push(Step::Reply(Box::new(reply)));
+    }
+
+    /// Ends a response whose head is gone: an SSE stream gets an error event, every other message is left
+    /// incomplete. The caller never sees a clean end.
+    pub(super) fn break_off(&mut self, now: Now, code: Code, detail: &str, steps: &mut Steps) {
+        if self.is_event_stream {
+            let refusal = self.refusal(code, detail);
+            let event = protocol::stream_error(self.protocol(), &refusal, &self.caller.id.to_string());
+            steps.push(Step::Send { data: Chunk::from(event).into(), end: false });
+        }
+        self.ending.refusal = Some(Refused { code, detail: detail.to_owned() });
+        steps.push(Step::Abort(Side::Client));
+        self.finish(now, steps);
+    }
+
+    /// One side is gone: the other is cut at once, and the record says who and where.
+    pub(super) fn gone(&mut self, now: Now, side: Side, cause: Cause, steps: &mut Steps) {
+        match side {
+            Side::Client => self.client_gone(now, cause, steps),
+            Side::Upstream => self.upstream_gone(now, cause, steps),
+        }
+    }
+
+    fn client_gone(&mut self, now: Now, cause: Cause, steps: &mut Steps) {
+        let is_open = matches!(self.stage, Stage::Open);
+        match (&self.stage, &cause) {
+            (Stage::Ended, _) => return,
+            (Stage::Fresh | Stage::Body(_), Cause::Malformed { reason, status }) => {
+                let code = match status {
+                    417 => Code::ExpectationFailed,
+                    431 => Code::HeadersTooLarge,
+                    _ => Code::MalformedRequest,
+                };
+                let detail = format!("The request is malformed: {reason}.");
+                self.ending.cause = Some((Side::Client, cause.clone()));
+                return self.refuse(code, detail, steps);
+            }
+            (Stage::Fresh | Stage::Body(_), Cause::Timeout) => {
+                self.ending.cause = Some((Side::Client, cause));
+                return self.refuse(Code::RequestTimeout, "The request did not arrive in time.", steps);
+            }
+            _ => {}
+        }
+        if is_open {
+            steps.push(Step::Abort(Side::Upstream));
+        }
+        steps.push(Step::Abort(Side::Client));
+        self.ending.cause = Some((Side::Client, cause));
+        self.finish(now, steps);
+    }
+
+    fn upstream_gone(&mut self, now: Now, cause: Cause, steps: &mut Steps) {
+        if !matches!(self.stage, Stage::Open) {
+            return;
+        }
+        let name = self.upstream().map_or_else(String::new, |upstream| upstream.name.to_string());
+        let (code, what) = match &cause {
+            Cause::Unreachable(reason) => (Code::UpstreamUnreachable, format!("cannot be reached: {reason}")),
+            Cause::Tls(reason) => (Code::UpstreamTls, format!("has no acceptable certificate: {reason}")),
+            Cause::Timeout => (Code::UpstreamTimeout, "did not answer in time".to_owned()),
+            Cause::Closed => (Code::UpstreamUnreachable, "closed the connection in the middle".to_owned()),
+            Cause::Malformed { reason, .. } => {
+                (Code::UpstreamUnreachable, format!("sent a malformed response: {reason}"))
+            }
+            Cause::Shutdown => (Code::Overloaded, "was cut off by the gateway, which shuts down".to_owned()),
+        };
+        self.ending.cause = Some((Side::Upstream, cause));
+        steps.push(Step::Abort(Side::Upstream));
+        let detail = format!("Upstream \"{name}\" {what}.");
+        if self.ending.responded {
+            self.break_off(now, code, &detail, steps);
+        } else {
+            self.refuse(code, detail, steps);
+        }
+    }
+
+    /// Writes the last record, the log line and gives the lease back. Happens once.
+    pub(super) fn finish(&mut self, now: Now, steps: &mut Steps) {
+        if matches!(std::mem::replace(&mut self.stage, Stage::Ended), Stage::Ended) {
+            return;
+        }
+        let lease = self.lease.take();
+        let record = self.last_record(now, lease.as_ref());
+        let summary = Box::new(self.summary(now));
+        if let Some(lease) = lease {
+            steps.push(Step::Release(lease));
+        }
+        steps.push(Step::Finish(record, summary));
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.upstream().map_or(Protocol::Http, |upstream| upstream.protocol)
+    }
+}

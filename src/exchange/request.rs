@@ -1,0 +1,97 @@
+//! The request's body: gathered for the policy, or masked, recorded and forwarded as it comes.
+
+use super::{Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, plan::Recording};
+use crate::{audit::Direction, buffer::Segments, protocol::Code, time::Now};
+
+impl Exchange {
+    pub(super) fn request_body(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        data: Segments,
+        end: bool,
+        steps: &mut Steps,
+    ) {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Body(mut arrival) => {
+                arrival.data.append(data);
+                arrival.end = end;
+                let gathered = arrival.data.len_bytes() as u64;
+                if self.is_too_large(gathered) {
+                    return self.refuse_too_large(steps);
+                }
+                if end {
+                    return self.decide_body(around, arrival, self.needs, steps);
+                }
+                self.stage = Stage::Body(arrival);
+                steps.push(Step::ReadBody);
+            }
+            Stage::Open => {
+                self.stage = Stage::Open;
+                self.stream_body(around.now, data, end, steps);
+            }
+            // The body of a request that was answered already is read by nobody.
+            stage => self.stage = stage,
+        }
+    }
+
+    fn stream_body(&mut self, now: Now, data: Segments, end: bool, steps: &mut Steps) {
+        if self.is_too_large(self.request.received + data.len_bytes() as u64) {
+            return self.cut_request(
+                now,
+                Code::BodyTooLarge,
+                "the body is larger than the route allows",
+                steps,
+            );
+        }
+        let data = match self.request.push(data, end) {
+            Ok(data) => data,
+            Err(error) => return self.cut_request(now, Code::BodyUnreadable, error.reason(), steps),
+        };
+        if data.is_empty() && !end {
+            return;
+        }
+        match self.recording() {
+            Recording::On { commit, .. } if !data.is_empty() => {
+                let record = self.content(now, Direction::Request, &data);
+                self.unrecorded = Some((data, end));
+                self.ask(Ask::Record(vec![record], commit), steps);
+            }
+            _ => steps.push(Step::ForwardBody { data, end }),
+        }
+    }
+
+    /// The record of body bytes was acknowledged (or not): only now may they go upstream.
+    pub(super) fn request_recorded(&mut self, now: Now, result: Result<u64, Unavailable>, steps: &mut Steps) {
+        let Some((data, end)) = self.unrecorded.take() else { return };
+        match result {
+            Ok(_) => steps.push(Step::ForwardBody { data, end }),
+            Err(_) => {
+                self.cut_request(now, Code::AuditUnavailable, "the audit journal takes no records", steps)
+            }
+        }
+    }
+
+    /// Ends a request whose first bytes went upstream: upstream is cut, the caller learns why if it still can.
+    fn cut_request(&mut self, now: Now, code: Code, detail: &str, steps: &mut Steps) {
+        steps.push(Step::Abort(Side::Upstream));
+        if self.ending.responded {
+            self.break_off(now, code, detail, steps);
+        } else {
+            self.refuse(code, detail, steps);
+        }
+    }
+
+    pub(super) fn is_too_large(&self, bytes: u64) -> bool {
+        self.route.as_ref().is_some_and(|route| bytes > route.body_bytes_max)
+    }
+
+    pub(super) fn refuse_too_large(&mut self, steps: &mut Steps) {
+        let max = self.route.as_ref().map_or(0, |route| route.body_bytes_max);
+        let detail = format!("The request body is larger than the {max} bytes that this route accepts.");
+        self.refuse(Code::BodyTooLarge, detail, steps);
+    }
+
+    pub(super) fn recording(&self) -> Recording {
+        self.route.as_ref().map_or(Recording::Off, |route| route.record)
+    }
+}

@@ -1,0 +1,124 @@
+//! The response: its head, then its body, masked and recorded as it comes.
+
+use super::{Cause, Exchange, Side, Stage, Step, Steps, plan::Recording};
+use crate::{
+    audit::Direction,
+    buffer::Segments,
+    http::{Framing, Headers, ResponseHead, rules},
+    inspect::{self, Inspector},
+    protocol::{self, Code},
+    time::Now,
+};
+
+/// Validators and digests of a body that is not the one they were made for (SECURITY R25).
+const STALE_AFTER_MASKS: [&str; 6] =
+    ["etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"];
+
+impl Exchange {
+    /// Informational responses are passed on, but for 100: the gateway gave its own (SECURITY R8).
+    pub(super) fn inform(&mut self, mut head: Box<ResponseHead>, steps: &mut Steps) {
+        let is_open = matches!(self.stage, Stage::Open) && !self.ending.responded;
+        if is_open && head.status != 100 && rules::strip_response(&mut head.headers).is_ok() {
+            steps.push(Step::Inform(head));
+        }
+    }
+
+    pub(super) fn respond(
+        &mut self,
+        now: Now,
+        mut head: Box<ResponseHead>,
+        data: Segments,
+        end: bool,
+        steps: &mut Steps,
+    ) {
+        if !matches!(self.stage, Stage::Open) || self.ending.responded {
+            return;
+        }
+        if let Err(rejection) = rules::strip_response(&mut head.headers) {
+            let cause = Cause::Malformed { reason: rejection.reason(), status: 502 };
+            return self.gone(now, Side::Upstream, cause, steps);
+        }
+        let content_type = head.headers.get_str("content-type").unwrap_or_default();
+        self.is_event_stream = content_type.trim_start().starts_with("text/event-stream");
+        let has_body = head.framing != Framing::None;
+        if has_body && let Err(detail) = self.inspect_response(&mut head) {
+            steps.push(Step::Abort(Side::Upstream));
+            return self.refuse(Code::ResponseUnmaskable, detail, steps);
+        }
+        let data = match self.response.push(data, end) {
+            Ok(data) => data,
+            Err(error) => {
+                steps.push(Step::Abort(Side::Upstream));
+                return self.refuse(Code::ResponseUnmaskable, error.reason().to_owned(), steps);
+            }
+        };
+        if end && self.response.is_inspected() {
+            head.framing = Framing::Length(data.len_bytes() as u64);
+        }
+        head.headers.set("x-ringward-request-id", self.caller.id.to_string().as_bytes());
+        self.ending.status = Some(head.status);
+        self.ending.responded = true;
+        self.note_response(now, &data, steps);
+        steps.push(Step::Respond { head, data, end });
+    }
+
+    pub(super) fn response_body(&mut self, now: Now, data: Segments, end: bool, steps: &mut Steps) {
+        if !matches!(self.stage, Stage::Open) || !self.ending.responded {
+            return;
+        }
+        match self.response.push(data, end) {
+            Ok(data) if data.is_empty() && !end => {}
+            Ok(data) => {
+                self.note_response(now, &data, steps);
+                steps.push(Step::Send { data, end });
+            }
+            Err(error) => {
+                steps.push(Step::Abort(Side::Upstream));
+                self.break_off(now, Code::ResponseUnmaskable, error.reason(), steps);
+            }
+        }
+    }
+
+    /// Prepares the masks of this response, or says why it cannot be masked and so cannot be sent.
+    fn inspect_response(&mut self, head: &mut ResponseHead) -> Result<(), String> {
+        let Some(masks) = self.route.as_ref().and_then(|route| route.response_masks.clone()) else {
+            return Ok(());
+        };
+        if head.status == 206 {
+            return Err("upstream sent a part of a document (206), which cannot be masked".to_owned());
+        }
+        if let Some(coding) = content_coding(&head.headers) {
+            return Err(format!("upstream sent content-encoding {coding:?} although it was asked for none"));
+        }
+        let dialect = protocol::dialect(self.protocol(), self.path());
+        let content_type = head.headers.get_str("content-type");
+        let Some(context) = inspect::Context::of(content_type, dialect) else {
+            return Err(format!("a body of type {:?} cannot be masked", content_type.unwrap_or("")));
+        };
+        if !masks.keeps_length(inspect::Direction::Response) {
+            head.framing = Framing::Chunked;
+        }
+        STALE_AFTER_MASKS.iter().for_each(|name| {
+            head.headers.remove(name);
+        });
+        self.response.inspect_with(Inspector::new(masks, inspect::Direction::Response, context));
+        Ok(())
+    }
+
+    fn note_response(&mut self, now: Now, data: &Segments, steps: &mut Steps) {
+        if data.is_empty() || self.recording() == Recording::Off {
+            return;
+        }
+        steps.push(Step::Note(self.content(now, Direction::Response, data)));
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.facts.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// The content coding, unless it is `identity`.
+pub(super) fn content_coding(headers: &Headers) -> Option<&str> {
+    let coding = headers.get_str("content-encoding")?;
+    (!coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).then_some(coding)
+}

@@ -1,0 +1,82 @@
+use super::{
+    Shard,
+    http1::{self, NoRequest},
+    relay,
+};
+use crate::{
+    exchange::{Arrival, Caller, Cause, Event, Exchange, Side, Steps},
+    limits::HANDSHAKE_TIMEOUT,
+    runtime::{self, Connection},
+};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+/// How long a connection that must close reads on, so that its last reply is not lost.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// Serves one caller's connection from its first byte to its last.
+pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, peer: SocketAddr) {
+    let world = shard.world.load_full();
+    let Some(endpoint) = world.endpoints.get(listener) else { return };
+    let tls = endpoint.tls.clone();
+    drop(world);
+    let secure = tls.is_some();
+    let connection = match tls {
+        None => connection,
+        Some(tls) => match connection.accept_tls(&tls, HANDSHAKE_TIMEOUT).await {
+            Ok((connection, _)) => connection,
+            Err(error) => {
+                shard.metrics.handshakes_failed.inc();
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+                return;
+            }
+        },
+    };
+    let name: Arc<str> = format!("connection:{}", shard.ids.borrow_mut().next_id(runtime::now().wall)).into();
+    requests(&shard, listener, connection, peer, name, secure).await;
+}
+
+/// One exchange after the other.
+async fn requests(
+    shard: &Rc<Shard>,
+    listener: usize,
+    connection: Connection,
+    peer: SocketAddr,
+    name: Arc<str>,
+    secure: bool,
+) {
+    let (mut input, mut output, deadlines) = http1::halves(connection);
+    let guard = shard.idle.enter(deadlines.control());
+    loop {
+        guard.set_idle(true);
+        if shard.draining.get() {
+            break;
+        }
+        let received = input.next_request().await;
+        guard.set_idle(false);
+        let now = runtime::now();
+        let id = shard.ids.borrow_mut().next_id(now.wall);
+        let caller = Caller { id, listener, peer, connection: name.clone(), secure };
+        let plan = shard.world.load().plan.clone();
+        let exchange = Exchange::new(plan, caller, now);
+        let event = match received {
+            Err(NoRequest::Idle) => return,
+            Err(NoRequest::Failed(Cause::Closed)) => return,
+            Err(NoRequest::Failed(cause)) => {
+                output.keep_alive = false;
+                Event::Gone(Side::Client, cause)
+            }
+            Ok((head, (data, end))) => {
+                output.begin(&head);
+                output.keep_alive &= !shard.draining.get();
+                Event::Request(Box::new(Arrival { head, data, end }))
+            }
+        };
+        let alive = relay::run(shard, exchange, event, &mut Steps::default(), &mut input, &mut output).await;
+        if !alive || !output.keep_alive {
+            break;
+        }
+    }
+    if output.shutdown().await.is_ok() {
+        input.linger(runtime::now().instant + LINGER_MAX).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! One shard a core: moves bytes between callers and upstreams, decides nothing.
+//!
+//! ```text
+//!  listener ─► connection (TLS) ─► http1 (bytes ⇄ messages) ─► relay ⇄ exchange
+//!                                                               └─► origin (pool, connect, TLS)
+//! ```
+//!
+//! All of a shard lives on one thread: its connections, its pool, its caches. It meets the journal and the
+//! background thread only through the traits of [`crate::exchange::handover`] and its mailbox.
+//! Start reading at [`run`], then `connection.rs` and `relay.rs`.
+
+mod answers;
+mod connection;
+mod http1;
+mod idle;
+mod ids;
+mod listener;
+mod origin;
+mod pumps;
+mod relay;
+mod world;
+
+pub use world::{Endpoint, World};
+
+use crate::{
+    exchange::{
+        Answer, Ask, Summary, Surroundings,
+        handover::{Delivery, Errands, LogSink, Recorder},
+    },
+    identity::TokenCache,
+    limits::SWEEP_INTERVAL,
+    metrics::Metrics,
+    runtime::{self, Connection, Listener, Mailbox, Sweeper},
+    upstream::Pool,
+};
+use answers::Answers;
+use arc_swap::ArcSwap;
+use idle::IdleSet;
+use ids::Ids;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// What `app` gives to a shard.
+pub struct Parts {
+    /// Position among the shards, from 0.
+    pub index: usize,
+    /// The current configuration; swapped by a reload.
+    pub world: Arc<ArcSwap<World>>,
+    /// Listening sockets of this shard, by the index of their listener in the plan.
+    pub listeners: Vec<(usize, Listener)>,
+    pub recorder: Box<dyn Recorder>,
+    pub errands: Box<dyn Errands>,
+    pub log: Box<dyn LogSink>,
+    /// Key of the names that tokens get in records; the same for all shards.
+    pub token_key: [u8; 32],
+    pub mailbox: Mailbox<Delivery>,
+    pub metrics: Arc<Metrics>,
+    /// Called once when the shard has ended all its connections after [`Delivery::Drain`].
+    pub on_drained: Box<dyn FnOnce()>,
+}
+
+/// The state of one shard, shared by its tasks.
+pub struct Shard {
+    index: usize,
+    world: Arc<ArcSwap<World>>,
+    tokens: RefCell<TokenCache>,
+    pool: RefCell<Pool<Connection>>,
+    answers: Answers,
+    errands: Box<dyn Errands>,
+    log: Box<dyn LogSink>,
+    sweeper: Sweeper,
+    ids: RefCell<Ids>,
+    metrics: Arc<Metrics>,
+    connections: Cell<usize>,
+    draining: Cell<bool>,
+    idle: IdleSet,
+    date: RefCell<(u64, Rc<str>)>,
+}
+
+/// Runs a shard on this thread until it is drained.
+pub async fn run(parts: Parts) {
+    let shard = Rc::new(Shard {
+        index: parts.index,
+        world: parts.world,
+        tokens: RefCell::new(TokenCache::new(&parts.token_key)),
+        pool: RefCell::new(Pool::default()),
+        answers: Answers::new(parts.recorder),
+        errands: parts.errands,
+        log: parts.log,
+        sweeper: Sweeper::new(),
+        ids: RefCell::new(Ids::default()),
+        metrics: parts.metrics,
+        connections: Cell::new(0),
+        draining: Cell::new(false),
+        idle: IdleSet::default(),
+        date: RefCell::new((0, "".into())),
+    });
+    let listeners: Vec<_> =
+        parts.listeners.into_iter().map(|(index, listener)| (index, Rc::new(listener))).collect();
+    for (index, listener) in &listeners {
+        shard.spawn("listener", listener::accept_loop(shard.clone(), *index, listener.clone()));
+    }
+    shard.spawn("sweeper", shard.clone().sweep());
+    shard.deliver(parts.mailbox).await;
+    shard.idle.close_all();
+    for (_, listener) in &listeners {
+        listener.stop().await;
+    }
+    shard.drained().await;
+    (parts.on_drained)();
+}
+
+impl Shard {
+    /// Starts a task whose panic ends that task alone.
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
+        let metrics = self.metrics.clone();
+        runtime::spawn_guarded(name, task, move |_| {
+            metrics.panics.inc();
+        });
+    }
+
+    /// Hands what other threads bring to those who wait for it, until the order to drain.
+    async fn deliver(&self, mailbox: Mailbox<Delivery>) {
+        let mut mailbox = match mailbox.open() {
+            Ok(inbox) => inbox,
+            Err(error) => return tracing::error!(%error, "the mailbox cannot be opened"),
+        };
+        let mut batch = Vec::new();
+        while !self.draining.get() {
+            if let Err(error) = mailbox.recv(&mut batch).await {
+                tracing::error!(%error, shard = self.index, "the mailbox failed; the shard drains");
+                self.draining.set(true);
+            }
+            self.take_batch(&mut batch);
+        }
+        // Exchanges that still run go on getting their answers.
+        let this = self.answers.clone();
+        let log_metrics = self.metrics.clone();
+        runtime::spawn_guarded(
+            "mailbox",
+            async move {
+                let mut batch = Vec::new();
+                while mailbox.recv(&mut batch).await.is_ok() {
+                    batch.drain(..).for_each(|delivery| drop(this.take(delivery)));
+                }
+            },
+            move |_| {
+                log_metrics.panics.inc();
+            },
+        );
+    }
+
+    fn take_batch(&self, batch: &mut Vec<Delivery>) {
+        for delivery in batch.drain(..) {
+            match delivery {
+                Delivery::Drain => self.draining.set(true),
+                other => {
+                    if let Some(summary) = self.answers.take(other) {
+                        self.log.log(summary);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends connections whose deadline has passed, and those that idled in the pool for too long.
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            runtime::sleep(SWEEP_INTERVAL).await;
+            let now = runtime::now();
+            self.sweeper.sweep(now.instant);
+            let swept = self.pool.borrow_mut().sweep(now.instant, |connection| connection.reader.is_ready());
+            drop(swept);
+        }
+    }
+
+    /// Waits until the last connection has ended.
+    async fn drained(&self) {
+        while self.connections.get() > 0 {
+            runtime::sleep(SWEEP_INTERVAL).await;
+        }
+    }
+
+    /// Runs `step` on the state that exchanges borrow for one event.
+    fn around<T>(&self, step: impl FnOnce(&mut Surroundings<'_>) -> T) -> T {
+        let mut tokens = self.tokens.borrow_mut();
+        step(&mut Surroundings { now: runtime::now(), tokens: &mut tokens })
+    }
+
+    /// Now, for the Date field of a reply (RFC 9110 section 6.6.1); formatted once a second.
+    fn date(&self) -> Rc<str> {
+        let seconds = runtime::now().wall.unix_seconds();
+        let mut date = self.date.borrow_mut();
+        if date.0 != seconds {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            *date = (seconds, httpdate::fmt_http_date(time).into());
+        }
+        date.1.clone()
+    }
+
+    /// Asks another thread and waits for the answer.
+    async fn ask(&self, ask: Ask) -> Answer {
+        self.answers.ask(self.index, &*self.errands, ask).await
+    }
+
+    /// Counts an ended exchange; its log line follows when its last record is acknowledged.
+    fn finish(&self, record: Option<crate::audit::Record>, summary: Box<Summary>) {
+        self.metrics.count(&summary.labels(), &summary.figures());
+        if let Some(summary) = self.answers.finish(record, summary) {
+            self.log.log(summary);
+        }
+    }
+}
