@@ -4,8 +4,8 @@ use crate::{exchange::Summary, metrics::Metrics};
 use serde_json::{Map, Value, json};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    fs::OpenOptions,
-    io::{AsyncWrite, AsyncWriteExt},
+    fs::{File, OpenOptions},
+    io::AsyncWriteExt,
     sync::mpsc,
 };
 
@@ -24,11 +24,15 @@ pub enum Output {
 /// Writes lines until all shards are gone. An output that fails is reported once and its lines are counted as
 /// dropped: the log never holds requests up.
 pub async fn write(mut lines: mpsc::Receiver<Box<Summary>>, output: Output, metrics: Arc<Metrics>) {
-    let mut writer: Option<Box<dyn AsyncWrite + Unpin + Send>> = match &output {
+    let path = match output {
         Output::Off => None,
-        Output::Stdout => Some(Box::new(tokio::io::stdout())),
-        Output::File(path) => match OpenOptions::new().create(true).append(true).open(path).await {
-            Ok(file) => Some(Box::new(file)),
+        Output::Stdout => Some(PathBuf::from("/dev/stdout")),
+        Output::File(path) => Some(path),
+    };
+    let mut writer = match path {
+        None => None,
+        Some(path) => match OpenOptions::new().create(true).append(true).open(&path).await {
+            Ok(file) => Some(file),
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "the access log cannot be opened");
                 None
@@ -54,7 +58,7 @@ pub async fn write(mut lines: mpsc::Receiver<Box<Summary>>, output: Output, metr
     }
 }
 
-async fn write_all(target: &mut (dyn AsyncWrite + Unpin + Send), text: &[u8]) -> std::io::Result<()> {
+async fn write_all(target: &mut File, text: &[u8]) -> std::io::Result<()> {
     target.write_all(text).await?;
     target.flush().await
 }
