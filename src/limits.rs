@@ -122,6 +122,38 @@ pub const RECORD_BYTES_MAX: usize = MIB;
 pub const BATCH_BYTES_MAX: usize = 2 * MIB;
 /// The journal writes a batch once it has this many bytes (SECURITY "Audit").
 pub const BATCH_BYTES_TARGET: usize = 256 * KIB;
+/// A batch that nobody waits for is written after this time.
+pub const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
+/// Edits of one CONTENT record.
+pub const CONTENT_EDITS_MAX: usize = 16 * KIB;
+/// Exchanges that may be open at once, in all shards.
+pub const OPEN_EXCHANGES_MAX: usize = 32 * KIB;
+/// Default of `segment_bytes`.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB as u64;
+/// Smallest segment.
+pub const SEGMENT_BYTES_MIN: u64 = 64 * KIB as u64;
+/// A segment without a prepared file is preallocated only this far, so that a start does not wait.
+pub const SEGMENT_FILL_BYTES: u64 = 8 * MIB as u64;
+/// A written record is synced within this time (SECURITY "Audit").
+pub const SYNC_INTERVAL_MAX: Duration = Duration::from_millis(10);
+/// The nonces of commitments are synced within this time, while records are.
+pub const OPENINGS_SYNC_INTERVAL: Duration = Duration::from_millis(100);
+/// Written bytes that the disk has not confirmed; beyond it the journal takes nothing more.
+pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
+/// Pause between looks at empty rings.
+pub const JOURNAL_POLL: Duration = Duration::from_micros(50);
+/// The commit thread polls this long after the last record, then it sleeps until somebody wakes it.
+pub const JOURNAL_POLL_FOR: Duration = Duration::from_millis(1);
+/// Longest sleep of the commit thread.
+pub const JOURNAL_PARK_MAX: Duration = Duration::from_millis(100);
+/// Pause between attempts to go on after the disk was full.
+pub const NO_SPACE_RETRY: Duration = Duration::from_millis(250);
+/// Blocking callers that wait for the journal at once.
+pub const CALLS_MAX: usize = 64;
+/// A blocking caller gives up after this time.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const _: () = assert!(OPEN_EXCHANGES_MAX * 18 + KIB <= RECORD_BYTES_MAX);
+const _: () = assert!(CONTENT_EDITS_MAX * 32 <= RECORD_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET + RECORD_BYTES_MAX + CONTENT_BYTES_MAX + KIB <= BATCH_BYTES_MAX);
 
 // --- Protocols -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ pub struct Batch {
     bytes: Vec<u8>,
     first_sequence: u64,
     count: u32,
+    previous: Hash,
     hash: Hash,
 }
 
@@ -22,7 +23,7 @@ impl Batch {
     pub fn new(sequence: u64, previous: Hash, mut buffer: Vec<u8>) -> Batch {
         buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES, 0);
-        Batch { bytes: buffer, first_sequence: sequence, count: 0, hash: previous }
+        Batch { bytes: buffer, first_sequence: sequence, count: 0, previous, hash: previous }
     }
 
     /// Appends a record and returns its sequence number.
@@ -44,6 +45,21 @@ impl Batch {
     /// Sequence number of the last record; the one before the first while the batch is empty.
     pub fn last_sequence(&self) -> u64 {
         self.next_sequence() - 1
+    }
+
+    /// Sequence number of the first record.
+    pub fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    /// Chain hash before the first record.
+    pub fn previous(&self) -> Hash {
+        self.previous
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Chain hash of the last record.

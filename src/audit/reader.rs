@@ -201,7 +201,13 @@ impl<R: Read> SegmentReader<R> {
         self.position
     }
 
-    /// Offset behind the last whole batch, in bytes.
+    /// Whether the current batch was read to its end, so that position and offset are a place where a segment
+    /// may end.
+    pub fn is_between_batches(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Bytes read of the segment, with the current batch.
     pub fn offset(&self) -> u64 {
         self.offset
     }

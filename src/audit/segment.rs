@@ -202,12 +202,13 @@ impl Seal {
         bytes
     }
 
+    /// Whether a seal begins here.
     pub(super) fn is_magic(bytes: &[u8]) -> bool {
         bytes.starts_with(SEAL_MAGIC)
     }
 
     /// Reads a seal; `None` if its magic, its check or a field is wrong.
-    pub(super) fn from_bytes(bytes: &[u8; SEAL_BYTES], salt: &[u8; 16]) -> Option<Seal> {
+    pub fn from_bytes(bytes: &[u8; SEAL_BYTES], salt: &[u8; 16]) -> Option<Seal> {
         if !Seal::is_magic(bytes) || bytes[88..] != check(salt, &bytes[..88]) || bytes[49..56] != [0; 7] {
             return None;
         }

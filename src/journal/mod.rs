@@ -4,11 +4,282 @@
 //! encodes and chains the records, writes one batch, and acknowledges what asked for [`Commit::Written`]; the
 //! sync thread beside it acknowledges [`Commit::Durable`] after `fdatasync`, by group. Nothing is dropped: a
 //! full ring says so to its shard. The first failed write or sync poisons the segment, and everything is
-//! refused from then on (see [`Failure`]).
+//! refused from then on (see [`Failure`]); after a full disk the journal goes on by itself.
 //!
-//! This is not the byte format, which is pure and lives in `audit`. Start at `Journal`, then `commit`.
+//! This is not the byte format, which is pure and lives in `audit`. Start at [`Journal::open`], then `commit`.
 
+mod acks;
+mod book;
+mod commit;
+mod disk;
+#[cfg(test)]
+mod faults;
+mod health;
+mod openings;
 mod producer;
+mod read;
+mod recover;
+mod segment;
+mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use crate::audit::Commit;
+pub use health::{Health, Latency, WRITE_BUCKETS_US};
+pub use openings::read_openings;
 pub use producer::{Ack, AckSink, Failure, Full, Producer, Submission};
+pub use read::{SegmentFile, VerifyError, list, verify_dir};
+pub use recover::RecoverError;
+
+use crate::{
+    audit::{Outcome, Record},
+    limits::{CALL_TIMEOUT, CALLS_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SYNC_INTERVAL_MAX},
+};
+use acks::Acks;
+use book::Book;
+use commit::{Committer, Shared};
+use crossbeam::queue::ArrayQueue;
+use disk::{Disk, OsDisk};
+use producer::Bell;
+use segment::Segments;
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering, mpsc::sync_channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Where and how the journal writes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the segments; it holds nothing else but checkpoints. Created with mode 0700.
+    pub dir: PathBuf,
+    /// Folder of the nonces that open commitments, beside `dir` and never inside it. Created with mode 0700.
+    pub openings_dir: PathBuf,
+    /// Preallocated size of a segment, at least [`SEGMENT_BYTES_MIN`].
+    pub segment_bytes: u64,
+    /// How long a written record may wait for its sync, at most [`SYNC_INTERVAL_MAX`].
+    pub sync_interval: Duration,
+}
+
+impl Options {
+    /// The defaults: 64 MiB segments, synced at least every 10 ms.
+    pub fn new(dir: impl Into<PathBuf>, openings_dir: impl Into<PathBuf>) -> Options {
+        Options {
+            dir: dir.into(),
+            openings_dir: openings_dir.into(),
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            sync_interval: SYNC_INTERVAL_MAX,
+        }
+    }
+}
+
+/// Why the journal does not start; the operator has to act.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes to this folder.
+    #[error("{0} is in use by another gateway")]
+    Locked(PathBuf),
+    /// The openings would lie inside the log, or the log inside the openings.
+    #[error("{0} must not lie inside of the other audit folder")]
+    Nested(PathBuf),
+    /// The log that is there cannot be continued.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    #[error("cannot write {path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// The running journal. Dropping it closes it.
+#[derive(Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    commit: Option<JoinHandle<()>>,
+    sync: Option<JoinHandle<()>>,
+    /// Held as long as the folder is in use.
+    _lock: File,
+}
+
+/// A handle for everybody who is not a shard.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+impl Journal {
+    /// Opens the log in `options.dir`, or begins one; recovers what a crash left; starts the threads. Exchanges
+    /// that were open get their `OUTCOME cause=lost`, durable when this returns. Each of the `shards` producers
+    /// belongs to one shard; `acks` takes their acknowledgements.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is in use, damaged, or cannot be written.
+    pub fn open(
+        options: Options,
+        shards: usize,
+        acks: Box<dyn AckSink>,
+    ) -> Result<(Journal, Vec<Producer>), OpenError> {
+        Journal::open_on(Arc::new(OsDisk), options, shards, acks)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        shards: usize,
+        acks: Box<dyn AckSink>,
+    ) -> Result<(Journal, Vec<Producer>), OpenError> {
+        let (dir, openings) = (&options.dir, &options.openings_dir);
+        create_folder(dir)?;
+        create_folder(openings)?;
+        check_apart(dir, openings)?;
+        let lock = lock(dir)?;
+        let io_error = |source| OpenError::Io { path: dir.clone(), source };
+        let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
+        let segments = Segments::new(Arc::clone(&disk), dir, openings, segment_bytes).map_err(io_error)?;
+        let recovered = recover::recover(&*disk, dir)?;
+
+        let bell = Arc::new(Bell::default());
+        let (producers, lanes) = (0..shards).map(|_| Producer::new(Arc::clone(&bell))).unzip();
+        let shared = Arc::new(Shared {
+            lanes,
+            calls: ArrayQueue::new(CALLS_MAX),
+            bell,
+            acks: Acks::new(acks, shards),
+            sync: Default::default(),
+            gauges: Default::default(),
+        });
+        let book = Book::with_open(&recovered.open);
+        let mut committer =
+            Committer::start(Arc::clone(&shared), segments, &recovered.position, book).map_err(io_error)?;
+        let sync = spawn("journal-sync", {
+            let (shared, interval) = (Arc::clone(&shared), options.sync_interval.min(SYNC_INTERVAL_MAX));
+            move || shared.sync.run(interval, &shared.acks, &shared.bell, &shared.gauges)
+        });
+        let sync = sync.map_err(io_error)?;
+        let mut journal =
+            Journal { shared: Arc::clone(&shared), commit: None, sync: Some(sync), _lock: lock };
+        committer.write_first(recovery_records(recovered)).map_err(io_error)?;
+        let commit = spawn("journal", move || committer.run()).map_err(io_error)?;
+        // Set before any producer can be used: `open` has not returned.
+        let _ = shared.bell.thread.set(commit.thread().clone());
+        journal.commit = Some(commit);
+        Ok((journal, producers))
+    }
+
+    /// A handle for the admin thread and the application.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// [`Handle::append_blocking`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_blocking(&self, commit: Commit, record: Record) -> Result<u64, Failure> {
+        self.handle().append_blocking(commit, record)
+    }
+
+    /// [`Handle::health`].
+    pub fn health(&self) -> Health {
+        self.handle().health()
+    }
+
+    /// Writes and syncs what is queued, seals the segment and ends the threads. Call it when the shards have
+    /// ended; what they submit afterwards is thrown away.
+    ///
+    /// # Errors
+    /// [`Failure`]: not everything could be committed.
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.stop();
+        match self.health().failure {
+            None => Ok(()),
+            Some((failure, _)) => Err(failure),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.shared.bell.closing.store(true, Ordering::Release);
+        match self.commit.take() {
+            Some(commit) => {
+                commit.thread().unpark();
+                // A panic there was printed there; the log is recovered at the next start.
+                drop(commit.join());
+            }
+            None => self.shared.sync.stop(),
+        }
+        if let Some(sync) = self.sync.take() {
+            drop(sync.join());
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Handle {
+    /// Records something that belongs to no shard, such as CONFIG, and waits for it. Not for shards: it blocks.
+    ///
+    /// # Errors
+    /// [`Failure`]: it is not committed.
+    pub fn append_blocking(&self, commit: Commit, record: Record) -> Result<u64, Failure> {
+        let (sender, receiver) = sync_channel(1);
+        let submission = Submission { ticket: 1, commit, record };
+        if self.0.bell.closing.load(Ordering::Acquire) {
+            return Err(Failure::Closed);
+        }
+        self.0.calls.push((submission, sender)).map_err(|_| Failure::Overloaded)?;
+        self.0.bell.ring();
+        receiver.recv_timeout(CALL_TIMEOUT).unwrap_or(Err(Failure::Overloaded))
+    }
+
+    /// How the journal is.
+    pub fn health(&self) -> Health {
+        Health {
+            queue_depth: self.0.lanes.iter().map(|lane| lane.queue.len()).sum(),
+            turned_away: self.0.bell.turned_away.load(Ordering::Relaxed),
+            ..self.0.gauges.snapshot()
+        }
+    }
+}
+
+fn recovery_records(recovered: recover::Recovered) -> impl Iterator<Item = Record> {
+    let lost = |id| Record::Outcome(Box::new(Outcome::lost(id, segment::now())));
+    recovered.recovery.map(Record::Recovery).into_iter().chain(recovered.open.into_iter().map(lost))
+}
+
+fn create_folder(path: &Path) -> Result<(), OpenError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| OpenError::Io { path: path.to_owned(), source })
+}
+
+/// The log folder is handed out whole; the nonces must not go with it.
+fn check_apart(dir: &Path, openings: &Path) -> Result<(), OpenError> {
+    let real =
+        |path: &Path| path.canonicalize().map_err(|source| OpenError::Io { path: path.to_owned(), source });
+    let (log, nonces) = (real(dir)?, real(openings)?);
+    if nonces.starts_with(&log) || log.starts_with(&nonces) {
+        return Err(OpenError::Nested(openings.to_owned()));
+    }
+    Ok(())
+}
+
+/// Locks the folder itself: a lock file would be one more file in it.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
+    let folder = File::open(dir).map_err(io_error)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(io_error(source)),
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(run)
+}

@@ -4,9 +4,10 @@ use crate::{
 };
 use crossbeam::queue::ArrayQueue;
 use std::{
+    io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread::Thread,
 };
@@ -52,6 +53,19 @@ pub enum Failure {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
+    /// A blocking caller found no room, or waited too long; the record may still turn up in the log.
+    #[error("the journal is overloaded")]
+    Overloaded,
+}
+
+impl Failure {
+    /// The failure that an error of the file system means; without one, of the disk.
+    pub(super) fn of(error: Option<&io::Error>) -> Failure {
+        match error.map(io::Error::kind) {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Failure::NoSpace,
+            _ => Failure::Disk,
+        }
+    }
 }
 
 /// Takes acknowledgements back to the shards. Called on the journal's threads; it must not block.
@@ -68,13 +82,22 @@ pub(super) struct Lane {
     pub(super) inflight_bytes: AtomicUsize,
 }
 
+/// Records are committed.
+pub(super) const STATE_WORKING: u8 = 0;
+/// The disk is full: only what belongs to admitted exchanges is taken.
+pub(super) const STATE_NO_SPACE: u8 = 1;
+/// The disk failed, or the journal is closed: only what has its room promised is taken, and thrown away.
+pub(super) const STATE_DEAD: u8 = 2;
+
 /// How producers wake the commit thread, and what it tells all of them.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     /// The commit thread sleeps until somebody wakes it.
     pub(super) parked: AtomicBool,
-    /// Nothing can be committed now.
-    pub(super) failed: AtomicBool,
+    /// One of the `STATE_*` values.
+    pub(super) state: AtomicU8,
+    /// The journal is being closed.
+    pub(super) closing: AtomicBool,
     /// The commit thread; set once it runs.
     pub(super) thread: OnceLock<Thread>,
     /// Submissions that were turned away, for the metrics.
@@ -117,7 +140,8 @@ impl Producer {
     /// Queues a record; acknowledgements come in the order of submission within one [`Commit`].
     ///
     /// An INTENT is taken only if its OUTCOME will find room too, so the OUTCOME of an admitted exchange is
-    /// always taken. While the journal has failed, INTENT and REFUSAL are turned away at once.
+    /// always taken. While the disk is full, INTENT and REFUSAL are turned away at once; after it failed,
+    /// everything but OUTCOME.
     ///
     /// # Errors
     /// [`Full`]: there is no room, or the journal has failed.
@@ -152,7 +176,7 @@ impl Producer {
 
     /// Whether nothing can be committed now: answer 503 without asking.
     pub fn is_failed(&self) -> bool {
-        self.bell.failed.load(Ordering::Relaxed)
+        self.bell.state.load(Ordering::Relaxed) != STATE_WORKING
     }
 
     fn has_room(&self, kind: Kind) -> bool {
@@ -161,7 +185,11 @@ impl Producer {
             Kind::Intent => 2,
             _ => 1,
         };
-        let failed = matches!(kind, Kind::Intent | Kind::Refusal) && self.is_failed();
-        !failed && self.lane.queue.len() + self.open + places <= self.lane.queue.capacity()
+        let taken = match self.bell.state.load(Ordering::Relaxed) {
+            STATE_WORKING => true,
+            STATE_NO_SPACE => !matches!(kind, Kind::Intent | Kind::Refusal),
+            _ => false,
+        };
+        taken && self.lane.queue.len() + self.open + places <= self.lane.queue.capacity()
     }
 }

@@ -1,0 +1,226 @@
+use super::producer::Failure;
+use crate::{
+    audit::{Body, Content, Direction, ExchangeId, Hash, Intent, IntentBody, Record},
+    buffer::Segments,
+    limits::{CONTENT_BYTES_MAX, CONTENT_EDITS_MAX, OPEN_EXCHANGES_MAX},
+};
+use std::collections::{BTreeSet, HashMap};
+
+/// The nonce that opens the commitment to one body; it goes to the openings store and nowhere else.
+#[derive(Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) id: ExchangeId,
+    pub(super) direction: Direction,
+    pub(super) nonce: Hash,
+}
+
+impl std::fmt::Debug for Opening {
+    /// Without the nonce.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The exchanges that are open, and the running commitments to their bodies.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    exchanges: HashMap<ExchangeId, Entry>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// INTENT was recorded.
+    admitted: bool,
+    request: Option<Body>,
+    response: Option<Body>,
+}
+
+impl Book {
+    /// A book of exchanges that a former process left open.
+    pub(super) fn with_open(open: &BTreeSet<ExchangeId>) -> Book {
+        let entry = |id: &ExchangeId| (*id, Entry { admitted: true, ..Entry::default() });
+        Book { exchanges: open.iter().map(entry).collect() }
+    }
+
+    /// Exchanges with INTENT and no OUTCOME, sorted.
+    pub(super) fn open(&self) -> Vec<ExchangeId> {
+        let admitted = self.exchanges.iter().filter(|(_, entry)| entry.admitted);
+        let mut open: Vec<_> = admitted.map(|(id, _)| *id).collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Whether the exchange has its INTENT.
+    pub(super) fn is_admitted(&self, id: ExchangeId) -> bool {
+        self.exchanges.get(&id).is_some_and(|entry| entry.admitted)
+    }
+
+    /// Checks that `record` fits its exchange, and fills in the commitments that the journal makes. CONTENT goes
+    /// through [`Book::commit_content`].
+    ///
+    /// # Errors
+    /// [`Failure::OutOfPlace`]: its submitter is at fault.
+    pub(super) fn complete(&mut self, record: &mut Record) -> Result<(), Failure> {
+        match record {
+            Record::Intent(intent) => self.complete_intent(intent),
+            Record::Outcome(outcome) => {
+                let entry = self.exchanges.get(&outcome.id).filter(|entry| entry.admitted);
+                let entry = entry.ok_or(Failure::OutOfPlace)?;
+                outcome.commitments.request = entry.request.as_ref().map(Body::commitment);
+                outcome.commitments.response = entry.response.as_ref().map(Body::commitment);
+                Ok(())
+            }
+            Record::Refusal(refusal) => {
+                let entry = self.exchanges.get(&refusal.id);
+                if entry.is_some_and(|entry| entry.admitted) {
+                    return Err(Failure::OutOfPlace);
+                }
+                refusal.body = entry.and_then(|entry| entry.request.as_ref()).map(Body::commitment);
+                Ok(())
+            }
+            Record::Config(_) | Record::Content(_) | Record::Recovery(_) | Record::State(_) => Ok(()),
+        }
+    }
+
+    fn complete_intent(&mut self, intent: &mut Intent) -> Result<(), Failure> {
+        let entry = self.exchanges.get(&intent.id);
+        let known = entry.is_some_and(|entry| entry.admitted);
+        if known || (entry.is_none() && self.exchanges.len() >= OPEN_EXCHANGES_MAX) {
+            return Err(Failure::OutOfPlace);
+        }
+        let request = entry.and_then(|entry| entry.request.as_ref());
+        if let (IntentBody::Buffered, Some(body)) = (&intent.body, request) {
+            intent.body = IntentBody::Committed(body.commitment());
+        }
+        Ok(())
+    }
+
+    /// `record` is in the log: opens or closes its exchange.
+    pub(super) fn enter(&mut self, record: &Record) {
+        match record {
+            Record::Intent(intent) => self.exchanges.entry(intent.id).or_default().admitted = true,
+            Record::Outcome(outcome) => drop(self.exchanges.remove(&outcome.id)),
+            Record::Refusal(refusal) => drop(self.exchanges.remove(&refusal.id)),
+            Record::Config(_) | Record::Content(_) | Record::Recovery(_) | Record::State(_) => {}
+        }
+    }
+
+    /// Forgets an exchange whose last record cannot be written.
+    pub(super) fn forget(&mut self, record: &Record) {
+        if let (Record::Outcome(_) | Record::Refusal(_), Some(id)) = (record, record.exchange()) {
+            self.exchanges.remove(&id);
+        }
+    }
+
+    /// Fills in the leaves of a CONTENT. `nonce` is asked for at the first bytes of a body.
+    ///
+    /// # Errors
+    /// [`Failure`]: too many edits, or too many exchanges; nothing has changed then.
+    pub(super) fn commit_content(
+        &mut self,
+        content: &mut Content,
+        nonce: impl FnOnce() -> Result<Hash, Failure>,
+        openings: &mut Vec<Opening>,
+    ) -> Result<(), Failure> {
+        if content.edits.len() > CONTENT_EDITS_MAX {
+            return Err(Failure::TooLarge);
+        }
+        if self.exchanges.len() >= OPEN_EXCHANGES_MAX && !self.exchanges.contains_key(&content.id) {
+            return Err(Failure::OutOfPlace);
+        }
+        let entry = self.exchanges.entry(content.id).or_default();
+        let body = match content.direction {
+            Direction::Request => &mut entry.request,
+            Direction::Response => &mut entry.response,
+        };
+        if body.is_none() {
+            let opening = Opening { id: content.id, direction: content.direction, nonce: nonce()? };
+            openings.push(opening);
+            *body = Some(Body::new(opening.nonce));
+        }
+        content.leaves = body.as_mut().map(|body| body.add(content));
+        Ok(())
+    }
+}
+
+/// Cuts a CONTENT into pieces that fit into records. The first carries the edits and the upstream's view.
+pub(super) fn pieces(content: Content) -> impl Iterator<Item = Content> {
+    let mut rest = Some(content);
+    std::iter::from_fn(move || {
+        let mut piece = rest.take()?;
+        if piece.bytes.len_bytes() > CONTENT_BYTES_MAX {
+            let (first, behind) = split(std::mem::take(&mut piece.bytes), CONTENT_BYTES_MAX);
+            piece.bytes = first;
+            rest = Some(Content {
+                offset: piece.offset + CONTENT_BYTES_MAX as u64,
+                bytes: behind,
+                // What upstream had for these bytes is committed with the first piece.
+                upstream: piece.upstream.is_some().then(Segments::new),
+                edits: Vec::new(),
+                leaves: None,
+                ..piece
+            });
+        }
+        Some(piece)
+    })
+}
+
+fn split(bytes: Segments, at: usize) -> (Segments, Segments) {
+    let (mut first, mut behind) = (Segments::new(), Segments::new());
+    for mut chunk in bytes {
+        let room = at - first.len_bytes();
+        if room >= chunk.len() {
+            first.push(chunk);
+        } else {
+            first.push(chunk.split_to(room));
+            behind.push(chunk);
+        }
+    }
+    (first, behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audit::samples, buffer::Chunk};
+
+    #[test]
+    fn long_content_is_cut_without_losing_a_byte() {
+        let bytes: Vec<u8> = (0..CONTENT_BYTES_MAX * 2 + 1_000).map(|n| n as u8).collect();
+        let mut content = samples::content(1, b"", true);
+        for part in bytes.chunks(40_000) {
+            content.bytes.push(Chunk::from(part.to_vec()));
+        }
+        let pieces: Vec<_> = pieces(content).collect();
+        assert_eq!(pieces.len(), 3);
+        let mut offset = 17;
+        let mut whole = Vec::new();
+        for piece in &pieces {
+            assert!(piece.bytes.len_bytes() <= CONTENT_BYTES_MAX);
+            assert_eq!(piece.offset, offset);
+            offset += piece.bytes.len_bytes() as u64;
+            whole.extend(piece.bytes.to_vec());
+        }
+        assert_eq!(whole, bytes);
+    }
+
+    #[test]
+    fn a_buffered_body_is_committed_to_in_its_intent() {
+        let mut book = Book::default();
+        let mut openings = Vec::new();
+        let mut content = samples::content(1, b"whole body", true);
+        content.direction = Direction::Request;
+        book.commit_content(&mut content, || Ok([3; 32]), &mut openings).unwrap();
+        let Record::Intent(mut intent) = samples::intent(1) else { unreachable!() };
+        intent.body = IntentBody::Buffered;
+        let mut record = Record::Intent(intent);
+        book.complete(&mut record).unwrap();
+        book.enter(&record);
+        let mut body = Body::new([3; 32]);
+        body.add(&content);
+        let Record::Intent(intent) = record else { unreachable!() };
+        assert_eq!(intent.body, IntentBody::Committed(body.commitment()));
+        assert_eq!(openings.len(), 1);
+        assert_eq!(book.open(), [samples::id(1)]);
+    }
+}

@@ -1,0 +1,481 @@
+//! The commit thread: rings → records → one batch → one write.
+
+use super::{
+    acks::{Acks, To, Waiter},
+    book::{Book, Opening, pieces},
+    health::Gauges,
+    producer::{Bell, Failure, Lane, STATE_DEAD, STATE_NO_SPACE, STATE_WORKING, Submission},
+    segment::{self, Active, Segments},
+    sync::{Mark, Sync},
+};
+use crate::{
+    audit::{Batch, Commit, Kind, Position, Record, SealReason, State},
+    limits::{
+        BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_PARK_MAX, JOURNAL_POLL, JOURNAL_POLL_FOR, NO_SPACE_RETRY,
+        UNSYNCED_BYTES_MAX,
+    },
+};
+use crossbeam::queue::ArrayQueue;
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+        mpsc::SyncSender,
+    },
+    thread,
+    time::Instant,
+};
+
+/// Records taken from one ring before the next one has its turn.
+const TURN_RECORDS: usize = 64;
+
+/// A record that a thread blocks for.
+pub(super) type Call = (Submission, SyncSender<Result<u64, Failure>>);
+
+/// What the commit thread shares with everybody else.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) calls: ArrayQueue<Call>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) acks: Acks,
+    pub(super) sync: Sync,
+    pub(super) gauges: Gauges,
+}
+
+/// The state of the commit thread.
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    segments: Segments,
+    active: Active,
+    book: Book,
+    /// Gathers the next batch.
+    batch: Batch,
+    /// When its first record came.
+    began: Option<Instant>,
+    /// Who waits for its write, and who for its sync.
+    written: Vec<Waiter>,
+    durable: Vec<Waiter>,
+    openings: Vec<Opening>,
+    /// Body bytes that each lane gets back once the batch is written.
+    returned: Vec<usize>,
+    /// Batches that are not known to be synced, oldest first: what a fresh segment begins with after a failure.
+    unsynced: VecDeque<Batch>,
+    unsynced_bytes: usize,
+    synced: Mark,
+    failure: Option<Failure>,
+    /// When the next attempt at a fresh segment is due.
+    retry: Instant,
+    /// Since when there is nothing to do.
+    idle: Option<Instant>,
+}
+
+impl Committer {
+    /// Begins a segment at `position` with STATE; it is durable when this returns.
+    ///
+    /// # Errors
+    /// The segment cannot be made.
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        segments: Segments,
+        position: &Position,
+        book: Book,
+    ) -> io::Result<Committer> {
+        let mut segments = segments;
+        let (active, batch) = begin(&mut segments, position, &book)?;
+        let lanes = shared.lanes.len();
+        let mut committer = Committer {
+            shared,
+            segments,
+            active,
+            book,
+            batch,
+            began: None,
+            written: Vec::new(),
+            durable: Vec::new(),
+            openings: Vec::new(),
+            returned: vec![0; lanes],
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
+            synced: Mark::default(),
+            failure: None,
+            retry: Instant::now(),
+            idle: None,
+        };
+        committer.activate();
+        Ok(committer)
+    }
+
+    /// Runs until the journal is closed; writes and syncs what is queued, and seals.
+    pub(super) fn run(mut self) {
+        loop {
+            let taken = self.drain();
+            self.notice();
+            if self.is_due() {
+                self.write();
+            }
+            if taken > 0 {
+                self.idle = None;
+            } else if self.shared.bell.closing.load(Ordering::Acquire) && self.is_drained() {
+                return self.close();
+            } else {
+                self.rest();
+            }
+        }
+    }
+
+    /// Takes from all rings in turn until they are empty or the batch is full. Returns the records taken.
+    fn drain(&mut self) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let before = self.batch.count();
+        let mut taken = 0;
+        while self.has_room() {
+            let round = taken;
+            for (index, lane) in shared.lanes.iter().enumerate() {
+                for _ in 0..TURN_RECORDS {
+                    if !self.has_room() {
+                        break;
+                    }
+                    let Some(submission) = lane.queue.pop() else { break };
+                    taken += 1;
+                    let bytes = submission.record.body_bytes();
+                    self.returned[index] += bytes;
+                    let ticket = submission.ticket;
+                    let to = if ticket == 0 { To::Nobody } else { To::Lane { lane: index, ticket } };
+                    self.take(to, submission.commit, submission.record);
+                }
+            }
+            while self.has_room()
+                && let Some((submission, sender)) = shared.calls.pop()
+            {
+                taken += 1;
+                self.take(To::Caller(sender), submission.commit, submission.record);
+            }
+            if taken == round {
+                break;
+            }
+        }
+        if self.batch.count() == before {
+            self.return_bytes();
+        }
+        taken
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.len_bytes() < BATCH_BYTES_TARGET && self.unsynced_bytes < UNSYNCED_BYTES_MAX
+    }
+
+    /// Puts one record into the batch.
+    fn take(&mut self, to: To, commit: Commit, mut record: Record) {
+        if let Err(failure) = self.admit(&record) {
+            self.book.forget(&record);
+            return self.refuse(to, failure);
+        }
+        let result = match record {
+            Record::Content(content) => self.push_content(*content),
+            _ => self.book.complete(&mut record).and_then(|()| self.push(&record)),
+        };
+        match result {
+            Err(failure) => self.refuse(to, failure),
+            // It is in memory and may yet be written, but nobody may rely on it.
+            Ok(_) if self.failure.is_some() => self.refuse(to, Failure::NoSpace),
+            Ok(sequence) => match (&to, commit) {
+                (To::Nobody, _) => {}
+                (_, Commit::Written) => self.written.push(Waiter { to, sequence }),
+                (_, Commit::Durable) => self.durable.push(Waiter { to, sequence }),
+            },
+        }
+    }
+
+    /// While the disk is full, only what belongs to admitted exchanges is kept, in memory.
+    fn admit(&self, record: &Record) -> Result<(), Failure> {
+        match self.failure {
+            None => Ok(()),
+            Some(Failure::NoSpace) => {
+                let ends = matches!(record.kind(), Kind::Content | Kind::Outcome);
+                let known = record.exchange().is_some_and(|id| self.book.is_admitted(id));
+                if ends && known { Ok(()) } else { Err(Failure::NoSpace) }
+            }
+            Some(failure) => Err(failure),
+        }
+    }
+
+    fn push_content(&mut self, content: crate::audit::Content) -> Result<u64, Failure> {
+        let mut last = Err(Failure::TooLarge);
+        for mut piece in pieces(content) {
+            // Without random bytes there is no nonce, and without a nonce no commitment.
+            let nonce = || segment::random().map_err(|_| Failure::Disk);
+            self.book.commit_content(&mut piece, nonce, &mut self.openings)?;
+            last = self.push(&Record::Content(Box::new(piece)));
+            last?;
+        }
+        last
+    }
+
+    fn push(&mut self, record: &Record) -> Result<u64, Failure> {
+        let sequence = self.batch.push(record).map_err(|_| Failure::TooLarge)?;
+        self.book.enter(record);
+        self.began.get_or_insert_with(Instant::now);
+        Ok(sequence)
+    }
+
+    fn refuse(&self, to: To, failure: Failure) {
+        self.shared.acks.answer(std::iter::once((to, Err(failure))));
+    }
+
+    /// Whether the batch has to be written now: it is full, somebody waits, or it is old.
+    fn is_due(&self) -> bool {
+        let Some(began) = self.began else { return false };
+        let waits = !self.written.is_empty() || !self.durable.is_empty();
+        waits || !self.has_room() || self.is_closing() || began.elapsed() >= BATCH_TIME_MAX
+    }
+
+    fn is_closing(&self) -> bool {
+        self.shared.bell.closing.load(Ordering::Acquire)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.began.is_none()
+            && self.shared.lanes.iter().all(|lane| lane.queue.is_empty())
+            && self.shared.calls.is_empty()
+    }
+
+    /// Writes the batch; into memory only while the disk is full.
+    fn write(&mut self) {
+        let next = Batch::new(self.batch.next_sequence(), self.batch.hash(), Vec::new());
+        let mut batch = std::mem::replace(&mut self.batch, next);
+        self.began = None;
+        let result = if self.failure.is_none() { self.write_batch(&mut batch) } else { Ok(()) };
+        self.unsynced_bytes += batch.len_bytes();
+        self.unsynced.push_back(batch);
+        self.return_bytes();
+        match result {
+            Err(error) => return self.fail(&error),
+            Ok(()) if self.failure.is_some() => return,
+            Ok(()) => {}
+        }
+        let mark = Mark { sequence: self.batch.next_sequence() - 1, offset: self.active.offset };
+        self.shared.gauges.written.store(mark.sequence, Ordering::Relaxed);
+        self.synced = self.shared.sync.written(mark, &mut self.durable);
+        self.shared.acks.commit(&mut self.written);
+        self.trim();
+        self.segments.prepare_next(&self.active);
+        if self.active.is_full()
+            && let Err(error) = self.rotate()
+        {
+            self.fail(&error);
+        }
+    }
+
+    fn write_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
+        self.active.openings.write(&mut self.openings)?;
+        let Active { file, header, offset, .. } = &mut self.active;
+        let bytes = batch.close(header.number, *offset, self.synced.sequence, &header.salt);
+        let started = Instant::now();
+        file.write_at(bytes, *offset)?;
+        self.shared.gauges.writes.observe(started.elapsed());
+        *offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes what a recovery has to say and waits until it is synced; for the start, before the thread runs.
+    ///
+    /// # Errors
+    /// A write or a sync failed.
+    pub(super) fn write_first(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
+        for record in records {
+            self.take(To::Nobody, Commit::Durable, record);
+            if !self.has_room() {
+                self.write();
+            }
+        }
+        if !self.batch.is_empty() {
+            self.write();
+        }
+        match self.failure {
+            Some(failure) => Err(io::Error::other(failure)),
+            None => self.shared.sync.flush(),
+        }
+    }
+
+    /// Lets go of what is synced.
+    fn trim(&mut self) {
+        while let Some(batch) = self.unsynced.front()
+            && batch.last_sequence() <= self.synced.sequence
+        {
+            self.unsynced_bytes -= batch.len_bytes();
+            self.unsynced.pop_front();
+        }
+        self.shared.gauges.unsynced_bytes.store(self.unsynced_bytes as u64, Ordering::Relaxed);
+    }
+
+    fn return_bytes(&mut self) {
+        for (lane, bytes) in self.shared.lanes.iter().zip(&mut self.returned) {
+            if *bytes > 0 {
+                lane.inflight_bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Goes on in a new segment. Everything before is synced first, so that only the last segment of a log can
+    /// have unsynced records.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.shared.sync.flush()?;
+        self.synced = self.shared.sync.synced();
+        self.trim();
+        let position = self.position();
+        let (active, batch) = begin(&mut self.segments, &position, &self.book)?;
+        let old = std::mem::replace(&mut self.active, active);
+        self.batch = batch;
+        self.activate();
+        let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);
+        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)
+    }
+
+    /// Where a new segment would go on.
+    fn position(&self) -> Position {
+        Position {
+            segment: self.active.header.number + 1,
+            sequence: self.batch.next_sequence(),
+            hash: self.batch.hash(),
+        }
+    }
+
+    /// Tells everybody of the new active segment, of which everything is synced.
+    fn activate(&mut self) {
+        let Active { file, openings, header, offset, .. } = &self.active;
+        self.synced = Mark { sequence: self.batch.next_sequence() - 1, offset: *offset };
+        self.shared.sync.switch(Arc::clone(file), openings.file(), self.synced);
+        self.shared.gauges.segment.store(header.number, Ordering::Relaxed);
+        self.shared.gauges.written.store(self.synced.sequence, Ordering::Relaxed);
+        self.shared.gauges.synced.store(self.synced.sequence, Ordering::Relaxed);
+    }
+
+    /// Looks whether the sync thread failed, and whether there is room again.
+    fn notice(&mut self) {
+        if self.failure.is_none()
+            && let Some(error) = self.shared.sync.take_failure()
+        {
+            self.fail(&error);
+        }
+        if self.failure.is_none() && self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+            self.synced = self.shared.sync.synced();
+            self.trim();
+        }
+        if self.failure == Some(Failure::NoSpace) && Instant::now() >= self.retry {
+            self.retry = Instant::now() + NO_SPACE_RETRY;
+            if let Err(error) = self.revive() {
+                self.segments.abandon();
+                if Failure::of(Some(&error)) == Failure::Disk {
+                    self.fail(&error);
+                }
+            }
+        }
+    }
+
+    /// The segment is poisoned: nothing is written to it again, whatever a second sync would say.
+    fn fail(&mut self, error: &io::Error) {
+        let failure = Failure::of(Some(error));
+        self.failure = Some(failure);
+        self.retry = Instant::now() + NO_SPACE_RETRY;
+        let state = if failure == Failure::NoSpace { STATE_NO_SPACE } else { STATE_DEAD };
+        self.shared.bell.state.store(state, Ordering::Release);
+        self.shared.gauges.set_failure(Some((failure, error.to_string())));
+        self.shared.acks.fail(&mut self.written, failure);
+        self.shared.acks.fail(&mut self.durable, failure);
+        self.synced = self.shared.sync.poison(&self.shared.acks, failure);
+        self.trim();
+        if failure == Failure::Disk {
+            self.unsynced.clear();
+            self.unsynced_bytes = 0;
+            self.batch = Batch::new(self.batch.next_sequence(), self.batch.hash(), Vec::new());
+            self.began = None;
+            self.openings.clear();
+            self.return_bytes();
+        }
+    }
+
+    /// Writes what is not synced to a fresh segment, and cuts it off the poisoned one.
+    fn revive(&mut self) -> io::Result<()> {
+        if !self.batch.is_empty() {
+            self.write();
+        }
+        // The first record that is not known to be synced, and the chain before it.
+        let mut position = self.position();
+        if let Some(first) = self.unsynced.front() {
+            (position.sequence, position.hash) = (first.first_sequence(), first.previous());
+        }
+        let mut fresh = self.segments.create(&position, &mut self.unsynced.iter_mut())?;
+        fresh.openings.write(&mut self.openings)?;
+        let old = std::mem::replace(&mut self.active, fresh);
+        let cut = self.synced.offset;
+        self.activate();
+        self.trim();
+        let sealed = segment::seal(&*old.file, &old.header, &position, cut, SealReason::Poisoned);
+        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)?;
+        self.failure = None;
+        self.shared.gauges.set_failure(None);
+        self.shared.bell.state.store(STATE_WORKING, Ordering::Release);
+        Ok(())
+    }
+
+    /// Polls for a while, then sleeps until somebody rings.
+    fn rest(&mut self) {
+        let idle = self.idle.get_or_insert_with(Instant::now).elapsed();
+        if idle < JOURNAL_POLL_FOR || self.began.is_some() || self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+            return thread::sleep(JOURNAL_POLL);
+        }
+        let bell = &self.shared.bell;
+        bell.parked.store(true, Ordering::Relaxed);
+        // Orders the store before the last look; a producer pushes, then looks at `parked`.
+        fence(Ordering::SeqCst);
+        if self.is_drained() && !self.is_closing() {
+            thread::park_timeout(JOURNAL_PARK_MAX);
+        }
+        bell.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends the log: everything is synced, and the segment says that this was on purpose.
+    fn close(mut self) {
+        self.shared.bell.state.store(STATE_DEAD, Ordering::Release);
+        if self.failure == Some(Failure::NoSpace)
+            && let Err(error) = self.revive()
+        {
+            self.fail(&error);
+        }
+        if self.failure.is_none() {
+            let position = self.position();
+            let Active { file, header, offset, .. } = &self.active;
+            let sealed = self
+                .shared
+                .sync
+                .flush()
+                .and_then(|()| segment::seal(&**file, header, &position, *offset, SealReason::Closed))
+                .and_then(|()| self.active.openings.file().sync());
+            if let Err(error) = sealed {
+                self.fail(&error);
+            }
+        }
+        self.segments.abandon();
+        self.shared.sync.stop();
+    }
+}
+
+/// A segment that could not be sealed is left to the recovery of the next start: another fresh segment would not
+/// help it.
+fn beyond_retry(error: io::Error) -> io::Error {
+    io::Error::other(error)
+}
+
+/// A new segment that begins with STATE, and the empty batch behind it.
+fn begin(segments: &mut Segments, position: &Position, book: &Book) -> io::Result<(Active, Batch)> {
+    let mut batch = Batch::new(position.sequence, position.hash, Vec::new());
+    let state = Record::State(State { at: segment::now(), open: book.open() });
+    // `OPEN_EXCHANGES_MAX` ids are far below the bound of a record.
+    batch.push(&state).map_err(io::Error::other)?;
+    let active = segments.create(position, &mut std::iter::once(&mut batch))?;
+    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), Vec::new())))
+}

@@ -1,0 +1,143 @@
+//! Reading a log folder: its segments in order, and their verification.
+
+use crate::audit::{Damage, ReadError, Report, Verifier};
+use std::{
+    fs::{self, File},
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What a segment's file name ends with.
+const SUFFIX: &str = ".segment";
+/// Digits of the number in it.
+const DIGITS: usize = 12;
+/// A segment that is being written may show half a batch: it is read again this often before it counts as
+/// damaged.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Why a log did not verify.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The log is not what was written.
+    #[error(transparent)]
+    Damage(#[from] Damage),
+    /// A file lies in the folder that is no part of a log: a copied, renamed or foreign segment.
+    #[error("{0} does not belong into an audit folder")]
+    Stranger(PathBuf),
+    /// There is no segment.
+    #[error("{0} holds no audit log")]
+    Empty(PathBuf),
+    /// The system could not read it.
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// One segment file of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Its number, by its name.
+    pub number: u64,
+    pub path: PathBuf,
+    /// Its size now, in bytes.
+    pub bytes: u64,
+}
+
+/// The file of segment `number` in `folder`.
+pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:0DIGITS$}{SUFFIX}"))
+}
+
+/// The segments of a folder in order, and the files that do not belong there. Names that begin with a dot or
+/// with `checkpoint` are left out.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list(folder: &Path) -> io::Result<(Vec<SegmentFile>, Vec<PathBuf>)> {
+    let (mut segments, mut strangers) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name.starts_with("checkpoint") {
+            continue;
+        }
+        match number_of(&name) {
+            Some(number) => {
+                let bytes = entry.metadata()?.len();
+                segments.push(SegmentFile { number, path: entry.path(), bytes });
+            }
+            None => strangers.push(entry.path()),
+        }
+    }
+    segments.sort_by_key(|segment| segment.number);
+    strangers.sort();
+    Ok((segments, strangers))
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let plain = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| plain && *number > 0)
+}
+
+/// Verifies the log in `folder`, which may be in use. `progress` is told the bytes done and the bytes there are.
+///
+/// # Errors
+/// [`VerifyError`]: the first bad record, or why the log cannot be read.
+pub fn verify_dir(folder: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Report, VerifyError> {
+    let io_error = |path: &Path, source| VerifyError::Io { path: path.to_owned(), source };
+    let (segments, strangers) = list(folder).map_err(|source| io_error(folder, source))?;
+    if let Some(stranger) = strangers.into_iter().next() {
+        return Err(VerifyError::Stranger(stranger));
+    }
+    if segments.is_empty() {
+        return Err(VerifyError::Empty(folder.to_owned()));
+    }
+    let mut total = segments.iter().map(|segment| segment.bytes).sum();
+    let (mut verifier, mut before) = (Verifier::new(), 0);
+    for (index, segment) in segments.iter().enumerate() {
+        let attempts = if index + 1 == segments.len() { ATTEMPTS } else { 1 };
+        verify_one(&mut verifier, segment, attempts, |done| progress((before + done).min(total), total))?;
+        before += segment.bytes;
+        progress(before, total);
+    }
+    // A segment that was sealed while it was read has followers that the list does not know yet.
+    while verifier.expects_more() {
+        let number = verifier.next_segment();
+        let path = path(folder, number);
+        let Ok(bytes) = fs::metadata(&path).map(|metadata| metadata.len()) else { break };
+        verify_one(&mut verifier, &SegmentFile { number, path, bytes }, ATTEMPTS, |_| {})?;
+        (before, total) = (before + bytes, total + bytes);
+        progress(before, total);
+    }
+    verifier.finish().map_err(VerifyError::Damage)
+}
+
+fn verify_one(
+    verifier: &mut Verifier,
+    segment: &SegmentFile,
+    attempts: u32,
+    mut progress: impl FnMut(u64),
+) -> Result<(), VerifyError> {
+    let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
+    let mut attempt = 1;
+    loop {
+        let file = File::open(&segment.path).map_err(io_error)?;
+        let mut done = 0;
+        let result = verifier.segment(segment.number, BufReader::new(file), |bytes| {
+            done += bytes;
+            progress(done);
+        });
+        match result {
+            Ok(()) => return Ok(()),
+            Err(ReadError::Damage(_)) if attempt < attempts => {
+                attempt += 1;
+                std::thread::sleep(PAUSE);
+            }
+            Err(ReadError::Damage(damage)) => return Err(damage.into()),
+            Err(ReadError::Io { source, .. }) => return Err(io_error(source)),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What a start finds: where the log ends, what a crash left damaged, which exchanges were open.
+
+use super::{disk::Disk, read, read::SegmentFile, segment};
+use crate::audit::{
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, End, ExchangeId, Item, Kind, Position, ReadError,
+    Record, Recovery, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader, SegmentReader, Why,
+};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+/// Why a log cannot be continued.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Records that were durable are damaged: somebody changed them, or the disk lost them.
+    #[error("the audit log is damaged: {0}; move the folder away, or restore it, before starting again")]
+    Damage(#[from] Damage),
+    /// A file that is no part of a log.
+    #[error("{0} does not belong into an audit folder")]
+    Stranger(PathBuf),
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// Where the log goes on.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The new segment, its first record, and the chain hash before that.
+    pub(super) position: Position,
+    /// Exchanges that have an INTENT and no OUTCOME.
+    pub(super) open: BTreeSet<ExchangeId>,
+    /// Set when the log was not closed cleanly.
+    pub(super) recovery: Option<Recovery>,
+}
+
+/// One segment, read to its end or to its first damage.
+struct Scan {
+    header: SegmentHeader,
+    /// Behind the last whole batch.
+    end: Position,
+    offset: u64,
+    /// What is open there, from what was open before.
+    open: BTreeSet<ExchangeId>,
+    durable_through: u64,
+    /// Whether it begins with STATE, so that nothing before it is needed.
+    has_state: bool,
+    result: Result<End, Damage>,
+}
+
+/// Finds the end of the log in `folder`, cuts off what an unclean end left damaged, and seals it.
+///
+/// # Errors
+/// [`RecoverError`]: durable records are damaged, or the folder cannot be read or written.
+pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, RecoverError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RecoverError::Io { path, source }
+    };
+    let (files, strangers) = read::list(folder).map_err(io_error(folder))?;
+    if let Some(stranger) = strangers.into_iter().next() {
+        return Err(RecoverError::Stranger(stranger));
+    }
+    if let Some(gap) = files.windows(2).find(|pair| pair[0].number + 1 != pair[1].number) {
+        let why = Why::MissingSegment;
+        return Err(Damage { segment: gap[0].number + 1, sequence: 0, offset: 0, why }.into());
+    }
+    let Some(last) = files.last() else {
+        return Ok(Recovered { position: Position::START, open: BTreeSet::new(), recovery: None });
+    };
+    let scan = scan_from_state(disk, &files)?;
+    let next = Position { segment: last.number + 1, ..scan.end };
+    if let Ok(End::Sealed(_)) = scan.result {
+        return Ok(Recovered { position: next, open: scan.open, recovery: None });
+    }
+    let recovery = cut(disk, last, &scan)?;
+    Ok(Recovered { position: next, open: scan.open, recovery: Some(recovery) })
+}
+
+/// Scans the segments from the last one that begins with STATE, and seals those before the last that have none:
+/// the process died while it rotated.
+fn scan_from_state(disk: &dyn Disk, files: &[SegmentFile]) -> Result<Scan, RecoverError> {
+    let mut from = files.len() - 1;
+    let mut last = scan(&files[from], BTreeSet::new(), None)?;
+    let mut headers = vec![last.header];
+    while !last.has_state && from > 0 {
+        from -= 1;
+        let found = scan(&files[from], BTreeSet::new(), headers.first())?;
+        headers.insert(0, found.header);
+        last.has_state = found.has_state;
+    }
+    if from > 0 && !is_sealed_before(&files[from - 1], &headers[0])? {
+        let before = scan(&files[from - 1], BTreeSet::new(), headers.first())?;
+        check_follows(disk, &files[from - 1], &before, &headers[0])?;
+    }
+    // Open exchanges run through all of them: read again, each from what the one before left open.
+    for index in 0..headers.len() - 1 {
+        let next = headers[index + 1];
+        let found = scan(&files[from + index], std::mem::take(&mut last.open), Some(&next))?;
+        check_follows(disk, &files[from + index], &found, &next)?;
+        last.open = found.open;
+    }
+    if headers.len() > 1 {
+        last = scan(&files[files.len() - 1], last.open, None)?;
+    }
+    Ok(last)
+}
+
+/// Whether a segment ends with a good seal that `next` follows from: the usual case, told without reading it all.
+fn is_sealed_before(file: &SegmentFile, next: &SegmentHeader) -> Result<bool, RecoverError> {
+    let io_error = |source| RecoverError::Io { path: file.path.clone(), source };
+    let mut input = File::open(&file.path).map_err(io_error)?;
+    let Ok(reader) = SegmentReader::open(&input, file.number, None) else { return Ok(false) };
+    let salt = reader.header().salt;
+    let mut bytes = [0; SEAL_BYTES];
+    if input.seek(SeekFrom::End(-(SEAL_BYTES as i64))).is_err() {
+        return Ok(false);
+    }
+    input.read_exact(&mut bytes).map_err(io_error)?;
+    let seal = Seal::from_bytes(&bytes, &salt);
+    Ok(seal.is_some_and(|seal| seal.hash == next.previous && seal.last_sequence + 1 == next.first_sequence))
+}
+
+/// A segment that another one follows must end exactly where that one begins.
+fn check_follows(
+    disk: &dyn Disk,
+    file: &SegmentFile,
+    scan: &Scan,
+    next: &SegmentHeader,
+) -> Result<(), RecoverError> {
+    let Position { segment, sequence, hash } = scan.end;
+    if sequence != next.first_sequence || hash != next.previous {
+        let why = match scan.result {
+            Err(damage) => return Err(damage.into()),
+            Ok(_) => Why::Disconnected,
+        };
+        return Err(Damage { segment: segment + 1, sequence, offset: 0, why }.into());
+    }
+    if matches!(scan.result, Ok(End::Sealed(_))) {
+        return Ok(());
+    }
+    seal_file(disk, file, scan, SealReason::Rotated)
+}
+
+fn seal_file(
+    disk: &dyn Disk,
+    file: &SegmentFile,
+    scan: &Scan,
+    reason: SealReason,
+) -> Result<(), RecoverError> {
+    let written = disk
+        .open(&file.path)
+        .and_then(|opened| segment::seal(&*opened, &scan.header, &scan.end, scan.offset, reason));
+    written.map_err(|source| RecoverError::Io { path: file.path.clone(), source })
+}
+
+/// Cuts off what is behind the last whole batch, if none of it was durable.
+fn cut(disk: &dyn Disk, file: &SegmentFile, scan: &Scan) -> Result<Recovery, RecoverError> {
+    let bytes =
+        fs::read(&file.path).map_err(|source| RecoverError::Io { path: file.path.clone(), source })?;
+    let start = (scan.offset as usize).min(bytes.len());
+    let later = later_batches(&bytes, start, &scan.header);
+    let durable = later.iter().map(|batch| batch.durable_through).max().unwrap_or(0);
+    let sealed = sealed_through(&bytes, &scan.header).unwrap_or(0);
+    let durable = durable.max(scan.durable_through).max(sealed);
+    if let Err(damage) = scan.result
+        && durable >= scan.end.sequence
+    {
+        return Err(damage.into());
+    }
+    let last_lost = later.iter().map(|batch| batch.first_sequence + u64::from(batch.count) - 1).max();
+    let lost_bytes = bytes[start..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    seal_file(disk, file, scan, SealReason::Recovered)?;
+    Ok(Recovery {
+        at: segment::now(),
+        segment: file.number,
+        kept_through: scan.end.sequence - 1,
+        lost: last_lost.filter(|last| *last >= scan.end.sequence).map(|last| (scan.end.sequence, last)),
+        lost_bytes,
+        open: scan.open.len() as u64,
+    })
+}
+
+/// What the seal at the very end says was in the segment: all of it was durable.
+fn sealed_through(bytes: &[u8], header: &SegmentHeader) -> Option<u64> {
+    let seal = Seal::from_bytes(bytes.last_chunk::<SEAL_BYTES>()?, &header.salt)?;
+    (seal.offset == (bytes.len() - SEAL_BYTES) as u64).then_some(seal.last_sequence)
+}
+
+/// Batch headers that lie behind damage: they tell what was durable, and how far the log went.
+fn later_batches(bytes: &[u8], start: usize, header: &SegmentHeader) -> Vec<BatchHeader> {
+    memchr::memmem::find_iter(&bytes[start..], BATCH_MAGIC)
+        .filter_map(|at| {
+            let found = bytes[start + at..].first_chunk::<BATCH_HEADER_BYTES>()?;
+            let batch = BatchHeader::from_bytes(found, &header.salt)?;
+            let in_place = batch.segment == header.number && batch.offset == (start + at) as u64;
+            in_place.then_some(batch)
+        })
+        .collect()
+}
+
+/// Reads a segment, with `open` open before it. With `until`, reading ends where that segment begins: what lies
+/// behind was written again there.
+fn scan(
+    file: &SegmentFile,
+    open: BTreeSet<ExchangeId>,
+    until: Option<&SegmentHeader>,
+) -> Result<Scan, RecoverError> {
+    let io_error = |source| RecoverError::Io { path: file.path.clone(), source };
+    let input = BufReader::new(File::open(&file.path).map_err(io_error)?);
+    let mut reader = SegmentReader::open(input, file.number, None).map_err(|error| match error {
+        ReadError::Damage(damage) => RecoverError::Damage(damage),
+        ReadError::Io { source, .. } => io_error(source),
+    })?;
+    let mut scan = Scan {
+        header: *reader.header(),
+        end: reader.position(),
+        offset: SEGMENT_HEADER_BYTES as u64,
+        open,
+        durable_through: 0,
+        has_state: file.number == 1,
+        result: Ok(End::Open),
+    };
+    let mut batch = Vec::new();
+    loop {
+        let (position, offset) = (reader.position(), reader.offset());
+        if reader.is_between_batches() {
+            scan.enter(&mut batch);
+            (scan.end, scan.offset) = (position, offset);
+        }
+        let item = match reader.next_item() {
+            Ok(item) => item,
+            Err(ReadError::Damage(damage)) => {
+                scan.result = Err(damage);
+                return Ok(scan);
+            }
+            Err(ReadError::Io { source, .. }) => return Err(io_error(source)),
+        };
+        let is_end = until.is_some_and(|next| scan.end.sequence == next.first_sequence);
+        if is_end && matches!(item, Item::Batch(_)) {
+            return Ok(scan);
+        }
+        match item {
+            Item::Batch(header) => scan.durable_through = header.durable_through,
+            Item::Frame(frame) if frame.kind == Kind::Content => {}
+            Item::Frame(frame) => batch.push(frame.decode().map_err(|error| Damage {
+                segment: file.number,
+                sequence: position.sequence,
+                offset,
+                why: Why::Payload(error),
+            })?),
+            Item::End(end) => {
+                scan.result = Ok(end);
+                return Ok(scan);
+            }
+        }
+    }
+}
+
+impl Scan {
+    /// Enters the records of a whole batch.
+    fn enter(&mut self, batch: &mut Vec<Record>) {
+        for record in batch.drain(..) {
+            match record {
+                Record::State(state) => {
+                    self.has_state = true;
+                    self.open = state.open.into_iter().collect();
+                }
+                Record::Intent(intent) => drop(self.open.insert(intent.id)),
+                Record::Outcome(outcome) => drop(self.open.remove(&outcome.id)),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+use super::{
+    disk::{Disk, DiskFile},
+    openings::Openings,
+    read,
+};
+use crate::{
+    audit::{Batch, Position, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader},
+    limits::{BATCH_BYTES_TARGET, SEGMENT_FILL_BYTES},
+    time::Timestamp,
+};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Makes segments in one folder.
+#[derive(Debug)]
+pub(super) struct Segments {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    openings: PathBuf,
+    /// Where the next segment is prepared: on the same file system, and not in the folder if possible.
+    staging: PathBuf,
+    segment_bytes: u64,
+    /// The next segment's file, filled with zeros on a thread of its own.
+    spare: Option<JoinHandle<io::Result<Arc<dyn DiskFile>>>>,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) openings: Openings,
+    pub(super) header: SegmentHeader,
+    /// Where the next batch goes.
+    pub(super) offset: u64,
+    /// Bytes that are preallocated.
+    size: u64,
+}
+
+/// Wall-clock time now.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Random bytes for a nonce or a salt.
+pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(bytes)
+}
+
+impl Segments {
+    /// # Errors
+    /// The folders cannot be looked at, or what a former process staged cannot be removed.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        openings: &Path,
+        segment_bytes: u64,
+    ) -> io::Result<Segments> {
+        let same = fs::metadata(folder)?.dev() == fs::metadata(openings)?.dev();
+        let staging = if same { openings.join("next.segment") } else { folder.join(".next.segment") };
+        let segments = Segments {
+            disk,
+            folder: folder.to_owned(),
+            openings: openings.to_owned(),
+            staging,
+            segment_bytes,
+            spare: None,
+        };
+        segments.discard_staged()?;
+        Ok(segments)
+    }
+
+    fn discard_staged(&self) -> io::Result<()> {
+        match self.disk.remove(&self.staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates the segment at `position` holding `batches`, durable with its name when this returns.
+    /// Without a spare only `SEGMENT_FILL_BYTES` are preallocated, so that a start does not wait.
+    pub(super) fn create(
+        &mut self,
+        position: &Position,
+        batches: &mut dyn Iterator<Item = &mut Batch>,
+    ) -> io::Result<Active> {
+        let (file, size) = match self.spare.take() {
+            Some(spare) => {
+                let file = spare.join().map_err(|_| io::Error::other("preallocation failed"))?;
+                (file?, self.segment_bytes)
+            }
+            None => {
+                let size = self.segment_bytes.min(SEGMENT_FILL_BYTES);
+                self.discard_staged()?;
+                (allocate(&*self.disk, &self.staging, size)?, size)
+            }
+        };
+        let header = SegmentHeader {
+            number: position.segment,
+            created: now(),
+            first_sequence: position.sequence,
+            previous: position.hash,
+            salt: random()?,
+        };
+        file.write_at(&header.to_bytes(), 0)?;
+        let mut offset = SEGMENT_HEADER_BYTES as u64;
+        for batch in batches {
+            let bytes = batch.close(header.number, offset, position.sequence - 1, &header.salt);
+            file.write_at(bytes, offset)?;
+            offset += bytes.len() as u64;
+        }
+        let openings = Openings::create(&*self.disk, &self.openings, header.number)?;
+        file.sync()?;
+        self.disk.rename(&self.staging, &read::path(&self.folder, header.number))?;
+        self.disk.sync_folder(&self.folder)?;
+        self.disk.sync_folder(&self.openings)?;
+        Ok(Active { file, openings, header, offset, size })
+    }
+
+    /// Gives up what a failed [`Segments::create`] left, so that its room is free again.
+    pub(super) fn abandon(&mut self) {
+        drop(self.spare.take().map(JoinHandle::join));
+        // If it cannot be removed now, the next attempt says so.
+        let _ = self.discard_staged();
+    }
+
+    /// Begins to prepare the next segment once the active one is half full, unless segments are so small that
+    /// it is not worth a thread.
+    pub(super) fn prepare_next(&mut self, active: &Active) {
+        let half_full = active.offset * 2 >= active.size;
+        if !half_full || self.spare.is_some() || self.segment_bytes <= SEGMENT_FILL_BYTES {
+            return;
+        }
+        let (disk, path, size) = (Arc::clone(&self.disk), self.staging.clone(), self.segment_bytes);
+        let thread = std::thread::Builder::new().name("journal-spare".into());
+        // Without a thread the segment is made when it is needed.
+        self.spare = thread.spawn(move || allocate(&*disk, &path, size)).ok();
+    }
+}
+
+impl Active {
+    /// Whether the next batch belongs into a new segment.
+    pub(super) fn is_full(&self) -> bool {
+        self.offset + (BATCH_BYTES_TARGET as u64).min(self.size / 4) + SEAL_BYTES as u64 > self.size
+    }
+}
+
+/// Writes the seal at `offset` and cuts off everything behind it.
+pub(super) fn seal(
+    file: &dyn DiskFile,
+    header: &SegmentHeader,
+    end: &Position,
+    offset: u64,
+    reason: SealReason,
+) -> io::Result<()> {
+    let seal = Seal {
+        segment: header.number,
+        offset,
+        last_sequence: end.sequence - 1,
+        records: end.sequence - header.first_sequence,
+        at: now(),
+        reason,
+        hash: end.hash,
+    };
+    file.write_at(&seal.to_bytes(&header.salt), offset)?;
+    file.truncate(offset + SEAL_BYTES as u64)?;
+    file.sync()
+}
+
+/// A file of zeros: written, not only reserved, for a sync over written blocks takes half the time.
+fn allocate(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+    const PIECE: u64 = 1 << 20;
+    let file = disk.create(path)?;
+    let zeros = vec![0; PIECE.min(size) as usize];
+    let mut offset = 0;
+    while offset < size {
+        let len = PIECE.min(size - offset);
+        file.write_at(&zeros[..len as usize], offset)?;
+        offset += len;
+    }
+    file.sync()?;
+    Ok(file)
+}
