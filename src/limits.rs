@@ -170,7 +170,7 @@ pub const POLICY_SQL_DEPTH_MAX: usize = 64;
 /// Operators and keywords that one SQL expression may chain (`a OR b OR …`): its tree is as deep.
 pub const POLICY_SQL_CHAIN_MAX: usize = 512;
 /// Bytes of one SQL text that a policy reads; a longer one counts as unparsable.
-pub const POLICY_SQL_BYTES_MAX: usize = 256 * KIB;
+pub const POLICY_SQL_BYTES_MAX: usize = 64 * KIB;
 /// Policies of one route, and conditions of one policy.
 pub const POLICY_COUNT_MAX: usize = 1024;
 /// Bytes of the automaton that finds the texts of one content rule.

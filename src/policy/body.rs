@@ -206,3 +206,82 @@ fn looks_like_json(bytes: &[u8]) -> bool {
     let first = bytes.iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
     matches!(first, Some(b'{' | b'[' | b'"'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Needs = Needs { json: false, text: true, raw: true, decides: true };
+    const JSON: Needs = Needs { json: true, text: true, raw: false, decides: true };
+
+    #[test]
+    fn what_the_policy_cannot_see_is_unreadable() {
+        let check = |bytes: &[u8], content_type, coding, needs, reason: Option<Unreadable>| {
+            let facts = BodyFacts::parse(bytes, content_type, coding, needs);
+            assert_eq!(facts.err(), reason, "{content_type:?} {}", String::from_utf8_lossy(bytes));
+        };
+        let json = Some("application/json");
+        check(b"{}", json, None, JSON, None);
+        check(b"{}", Some("Application/Problem+JSON ; charset=\"UTF-8\""), None, JSON, None);
+        check(b"{}", None, None, JSON, None);
+        check(b"", Some("image/png"), Some("gzip"), JSON, None);
+        check(b"{}", json, Some("gzip"), JSON, Some(Unreadable::Encoded));
+        check(b"{}", json, Some("identity, gzip"), JSON, Some(Unreadable::Encoded));
+        check(b"{}", json, Some("Identity"), JSON, None);
+        check(b"{}", Some("text/plain"), None, JSON, Some(Unreadable::Type));
+        check(b"{}", Some("application/x-www-form-urlencoded"), None, JSON, Some(Unreadable::Type));
+        check(b"{}", Some("multipart/form-data; boundary=x"), None, ALL, Some(Unreadable::Type));
+        check(b"{}", Some("application/x-ndjson"), None, ALL, Some(Unreadable::Type));
+        check(b"{}", Some(""), None, ALL, Some(Unreadable::Type));
+        check(b"{}", Some("application/json; charset=utf-16"), None, JSON, Some(Unreadable::Charset));
+        check(b"x", Some("text/plain; charset=latin1"), None, ALL, Some(Unreadable::Charset));
+        check(b"x", json, None, JSON, Some(Unreadable::Syntax));
+        check(b"x", json, None, ALL, Some(Unreadable::Syntax));
+        check(b"{x", Some("text/plain"), None, ALL, None);
+        check(b"\xff\xff", Some("text/plain"), None, ALL, Some(Unreadable::NotUtf8));
+        check(b"\xff\xfex", Some("text/plain"), None, ALL, Some(Unreadable::ByteOrderMark));
+        check(b"D\0R\0O\0P\0", Some("text/plain"), None, ALL, Some(Unreadable::NotUtf8));
+        check(b"\xff\xff", json, None, Needs::default(), None);
+    }
+
+    #[test]
+    fn two_content_types_are_unreadable() {
+        let check = |fields: &[(&str, &str)], reason| {
+            let mut headers = Headers::new();
+            fields.iter().for_each(|(name, value)| headers.append(name, value.as_bytes()));
+            assert_eq!(BodyFacts::from_request(&headers, b"{}", JSON).err(), reason, "{fields:?}");
+        };
+        let json = ("content-type", "application/json");
+        check(&[json], None);
+        check(&[], None);
+        check(&[json, ("Content-Type", "text/plain")], Some(Unreadable::Type));
+        check(&[json, ("content-encoding", "gzip")], Some(Unreadable::Encoded));
+        check(
+            &[json, ("content-encoding", "identity"), ("content-encoding", "gzip")],
+            Some(Unreadable::Encoded),
+        );
+    }
+
+    #[test]
+    fn texts_are_searched_as_a_server_could_read_them() {
+        let check = |bytes: &str, content_type, needs, found| {
+            let facts = BodyFacts::parse(bytes.as_bytes(), content_type, None, needs).unwrap();
+            let holds = memchr::memmem::find(facts.folded(), b"DROP TABLE").is_some();
+            assert_eq!(holds, found, "{content_type:?} {bytes}");
+        };
+        let (json, text) = (Some("application/json"), Some("text/plain"));
+        check(r#"{"q":["DROP\u0020TABLE a"]}"#, json, JSON, true);
+        check(r#"{"q":"DROP \n\tTABLE a"}"#, json, JSON, true);
+        check(r#"{"DROP TABLE":1}"#, json, JSON, true);
+        check(r#"{"q":"DROP","TABLE":1}"#, json, JSON, false);
+        check("[\"DROP\"\n,\"TABLE\"]", json, ALL, false);
+        check("DROP\r\nTABLE a", text, ALL, true);
+        check(r#"{"q":"DROP\u0020TABLE"}"#, text, ALL, true);
+        check(r#"{"q":"DROP\u0020TABLE",}"#, text, ALL, true);
+        check(r"a DROP\tTABLE", text, ALL, true);
+        check("q=DROP+TABLE", Some("application/x-www-form-urlencoded"), ALL, true);
+        check("q=%44ROP%20TABLE", Some("application/x-www-form-urlencoded"), ALL, true);
+        check("q=DROP+TABLE", text, ALL, false);
+        check("DROP TABLE", None, ALL, true);
+    }
+}

@@ -16,7 +16,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault}")]
 pub struct RuleError {
-    /// Index of the policy in the list given to [`super::RuleSet::compile`]; its length when the list is empty.
+    /// Index of the policy in the list given to [`super::RuleSet::compile`]; 0 when the list is empty.
     pub policy: usize,
     pub fault: RuleFault,
 }

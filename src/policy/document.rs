@@ -247,3 +247,132 @@ impl Pointer {
         Some(Pointer { tokens })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+
+    /// JSONTestSuite. What may be read or refused must only not panic.
+    #[test]
+    fn the_public_suite_is_judged_as_it_says() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            name: String,
+            expect: String,
+            b64: String,
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/json-parsing.json");
+        let Ok(text) = std::fs::read(path) else {
+            eprintln!("skipped: {path} is not there");
+            return;
+        };
+        let cases: Vec<Case> = serde_json::from_slice(&text).unwrap();
+        let mut judged = 0;
+        for case in &cases {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(&case.b64).unwrap();
+            let parsed = Document::parse(&bytes);
+            // The suite counts these as valid; a policy refuses them (SECURITY R15).
+            let duplicate = case.name.contains("duplicated_key");
+            match case.expect.as_str() {
+                "accept" if duplicate => {
+                    assert_eq!(parsed.err(), Some(Unreadable::DuplicateKey), "{}", case.name)
+                }
+                "accept" => assert!(parsed.is_ok(), "{}: {:?}", case.name, parsed.err()),
+                "reject" => assert!(parsed.is_err(), "{}: {parsed:?}", case.name),
+                _ => continue,
+            }
+            judged += 1;
+        }
+        assert!(judged >= 280, "{judged} of {}", cases.len());
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_unreadable() {
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth)).into_bytes();
+        let check = |bytes: &[u8], reason: Option<Unreadable>| {
+            assert_eq!(Document::parse(bytes).err(), reason, "{}", String::from_utf8_lossy(bytes));
+        };
+        check(br#"{"a":1,"b":{"a":2}}"#, None);
+        check(br#"{"a":1,"a":1}"#, Some(Unreadable::DuplicateKey));
+        check(br#"{"a":1,"\u0061":2}"#, Some(Unreadable::DuplicateKey));
+        check(br#"[{"x":[{"a":{"k":1},"b":2,"a":3}]}]"#, Some(Unreadable::DuplicateKey));
+        check(br#"{"":1,"":2}"#, Some(Unreadable::DuplicateKey));
+        check(b"\xef\xbb\xbf{}", Some(Unreadable::ByteOrderMark));
+        check(b"\xff\xfe{\0}\0", Some(Unreadable::ByteOrderMark));
+        check(b"{\0}\0", Some(Unreadable::NotUtf8));
+        check(b"\0\0\0{\0\0\0}", Some(Unreadable::NotUtf8));
+        check(b"{} {}", Some(Unreadable::Syntax));
+        check(b"{}x", Some(Unreadable::Syntax));
+        check(b"[NaN]", Some(Unreadable::Syntax));
+        check(b"[Infinity]", Some(Unreadable::Syntax));
+        check(br#"["\ud800"]"#, Some(Unreadable::LoneSurrogate));
+        check(br#"["\udc00"]"#, Some(Unreadable::LoneSurrogate));
+        check(br#"["\ud800\u0041"]"#, Some(Unreadable::LoneSurrogate));
+        check(br#"["\ud83d\ude00"]"#, None);
+        check(b"[\"\xff\"]", Some(Unreadable::NotUtf8));
+        check(b"[\"a\nb\"]", Some(Unreadable::Syntax));
+        check(b"  1  ", None);
+        check(b"", Some(Unreadable::Syntax));
+        check(&deep(POLICY_JSON_DEPTH_MAX), None);
+        check(&deep(POLICY_JSON_DEPTH_MAX + 1), Some(Unreadable::TooDeep));
+        check(&deep(100_000), Some(Unreadable::TooDeep));
+    }
+
+    #[test]
+    fn pointers_find_values() {
+        let text = br#"{"a":{"b":[10,[1,2],{"c":"x\u0020y"}]},"m~n":1,"o/p":2,"":3,"Max":4,"n":[],
+            "big":18446744073709551615}"#;
+        let document = Document::parse(text).unwrap();
+        let check = |pointer: &str, found| {
+            assert_eq!(document.find(&Pointer::parse(pointer).unwrap()), found, "{pointer}");
+        };
+        check("/a/b/0", Found::Value(Value::Unsigned(10)));
+        check("/a/b/1/1", Found::Value(Value::Unsigned(2)));
+        check("/a/b/2/c", Found::Value(Value::Text("x y")));
+        check("/a/b/3", Found::Missing);
+        check("/a/b/00", Found::Missing);
+        check("/a/b/-", Found::Missing);
+        check("/a/b/0/x", Found::Missing);
+        check("/m~0n", Found::Value(Value::Unsigned(1)));
+        check("/o~1p", Found::Value(Value::Unsigned(2)));
+        check("/", Found::Value(Value::Unsigned(3)));
+        check("/max", Found::Lookalike);
+        check("/n/0", Found::Missing);
+        check("/big", Found::Value(Value::Unsigned(u64::MAX)));
+        assert!(matches!(document.find(&Pointer::parse("").unwrap()), Found::Value(Value::Tree(_))));
+        assert_eq!(Pointer::parse("a"), None);
+        assert_eq!(Pointer::parse("/a~2"), None);
+    }
+
+    proptest::proptest! {
+        /// Every document that is read says the same as an independent parser.
+        #[test]
+        fn values_are_those_of_another_parser(seed: Vec<(String, i64, bool)>) {
+            let mut object = serde_json::Map::new();
+            for (index, (key, number, flag)) in seed.iter().enumerate() {
+                let value = serde_json::json!([key, {"n": number, "f": flag}, [], {}]);
+                object.insert(format!("{index}{key}"), value);
+            }
+            let text = serde_json::to_vec(&object).unwrap();
+            let document = Document::parse(&text).unwrap();
+            for (index, (key, number, flag)) in seed.iter().enumerate() {
+                let name = format!("{index}{key}");
+                let find = |path: &str| {
+                    document.find(&Pointer { tokens: [&name].into_iter().map(|s| s.as_str().into())
+                        .chain(path.split('/').map(Into::into)).collect() })
+                };
+                let unsigned = u64::try_from(*number).map(Value::Unsigned);
+                let expected = unsigned.unwrap_or(Value::Signed(*number));
+                proptest::prop_assert_eq!(find("0"), Found::Value(Value::Text(key)));
+                proptest::prop_assert_eq!(find("1/n"), Found::Value(expected));
+                proptest::prop_assert_eq!(find("1/f"), Found::Value(Value::Bool(*flag)));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Document::parse(&bytes);
+        }
+    }
+}

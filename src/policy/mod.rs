@@ -23,6 +23,9 @@ mod sql;
 mod sql_chain;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{BodyFacts, Unreadable};
 pub use compile::{RuleError, RuleFault};
 pub use decision::{Decision, DryRun, Evaluated, HeadVerdict, Needs, Outcome, Ruling};

@@ -38,8 +38,8 @@ impl RuleSet {
     /// Compiles a route's policies, in the order in which they are tried.
     ///
     /// # Errors
-    /// [`RuleError`] names the policy by its index and what is wrong with it; the config is at fault. Also when
-    /// the policies can fall through (there is no default allow), and when one can never be reached.
+    /// [`RuleError`] names the policy by its index and what is wrong with it; the config is at fault. Also
+    /// when the policies can fall through (there is no default allow), and when one can never be reached.
     pub fn compile(rules: &[Rule], protocol: Protocol) -> Result<RuleSet, RuleError> {
         Ok(RuleSet { policies: compile::policies(rules, protocol)? })
     }

@@ -320,3 +320,190 @@ fn names_something(expression: &Expr) -> bool {
     }
     expression.visit(&mut Finder).is_break()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(effects: &[Effect]) -> Vec<&'static str> {
+        let all = SqlKind::NAMES.iter().filter_map(|name| name.parse::<SqlKind>().ok());
+        all.filter(|kind| effects.iter().any(|e| e.kinds.has(*kind))).map(SqlKind::as_str).collect()
+    }
+
+    #[test]
+    fn statements_are_known_by_what_they_do() {
+        let check = |sql: &str, expected: &[&str]| {
+            let effects = effects(sql, SqlDialect::Postgres).unwrap_or_else(|| panic!("unparsable: {sql}"));
+            assert_eq!(kinds(&effects), expected, "{sql}");
+        };
+        check("", &[]);
+        check("select 1", &["select"]);
+        check("SeLeCt * FROM a; dRoP /* really */ TABLE\n a", &["select", "drop"]);
+        check("INSERT INTO a VALUES (1)", &["insert"]);
+        check("INSERT INTO a VALUES (1) ON CONFLICT (id) DO UPDATE SET b = 1", &["insert", "update"]);
+        check("INSERT INTO a VALUES (1) ON CONFLICT DO NOTHING", &["insert"]);
+        check("UPDATE a SET b = 1 WHERE id = 2", &["update"]);
+        check("UPDATE a SET b = 1", &["update", "update_without_where"]);
+        check("DELETE FROM a WHERE id = 2", &["delete"]);
+        check("DELETE FROM a", &["delete", "delete_without_where"]);
+        check("DELETE FROM a WHERE 1 = 1", &["delete", "delete_without_where"]);
+        check("DELETE FROM a WHERE (TRUE)", &["delete", "delete_without_where"]);
+        check("DELETE FROM a WHERE id = id", &["delete", "delete_without_where"]);
+        check("DELETE FROM a WHERE id = 1 OR 2 > 1", &["delete", "delete_without_where"]);
+        check("DELETE FROM a WHERE id = 1 AND 2 > 1", &["delete"]);
+        check("DELETE FROM a WHERE id = $1", &["delete"]);
+        check(
+            "WITH x AS (DELETE FROM a RETURNING *) SELECT * FROM x",
+            &["select", "delete", "delete_without_where"],
+        );
+        check("WITH x AS (SELECT 1) INSERT INTO a SELECT * FROM x", &["insert"]);
+        check("EXPLAIN ANALYZE DELETE FROM a WHERE id = 1", &["delete", "show"]);
+        check("TRUNCATE a, b", &["truncate"]);
+        check("ALTER TABLE a ADD COLUMN b INT", &["alter"]);
+        check("ALTER TABLE a DROP COLUMN b", &["drop", "alter"]);
+        check("DROP FUNCTION f", &["drop"]);
+        check("DROP INDEX i", &["drop"]);
+        check("CREATE TABLE a (b INT)", &["create"]);
+        check("SELECT * INTO b FROM a", &["select", "create"]);
+        check("GRANT ALL ON a TO b", &["grant"]);
+        check("REVOKE ALL ON a FROM b", &["grant"]);
+        check("COPY a FROM STDIN", &["copy"]);
+        check("PREPARE p AS DELETE FROM a", &["delete", "delete_without_where", "execute"]);
+        check("EXECUTE p", &["execute"]);
+        check("CALL f()", &["call"]);
+        check("BEGIN; COMMIT", &["transaction"]);
+        check("SET a = 1", &["set"]);
+        check("SELECT 1 UNION TABLE a", &["select"]);
+    }
+
+    #[test]
+    fn the_dialect_decides_what_is_a_comment_and_what_a_string() {
+        let check = |sql, dialect, expected: Option<&[&str]>| {
+            assert_eq!(effects(sql, dialect).as_deref().map(kinds).as_deref(), expected, "{sql}");
+        };
+        check("SELECT 1 /*! ; DROP TABLE a */", SqlDialect::MySql, Some(&["select", "drop"]));
+        check("SELECT 1 /*!50000 ; DROP TABLE a */", SqlDialect::Generic, Some(&["select", "drop"]));
+        check(r"SELECT '\'; DROP TABLE a; --'", SqlDialect::MySql, Some(&["select"]));
+        check(r"SELECT '\'; DROP TABLE a; --'", SqlDialect::Postgres, Some(&["select", "drop"]));
+        check(r"SELECT '\'; DROP TABLE a; --'", SqlDialect::Generic, Some(&["select", "drop"]));
+        check("SELECT /* /* */ ; DROP TABLE a -- */ 1", SqlDialect::MySql, None);
+        check("REPLACE INTO a VALUES (1)", SqlDialect::MySql, Some(&["insert"]));
+        check("EXEC('DROP TABLE a')", SqlDialect::MsSql, Some(&["execute"]));
+        check("DO $$ BEGIN DROP TABLE a; END $$", SqlDialect::Postgres, None);
+        check("this is not sql", SqlDialect::Generic, None);
+    }
+
+    #[test]
+    fn tables_are_found_wherever_they_are_named() {
+        let check = |sql, wanted: &str, outcome| {
+            let effects = effects(sql, SqlDialect::Postgres).unwrap();
+            let wanted = vec![wanted.split('.').map(str::to_owned).collect()];
+            let found = Outcome::of_occurrences(effects.iter().map(|e| e.outcome(Kinds::default(), &wanted)));
+            assert_eq!(found, outcome, "{sql}");
+        };
+        use Outcome::{Match, Miss, Unsure};
+        check("SELECT * FROM customers", "customers", Match);
+        check("SELECT * FROM Public.\"Customers\"", "customers", Match);
+        check("SELECT * FROM public.customers", "public.customers", Match);
+        check("SELECT * FROM customers", "public.customers", Unsure);
+        check("SELECT * FROM other.customers", "public.customers", Miss);
+        check("SELECT * FROM orders", "customers", Miss);
+        check("SELECT (SELECT 1 FROM customers)", "customers", Match);
+        check("SELECT * FROM orders JOIN customers ON true", "customers", Unsure);
+        check("SELECT 1 UNION TABLE customers", "customers", Match);
+        check("DROP TABLE orders, customers", "customers", Unsure);
+        check("DELETE FROM customers WHERE id = 1", "customers", Match);
+        check("UPDATE customers SET a = 1", "customers", Match);
+        check("INSERT INTO customers VALUES (1)", "customers", Match);
+        check("TRUNCATE customers", "customers", Match);
+        check("COPY customers TO STDOUT", "customers", Match);
+        check("ALTER TABLE customers ADD COLUMN b INT", "customers", Match);
+        check("CALL f()", "customers", Unsure);
+        check("SELECT 1; SELECT * FROM customers", "customers", Unsure);
+    }
+
+    #[test]
+    fn a_text_that_only_partly_fits_is_unsure() {
+        let check = |sql, wanted: &[SqlKind], outcome| {
+            let effects = effects(sql, SqlDialect::Postgres).unwrap();
+            let found = Outcome::of_occurrences(effects.iter().map(|e| e.outcome(Kinds::of(wanted), &[])));
+            assert_eq!(found, outcome, "{sql}");
+        };
+        check("SELECT 1; SELECT 2", &[SqlKind::Select], Outcome::Match);
+        check("SELECT 1; DROP TABLE a", &[SqlKind::Select], Outcome::Unsure);
+        check("SELECT 1; DROP TABLE a", &[SqlKind::Drop], Outcome::Unsure);
+        check("SELECT 1", &[SqlKind::Drop], Outcome::Miss);
+        check("EXECUTE p", &[SqlKind::Drop], Outcome::Unsure);
+        check("", &[SqlKind::Select], Outcome::Miss);
+    }
+
+    /// The parser, the walk and the drop of its trees must fit into the stack of a small thread.
+    #[test]
+    fn deep_texts_are_unparsable_and_cost_no_stack() {
+        let check = |sql: String, dialects: &[&str]| {
+            for name in dialects {
+                let _ = effects(&sql, name.parse().unwrap());
+            }
+        };
+        let walk = move || {
+            let most = POLICY_SQL_BYTES_MAX - 100;
+            for (before, link, after) in [
+                ("SELECT 1", "+1", ""),
+                ("SELECT a", " OR a", ""),
+                ("SELECT ", "(", ""),
+                ("SELECT ", "NOT ", "1"),
+                ("SELECT ", "- ", "1"),
+                ("SELECT ", "CASE WHEN ", "1"),
+                ("SELECT 1", "::int", ""),
+                ("SELECT 1", " IS NULL", ""),
+                ("SELECT a", "[1]", ""),
+                ("SELECT f", "(1)", ""),
+                ("SELECT a", ".b", ""),
+                ("SELECT 1", " UNION SELECT 1", ""),
+                ("SELECT 1 FROM a", " JOIN a", " ON true"),
+                ("SELECT 1 FROM ", "(SELECT 1 FROM ", "a"),
+                ("", "EXPLAIN ", "SELECT 1"),
+                ("", "BEGIN ", ""),
+                ("", "IF 1 THEN ", ""),
+                ("", "WITH a AS (", ""),
+                ("CREATE TABLE a (b ", "ARRAY<", "INT"),
+                ("CREATE TABLE a (b ", "STRUCT<a ", "INT"),
+                ("SELECT CAST(1 AS ", "Nullable(", "Int"),
+                ("SELECT INTERVAL ", "INTERVAL ", "1"),
+                ("SELECT a", " COLLATE b", ""),
+                ("SELECT {", "'a': {", ""),
+                ("SELECT x -> ", "x -> ", "1"),
+                ("/*", "/*", "*/"),
+                ("SELECT 1 FROM ", "(", ""),
+                ("SELECT 1 FROM a WHERE b IN ", "(", ""),
+                ("INSERT INTO a ", "(", ""),
+                ("SELECT ", "f(", ""),
+                ("SELECT ", "(SELECT ", "1"),
+                ("SELECT ", "EXISTS (", ""),
+                ("SELECT ", "[", ""),
+                ("SELECT ", "{a:", ""),
+                ("SELECT x -> ", "(x, y) -> (", ""),
+                ("SELECT a FROM b WHERE ", "c IN (SELECT ", "1"),
+                ("SELECT 1 FROM ", "(a JOIN ", "a"),
+                ("SELECT 1 FROM ", "LATERAL (", "a"),
+                ("SELECT ", "CAST(", "1"),
+                ("SELECT ", "CASE a WHEN (", "1"),
+                ("(", "(SELECT 1 UNION ", ""),
+            ] {
+                let brackets = link.matches('(').count();
+                for (times, dialects) in [
+                    (20, SqlDialect::NAMES),
+                    (60, SqlDialect::NAMES),
+                    (400, &["generic"]),
+                    (most / link.len(), &["mysql"]),
+                ] {
+                    let open = format!("{before}{}{after}", link.repeat(times));
+                    let closed = format!("{open}{}", ")".repeat(brackets * times));
+                    check(open, dialects);
+                    check(closed, dialects);
+                }
+            }
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(walk).unwrap().join().unwrap();
+    }
+}

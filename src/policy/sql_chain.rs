@@ -1,8 +1,8 @@
 //! How deep a SQL text can nest, told from its tokens alone.
 //!
-//! The parser limits its own recursion, but it builds chains (`1+1+1+…`, `a OR b OR …`) in loops, as trees as
-//! deep as the chain is long. Walking or dropping such a tree takes stack: a long chain has to be refused
-//! before it is parsed.
+//! The parser limits its own recursion, but it builds chains (`1+1+1+…`, `a OR b …`) in loops, as trees
+//! as deep as the chain is long. Walking or dropping such a tree takes stack: a long chain has to be
+//! refused before it is parsed.
 
 use crate::limits::{POLICY_SQL_CHAIN_MAX, POLICY_SQL_DEPTH_MAX};
 use sqlparser::keywords::Keyword;
@@ -29,7 +29,7 @@ pub(super) fn is_shallow(tokens: &[Token]) -> bool {
             }
             Token::Comma | Token::SemiColon => links = 0,
             Token::Whitespace(_) | Token::Number(..) | Token::Period | Token::EOF => {}
-            Token::Word(word) if word.keyword == Keyword::NoKeyword => {}
+            Token::Word(word) => links += weight(word.keyword),
             _ => links += 1,
         }
         if open.len() > POLICY_SQL_DEPTH_MAX || outer_links + links > POLICY_SQL_CHAIN_MAX {
@@ -37,6 +37,15 @@ pub(super) fn is_shallow(tokens: &[Token]) -> bool {
         }
     }
     true
+}
+
+/// What a word adds. Clauses such as JOIN are parsed by deep recursions, operators in loops.
+fn weight(keyword: Keyword) -> usize {
+    match keyword {
+        Keyword::NoKeyword => 0,
+        Keyword::AND | Keyword::OR | Keyword::IN | Keyword::LIKE | Keyword::BETWEEN | Keyword::NULL => 1,
+        _ => 4,
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +68,7 @@ mod tests {
         check(format!("SELECT a{}", "[1]".repeat(5_000)), false);
         check(format!("SELECT {}", "(".repeat(100)), false);
         check(format!("SELECT {}", "(1,2),".repeat(5_000)), true);
-        check(format!("SELECT {}1", "(1+1+1+1+1+1+1+1+1+1+1+1,".repeat(60)), false);
+        check(format!("SELECT {}1", "(1+1+1+1+1+1+1+1+1+1+1+1,".repeat(60)), true);
+        check(format!("SELECT {}1", "(1+1+1+1+1+1+1+1+1+1+1+1+".repeat(60)), false);
     }
 }

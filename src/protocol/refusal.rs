@@ -148,3 +148,179 @@ fn append_advice(headers: &mut Headers, refusal: &Refusal) {
         headers.append("www-authenticate", &visible);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const ID: &str = "req_01";
+    const CLAUDE_CODE: ClientHint = ClientHint { is_claude_code: true };
+    const OTHER: ClientHint = ClientHint { is_claude_code: false };
+
+    fn blocked() -> Refusal {
+        Refusal {
+            policy: Some("no-drop".into()),
+            rule: Some("ringward.toml:58".into()),
+            next: Some("Ask #db-oncall for a runbook.".into()),
+            ..Refusal::new(Code::PolicyDenied, "Destructive SQL is blocked. Ask #db-oncall for a runbook.")
+        }
+    }
+
+    fn parsed(reply: &Reply) -> Value {
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+        reply.headers.get_str(name)
+    }
+
+    #[test]
+    fn one_body_serves_every_client_of_the_anthropic_api() {
+        let reply = render(Protocol::Anthropic, &blocked(), ID, OTHER, DenyStatus::Auto);
+        let message =
+            "Blocked by policy \"no-drop\": Destructive SQL is blocked. Ask #db-oncall for a runbook.";
+        let expected = json!({
+            "type": "error",
+            "error": {"type": "permission_error", "code": "policy_denied", "message": message},
+            "message": message,
+            "request_id": ID,
+            "code": "policy_denied",
+            "title": "Blocked by policy",
+            "status": 403,
+            "detail": "Destructive SQL is blocked. Ask #db-oncall for a runbook.",
+            "instance": "urn:ringward:req:req_01",
+            "ringward": {
+                "policy": "no-drop",
+                "rule": "ringward.toml:58",
+                "approval": null,
+                "next": "Ask #db-oncall for a runbook.",
+            },
+        });
+        assert_eq!(parsed(&reply), expected);
+        assert_eq!(reply.status, 403);
+        let check = |name, value| assert_eq!(header(&reply, name), value, "{name}");
+        check("content-type", Some("application/json"));
+        check("request-id", Some(ID));
+        check("x-ringward-response", Some("gateway"));
+        check("x-ringward-decision", Some("block"));
+        check("x-should-retry", Some("false"));
+        check("retry-after", None);
+        check("www-authenticate", None);
+    }
+
+    #[test]
+    fn other_protocols_have_their_own_shape_with_the_same_members() {
+        let openai = parsed(&render(Protocol::OpenAi, &blocked(), ID, OTHER, DenyStatus::Auto));
+        let message = blocked().message();
+        let error =
+            json!({"message": message, "type": "permission_error", "param": null, "code": "policy_denied"});
+        assert_eq!(openai["error"], error);
+        for protocol in [Protocol::Http, Protocol::Mcp] {
+            let reply = render(protocol, &blocked(), ID, OTHER, DenyStatus::Auto);
+            assert_eq!(header(&reply, "content-type"), Some("application/problem+json"));
+            let mut rest = openai.clone();
+            rest.as_object_mut().unwrap().remove("error");
+            assert_eq!(parsed(&reply), rest);
+        }
+    }
+
+    #[test]
+    fn claude_code_gets_400_for_denials_only() {
+        let check = |code, client, deny, status: u16| {
+            let reply = render(Protocol::Anthropic, &Refusal::new(code, ""), ID, client, deny);
+            assert_eq!(
+                (reply.status, parsed(&reply)["status"].as_u64()),
+                (status, Some(status.into())),
+                "{code}"
+            );
+        };
+        check(Code::PolicyDenied, CLAUDE_CODE, DenyStatus::Auto, 400);
+        check(Code::Frozen, CLAUDE_CODE, DenyStatus::Auto, 400);
+        check(Code::PolicyDenied, OTHER, DenyStatus::Auto, 403);
+        check(Code::PolicyDenied, CLAUDE_CODE, DenyStatus::Fixed(403), 403);
+        check(Code::PolicyDenied, OTHER, DenyStatus::Fixed(422), 422);
+        check(Code::TokenExpired, CLAUDE_CODE, DenyStatus::Auto, 401);
+        check(Code::NoRoute, CLAUDE_CODE, DenyStatus::Fixed(422), 404);
+        check(Code::ApprovalUnavailable, CLAUDE_CODE, DenyStatus::Auto, 503);
+    }
+
+    #[test]
+    fn every_code_keeps_to_the_table_in_every_protocol() {
+        let protocols = [Protocol::Http, Protocol::Anthropic, Protocol::OpenAi, Protocol::Mcp];
+        for (code, protocol) in Code::all().flat_map(|code| protocols.map(|protocol| (code, protocol))) {
+            let reply = render(protocol, &Refusal::new(code, "why"), ID, OTHER, DenyStatus::Auto);
+            assert_eq!(reply.status, code.status());
+            assert_eq!(
+                header(&reply, "x-should-retry"),
+                code.should_retry().map(|r| if r { "true" } else { "false" })
+            );
+            let seconds = code.retry_after_s().map(|seconds| seconds.to_string());
+            assert_eq!(header(&reply, "retry-after"), seconds.as_deref());
+            assert_eq!(header(&reply, "x-ringward-decision"), Some(code.verdict().as_str()));
+            let body = parsed(&reply);
+            assert_eq!(body["code"], code.as_str());
+            assert_eq!(body["message"], format!("{}: why", code.title()));
+        }
+    }
+
+    #[test]
+    fn a_challenge_cannot_end_its_line() {
+        let challenge = "Bearer error=\"invalid_token\", error_description=\"a\r\nx: y\u{e9}\"";
+        let refusal =
+            Refusal { authenticate: Some(challenge.to_owned()), ..Refusal::new(Code::TokenInvalid, "") };
+        let reply = render(Protocol::OpenAi, &refusal, ID, OTHER, DenyStatus::Auto);
+        let sent = header(&reply, "www-authenticate");
+        assert_eq!(sent, Some("Bearer error=\"invalid_token\", error_description=\"ax: y\""));
+        assert_eq!(parsed(&reply)["error"]["type"], "authentication_error");
+    }
+
+    #[test]
+    fn text_from_outside_stays_inside_its_string() {
+        let nasty = "a\"},\u{2028}\n\0\\ </script> \u{1f4a3}";
+        let refusal = Refusal::new(Code::MalformedRequest, nasty);
+        for protocol in [Protocol::Http, Protocol::Anthropic, Protocol::OpenAi] {
+            assert_eq!(parsed(&render(protocol, &refusal, ID, OTHER, DenyStatus::Auto))["detail"], nasty);
+        }
+        let event = stream_error(Protocol::Anthropic, &refusal, ID);
+        assert_eq!(event.iter().filter(|byte| **byte == b'\n').count(), 3);
+    }
+
+    #[test]
+    fn a_refused_tool_call_is_a_result_that_the_model_sees() {
+        let refusal = Refusal { rpc_id: Some("\"c1\"".into()), ..blocked() };
+        let reply = render(Protocol::Mcp, &refusal, ID, CLAUDE_CODE, DenyStatus::Auto);
+        let body = parsed(&reply);
+        assert_eq!((reply.status, header(&reply, "content-type")), (200, Some("application/json")));
+        assert_eq!((&body["jsonrpc"], &body["id"]), (&json!("2.0"), &json!("c1")));
+        assert_eq!(body["result"]["isError"], true);
+        assert_eq!(body["result"]["content"], json!([{"type": "text", "text": blocked().message()}]));
+        assert_eq!(body["result"]["_meta"]["ringward/refusal"]["code"], "policy_denied");
+        let fault = Refusal { rpc_id: Some("1".into()), ..Refusal::new(Code::TokenMissing, "") };
+        assert_eq!(render(Protocol::Mcp, &fault, ID, OTHER, DenyStatus::Auto).status, 401);
+        assert_eq!(render(Protocol::Http, &refusal, ID, OTHER, DenyStatus::Auto).status, 403);
+    }
+
+    #[test]
+    fn a_stream_ends_with_an_event_of_its_protocol() {
+        let refusal = Refusal::new(Code::UpstreamTimeout, "idle for 5 min");
+        let check = |protocol, before: &str, after: &str| {
+            let event = String::from_utf8(stream_error(protocol, &refusal, ID)).unwrap();
+            let json = event.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(json).unwrap()["error"]["message"], refusal.message());
+        };
+        check(Protocol::Anthropic, "event: error\ndata: ", "\n\n");
+        check(Protocol::OpenAi, "data: ", "\n\ndata: [DONE]\n\n");
+        assert!(stream_error(Protocol::Http, &refusal, ID).is_empty());
+        assert!(stream_error(Protocol::Mcp, &refusal, ID).is_empty());
+    }
+
+    #[test]
+    fn the_message_names_the_policy_and_says_the_next_step_once() {
+        let check = |refusal: Refusal, message: &str| assert_eq!(refusal.message(), message);
+        check(Refusal::new(Code::NoRoute, ""), "No route");
+        check(Refusal::new(Code::NoRoute, "/x"), "No route: /x");
+        let next = Some("Wait.".into());
+        check(Refusal { next, ..Refusal::new(Code::Overloaded, "full.") }, "Overloaded: full. Wait.");
+    }
+}
