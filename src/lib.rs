@@ -3,6 +3,7 @@
 //! The modules are floors of one house: a module imports only from lower floors. `tests/tidy.rs` holds the
 //! table and checks it. Start reading at [`exchange`], the state machine of one request and its response.
 
+pub mod admin;
 pub mod audit;
 pub mod background;
 pub mod buffer;

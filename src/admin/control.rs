@@ -1,0 +1,69 @@
+//! What the process lets its operators see and do: the one door between this module and the rest.
+
+use super::{Readiness, Status};
+use crate::metrics::Scrape;
+use serde::{Deserialize, Serialize};
+use std::{future::Future, pin::Pin};
+
+/// The running gateway, as its operators see it. `app` implements it.
+///
+/// The plain methods are called on the admin thread for each request that needs them: they read what is
+/// published and never block. `author` is who asks, such as `local:1000`, for the log and the audit record.
+pub trait Control: Send + Sync + 'static {
+    /// Everything that `/api/v1/status` shows. Never a secret's value, not in an error text either.
+    fn status(&self) -> Status;
+
+    /// Values that exist only at the time of a scrape.
+    fn scrape(&self) -> Scrape {
+        self.status().scrape()
+    }
+
+    /// Whether requests would be served now, and if not, what is missing.
+    fn readiness(&self) -> Readiness {
+        self.status().readiness()
+    }
+
+    /// Reads the configuration again and swaps it in. The future is driven to its end even if the client that
+    /// asked has gone; two of them may be under way, and the implementation puts them in a row.
+    ///
+    /// # Errors
+    /// The configuration is bad (operator): the old one stays.
+    fn reload(&self, author: String) -> Work<'_, Result<Reloaded, Rejected>>;
+
+    /// Reads and checks the configuration as [`Control::reload`] would, and changes nothing.
+    ///
+    /// # Errors
+    /// The configuration is bad (operator).
+    fn check(&self) -> Work<'_, Result<(), Rejected>>;
+
+    /// Begins to drain: no new connections, the process ends when the open ones are through. A second call
+    /// changes nothing.
+    fn drain(&self, author: &str);
+
+    /// Sets what is logged: a level such as `debug`, or a filter such as `info,ringward::shard=trace`.
+    ///
+    /// # Errors
+    /// What is wrong with the filter, in words (operator): the old one stays.
+    fn set_log_level(&self, author: &str, level: &str) -> Result<(), String>;
+}
+
+/// A future that the admin thread drives.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A new configuration is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Generation of the configuration; each reload adds 1.
+    pub generation: u64,
+}
+
+/// Why a configuration was not taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// One line for people, such as `ringward.toml has 2 errors`.
+    pub message: String,
+    /// The findings as `ringward check` prints them, without colour.
+    pub text: String,
+    /// The findings as `ringward check --format json` lists them.
+    pub diagnostics: Vec<serde_json::Value>,
+}

@@ -1,0 +1,67 @@
+//! The operators' side of the process: health, status, metrics, reload, drain. Runs on tokio, beside the data
+//! plane.
+//!
+//! Closed by default (SECURITY, UX section 5): whoever may open the unix socket may do everything, and the
+//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists; metrics
+//! have a listener of their own on loopback. This is not the data plane: no caller's request comes here, and it
+//! decides nothing about one. Start at [`Control`].
+
+mod control;
+mod status;
+
+pub use control::{Control, Rejected, Reloaded, Work};
+pub use status::{
+    AuditState, AuditStatus, Check, ConfigStatus, IssuerStatus, ListenerStatus, Readiness, RequestStatus,
+    SecretStatus, ShardStatus, Status, UpstreamStatus,
+};
+
+use crate::metrics::Metrics;
+use std::{net::SocketAddr, net::TcpListener, path::PathBuf, sync::Arc};
+
+/// What the admin side runs on. Without a socket and listeners it serves nothing.
+pub struct Parts {
+    pub control: Arc<dyn Control>,
+    pub metrics: Arc<Metrics>,
+    /// Unix socket for local operators. Its directory is made if only that is missing.
+    pub socket: Option<PathBuf>,
+    /// The admin port, bound and listening.
+    pub tcp: Option<TcpListener>,
+    /// Certificate and key of the admin port; required off loopback.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Names that the admin port answers to beside loopback and its own address: `gw.example.com`, with a port
+    /// if it differs from the listener's.
+    pub hosts: Vec<String>,
+    /// The port of `/metrics` on loopback, bound and listening.
+    pub metrics_listener: Option<TcpListener>,
+}
+
+/// Why the admin side cannot start: always the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process serves on the socket.
+    #[error("{}: another process listens there; is the gateway already running?", .0.display())]
+    SocketInUse(PathBuf),
+    /// Something that is no socket has the socket's name; it is left alone.
+    #[error("{}: exists and is not a socket; remove it or set `admin.socket`", .0.display())]
+    NotASocket(PathBuf),
+    /// The socket cannot be made.
+    #[error("{}: cannot make the admin socket: {source}", path.display())]
+    Socket {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The admin port would be open to a network without TLS.
+    #[error("admin address {0} is not on loopback: set `admin.tls`, or bind it to 127.0.0.1")]
+    PlainOffLoopback(SocketAddr),
+    /// The metrics port would be open to a network.
+    #[error("metrics address {0} is not on loopback: bind it to 127.0.0.1")]
+    MetricsOffLoopback(SocketAddr),
+    /// A listener that was handed in cannot be used.
+    #[error("the {what} listener cannot be used: {source}")]
+    Listener {
+        what: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,222 @@
+//! What the process says about itself: plain values, and the verdict on readiness that follows from them.
+
+use crate::metrics::Scrape;
+use serde::{Deserialize, Serialize};
+
+/// The whole process at one moment: `GET /api/v1/status`. Times are RFC 3339 in UTC, ages whole or fractional
+/// seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub started: String,
+    pub uptime_s: u64,
+    /// No new connections are taken; the process ends when the open ones are through.
+    pub draining: bool,
+    pub config: ConfigStatus,
+    pub requests: RequestStatus,
+    pub audit: AuditStatus,
+    pub shards: Vec<ShardStatus>,
+    pub listeners: Vec<ListenerStatus>,
+    pub issuers: Vec<IssuerStatus>,
+    pub secrets: Vec<SecretStatus>,
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigStatus {
+    /// File it came from; `None` where it was built in.
+    pub path: Option<String>,
+    /// 1 at the start; each reload adds 1.
+    pub generation: u64,
+    pub loaded_at: String,
+    /// Why the last reload was refused; `None` if it was not.
+    pub last_reload_error: Option<String>,
+}
+
+/// Exchanges since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestStatus {
+    pub forwarded: u64,
+    pub refused: u64,
+    pub in_flight: u64,
+}
+
+/// One thread of the data plane.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShardStatus {
+    pub index: usize,
+    /// Core that the thread is pinned to; `None` where it is not.
+    pub cpu: Option<usize>,
+    /// `io_uring` or `epoll`.
+    pub driver: String,
+    /// Open connections of callers.
+    pub connections: u64,
+}
+
+/// One listener of the data plane.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerStatus {
+    pub name: String,
+    /// Address and port it is bound to.
+    pub addr: String,
+    pub tls: bool,
+}
+
+/// One issuer of tokens and its keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IssuerStatus {
+    pub name: String,
+    /// Issuer identifier, a URL.
+    pub issuer: String,
+    /// Whether its tokens can be verified.
+    pub ready: bool,
+    /// Usable keys.
+    pub keys: usize,
+    /// Since its keys were fetched; `None` before.
+    pub age_s: Option<f64>,
+    /// Why the last fetch failed; `None` if it did not.
+    pub last_error: Option<String>,
+}
+
+/// One secret: its name and age, never its value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecretStatus {
+    pub name: String,
+    /// Where it comes from, such as `file /etc/ringward/anthropic`.
+    pub source: String,
+    /// Since the value was read; `None` while there is none.
+    pub age_s: Option<f64>,
+    /// Why the last attempt failed; `None` if it did not.
+    pub last_error: Option<String>,
+}
+
+/// One upstream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpstreamStatus {
+    pub name: String,
+    pub host: String,
+    /// Addresses that its name resolved to; empty while it is unknown.
+    pub addresses: Vec<String>,
+    /// Why it could not be resolved or reached; `None` if it could.
+    pub last_error: Option<String>,
+}
+
+/// The audit journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuditStatus {
+    pub dir: String,
+    /// Last record written.
+    pub sequence: u64,
+    /// Last record that survives a power cut.
+    pub durable_sequence: u64,
+    /// Records on their way.
+    pub queue_depth: u64,
+    pub state: AuditState,
+    pub last_error: Option<String>,
+}
+
+/// Whether the journal takes records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditState {
+    /// It opens its segments or recovers them.
+    #[default]
+    Starting,
+    Recording,
+    /// A write or sync failed: nothing is forwarded (SECURITY "Audit").
+    Failed,
+}
+
+/// Whether requests would be served now: `GET /readyz`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// What was looked at. Shown to local operators only.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that must be there before requests can be served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Kind and name, such as `issuer corp`.
+    pub name: String,
+    pub ok: bool,
+    /// What is known about it; says the cause where it is not ok.
+    pub detail: String,
+}
+
+impl Readiness {
+    /// Ready if every check is ok.
+    pub fn of(checks: Vec<Check>) -> Readiness {
+        Readiness { ready: checks.iter().all(|check| check.ok), checks }
+    }
+
+    /// One line that names what is missing, or says that nothing is.
+    pub fn summary(&self) -> String {
+        let missing = self.checks.iter().filter(|check| !check.ok);
+        let missing: Vec<_> = missing.map(|check| format!("{}: {}", check.name, check.detail)).collect();
+        match (self.ready, missing.is_empty()) {
+            (true, _) => "ready".to_owned(),
+            (false, true) => "not ready".to_owned(),
+            (false, false) => format!("not ready: {}", missing.join("; ")),
+        }
+    }
+}
+
+impl Status {
+    /// The verdict: every issuer has keys, every secret a value, every upstream an address without an error,
+    /// the journal records, and nothing drains.
+    pub fn readiness(&self) -> Readiness {
+        let mut checks = Vec::new();
+        let mut check =
+            |kind: &str, name: &str, ok: bool, good: String, error: &Option<String>, bad: &str| {
+                let name = if name.is_empty() { kind.to_owned() } else { format!("{kind} {name}") };
+                let why = || error.clone().unwrap_or_else(|| bad.to_owned());
+                checks.push(Check { name, ok, detail: if ok { good } else { why() } });
+            };
+        let audit = &self.audit;
+        let records = audit.state == AuditState::Recording;
+        let state = if audit.state == AuditState::Failed { "failed" } else { "starting" };
+        check("audit", "", records, "recording".to_owned(), &audit.last_error, state);
+        for one in &self.issuers {
+            let good = format!("{} keys of {}", one.keys, one.issuer);
+            let bad = format!("no keys of {} yet", one.issuer);
+            check("issuer", &one.name, one.ready, good, &one.last_error, &bad);
+        }
+        for one in &self.secrets {
+            let good = format!("from {}", one.source);
+            check("secret", &one.name, one.age_s.is_some(), good, &one.last_error, "not read yet");
+        }
+        for one in &self.upstreams {
+            let ok = !one.addresses.is_empty() && one.last_error.is_none();
+            let bad = format!("{} is not resolved yet", one.host);
+            check("upstream", &one.name, ok, one.addresses.join(" "), &one.last_error, &bad);
+        }
+        if self.draining {
+            check("process", "", false, String::new(), &None, "draining");
+        }
+        Readiness::of(checks)
+    }
+
+    /// The part of a scrape that this shows too.
+    pub fn scrape(&self) -> Scrape {
+        let age = |name: &str, age_s: Option<f64>| age_s.map(|age| (name.to_owned(), age));
+        Scrape {
+            jwks_age: self.issuers.iter().filter_map(|one| age(&one.name, one.age_s)).collect(),
+            secret_age: self.secrets.iter().filter_map(|one| age(&one.name, one.age_s)).collect(),
+            audit_sequence: self.audit.sequence,
+            audit_queue_depth: self.audit.queue_depth,
+        }
+    }
+}
