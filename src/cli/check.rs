@@ -1,9 +1,18 @@
 //! `ringward check`.
 
+use super::admin_client::cause;
 use super::config::read;
-use super::{ConfigFile, exit, output::Output};
-use crate::config::{self, Diagnostic, Format, Severity, diagnostic};
+use super::{ConfigFile, block_on, exit, output::Output};
+use crate::background;
+use crate::background::oidc::{Oidc, Timing};
+use crate::background::secrets::{Failure, Surroundings, provision as provision_secrets};
+use crate::config::{self, Diagnostic, Format, Host, Path, Severity, Snapshot, diagnostic};
 use clap::{Args, ValueEnum};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use std::time::Duration;
+
+/// Whoever does not answer within this time does not answer.
+const ONLINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Check a configuration: everything that `run` would do but binding sockets
 ///
@@ -72,6 +81,78 @@ fn summary(file: &str, errors: usize, warnings: usize) -> String {
     }
 }
 
-fn provision(loaded: &config::Loaded, _text: &config::Text, _online: bool) -> Vec<Diagnostic> {
-    loaded.diagnostics.clone()
+/// What is found when everything is read that `run` would read.
+fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<Diagnostic> {
+    let snapshot = match config::compile(loaded, text, &Host::of_process(), None) {
+        Ok(snapshot) => snapshot,
+        Err(found) => return found,
+    };
+    let mut found = loaded.diagnostics.clone();
+    found.extend(block_on(async {
+        let mut found = secrets(&snapshot).await;
+        if online {
+            found.extend(issuers(&snapshot, loaded).await);
+            found.extend(upstreams(&snapshot, loaded, text).await);
+        }
+        found
+    }));
+    diagnostic::sort(&mut found);
+    found
+}
+
+async fn secrets(snapshot: &Snapshot) -> Vec<Diagnostic> {
+    let failures = provision_secrets(&snapshot.plan.secrets, &Surroundings::of_process()).await.err();
+    let failures = failures.into_iter().flatten();
+    let place = |failure: Failure| {
+        config::unreadable_secret(&snapshot.tree, &failure.name, &failure.error.to_string())
+    };
+    failures.map(place).collect()
+}
+
+/// Issuers whose keys cannot be had.
+async fn issuers(snapshot: &Snapshot, loaded: &config::Loaded) -> Vec<Diagnostic> {
+    let http = match background::client::client(&snapshot.roots) {
+        Ok(http) => http,
+        Err(error) => return vec![at_start(snapshot, &error.to_string())],
+    };
+    let oidc = Oidc::spawn(&snapshot.plan.issuers, &http, Timing::default(), None);
+    // Whoever has not answered by then is named below.
+    let _ = tokio::time::timeout(ONLINE_TIMEOUT, oidc.ready()).await;
+    let mut found = Vec::new();
+    for status in oidc.status().into_iter().filter(|status| !status.is_ready) {
+        let why = status.last_error.unwrap_or_else(|| "no answer".into());
+        for (index, identity) in loaded.document.identity.iter().enumerate() {
+            if *identity.issuer == *status.url {
+                let message = format!("the issuer's keys cannot be fetched: {why}");
+                let path = Path::from(["identity".into(), index.into(), "issuer".into()]);
+                found.push(snapshot.tree.value(&path, Severity::Error, "issuer-unreachable", message));
+            }
+        }
+    }
+    found
+}
+
+/// Upstreams that do not answer. Any answer will do: no credential is sent.
+async fn upstreams(snapshot: &Snapshot, loaded: &config::Loaded, text: &config::Text) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (name, upstream) in &loaded.document.upstreams {
+        let roots = upstream.tls.as_ref().map(|tls| std::fs::read(text.base.join(&tls.ca.file)));
+        let roots = roots.and_then(Result::ok).unwrap_or_default();
+        let roots: Vec<_> = CertificateDer::pem_slice_iter(&roots).filter_map(Result::ok).collect();
+        let answer = match background::client::client(&roots) {
+            Ok(http) => http.head(&upstream.url).timeout(ONLINE_TIMEOUT).send().await,
+            Err(error) => return vec![at_start(snapshot, &error.to_string())],
+        };
+        if let Err(error) = answer {
+            let message = format!("the upstream does not answer: {}", cause(&error));
+            let path = Path::from(["upstreams".into(), name.into(), "url".into()]);
+            found.push(snapshot.tree.value(&path, Severity::Error, "upstream-unreachable", message));
+        }
+    }
+    found
+}
+
+/// A finding that has no place.
+fn at_start(snapshot: &Snapshot, message: &str) -> Diagnostic {
+    snapshot.tree.diagnostic_at(0..0, Severity::Error, "online", message)
 }

@@ -9,6 +9,7 @@
 
 mod admin;
 mod audit;
+pub mod compile;
 mod deny;
 pub mod diagnostic;
 pub mod document;
@@ -24,14 +25,17 @@ mod route;
 mod runtime;
 pub mod schema;
 mod secrets;
+pub mod snapshot;
 pub mod structure;
 mod tree;
 mod upstreams;
 mod value;
 
+pub use compile::{compile, unreadable_secret};
 pub use diagnostic::{Diagnostic, Format, Severity};
 pub use document::Document;
 pub use host::Host;
+pub use snapshot::Snapshot;
 pub use tree::{Path, Step, Tree};
 pub use value::{Period, Size};
 

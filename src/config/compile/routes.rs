@@ -1,0 +1,108 @@
+//! Routes with their masks, and the router.
+
+use super::Compiler;
+use crate::audit;
+use crate::config::lint::matcher;
+use crate::config::tree::at;
+use crate::config::{self, Bodies, Commit, MaskKind, Record};
+use crate::exchange::plan::{Recording, Route, Upstream};
+use crate::identity::Issuer;
+use crate::inspect::{Direction, Kind, MaskSet, Replacement, Rule};
+use crate::policy::Router;
+use std::sync::Arc;
+
+impl Compiler<'_> {
+    pub(super) fn routes(&mut self, issuers: &[Arc<Issuer>], upstreams: &[Arc<Upstream>]) -> Vec<Arc<Route>> {
+        let document = self.document;
+        let mut routes = Vec::new();
+        for (index, written) in document.route.iter().enumerate() {
+            // Names were checked with the document; an upstream that failed was noted.
+            let Some(upstream) = upstreams.iter().position(|one| *one.name == *written.upstream) else {
+                continue;
+            };
+            let Some(rules) = self.rules(index, upstreams[upstream].protocol) else { continue };
+            let Some(masks) = self.masks(index, written) else { continue };
+            let accepted =
+                issuers.iter().filter(|one| written.identity.iter().any(|name| **name == **one.name()));
+            let applies = |way: Direction| Some(&masks).filter(|set| set.applies(way)).cloned();
+            routes.push(Arc::new(Route {
+                name: written.name.as_str().into(),
+                issuers: accepted.cloned().collect(),
+                upstream,
+                rules,
+                request_masks: applies(Direction::Request),
+                response_masks: applies(Direction::Response),
+                record: self.recording(written),
+                body_bytes_max: written.max_body.0,
+                strip_prefix: written
+                    .matching
+                    .strip_prefix
+                    .as_ref()
+                    .map(|prefix| prefix.trim_end_matches('/').into()),
+                all_paths: written.all_paths,
+            }));
+        }
+        routes
+    }
+
+    fn masks(&mut self, index: usize, written: &config::Route) -> Option<Arc<MaskSet>> {
+        let document = self.document;
+        let mut rules = Vec::new();
+        for name in &written.masks {
+            let Some(at) = document.mask.iter().position(|mask| mask.name == *name) else { continue };
+            match rule(&document.mask[at]) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => {
+                    self.error(&at!["mask", at, "replace"], "mask", error.to_string(), "");
+                    return None;
+                }
+            }
+        }
+        match MaskSet::compile(rules) {
+            Ok(set) => Some(Arc::new(set)),
+            Err(error) => {
+                self.error(&at!["route", index, "masks"], "mask", error.to_string(), "");
+                None
+            }
+        }
+    }
+
+    fn recording(&self, written: &config::Route) -> Recording {
+        let commit = match written.commit.unwrap_or(self.document.audit.commit) {
+            Commit::Durable => audit::Commit::Durable,
+            Commit::Written => audit::Commit::Written,
+        };
+        match &written.record {
+            Record::Off => Recording::Off,
+            Record::On(table) => {
+                let kept = if table.bodies == Bodies::Full { table.max_bytes.0 } else { 0 };
+                Recording::On { commit, body_bytes_max: kept }
+            }
+        }
+    }
+
+    pub(super) fn router(&mut self) -> Option<Router> {
+        let matchers = self.document.route.iter().map(|route| matcher(&route.matching));
+        // Both kinds of error were found with the document.
+        Router::new(matchers.collect::<Result<Vec<_>, _>>().ok()?).ok()
+    }
+}
+
+fn rule(mask: &config::Mask) -> Result<Rule, crate::inspect::Error> {
+    let replace = mask.replace.as_deref().unwrap_or("[{name}]");
+    Ok(Rule {
+        name: mask.name.as_str().into(),
+        kind: match mask.kind {
+            MaskKind::CreditCard => Kind::CreditCard,
+            MaskKind::Email => Kind::Email,
+            MaskKind::Literals => Kind::Literals(mask.words.clone()),
+        },
+        replace: Replacement::parse(replace)?,
+        direction: match mask.direction {
+            config::Direction::Request => Direction::Request,
+            config::Direction::Response => Direction::Response,
+            config::Direction::Both => Direction::Both,
+        },
+        dry_run: mask.dry_run,
+    })
+}

@@ -1,0 +1,94 @@
+//! What runs: the compiled configuration, immutable. A reload makes a new one and swaps it in.
+
+use super::origin::ListenAddr;
+use super::{Commit, Cores, Driver, Level, Tree};
+use crate::exchange::plan::Plan;
+use crate::runtime::tls::{ClientTls, ServerTls};
+use crate::secrets::LeaseSource;
+use rustls::pki_types::CertificateDer;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A configuration that can run.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What exchanges run on. Its secrets have no values until `background` has read them.
+    pub plan: Arc<Plan>,
+    /// Where callers connect, in the order of [`Plan::listeners`].
+    pub listeners: Vec<Listener>,
+    /// Whom to trust, for each of [`Plan::upstreams`]; `None` for clear text.
+    pub upstream_tls: Vec<Option<ClientTls>>,
+    /// All sources of tokens that are fetched just in time.
+    pub leases: Vec<Arc<LeaseSource>>,
+    /// Authorities that the background's HTTP client trusts besides the system's.
+    pub roots: Vec<CertificateDer<'static>>,
+    pub admin: AdminPlan,
+    pub audit: AuditPlan,
+    pub log: LogPlan,
+    pub runtime: RuntimePlan,
+    /// Whether an issuer of the demo is accepted; `run` refuses that.
+    pub dev: bool,
+    /// The text that it was made of, with the place of everything. It holds no secret, so it is what CONFIG
+    /// records carry.
+    pub tree: Tree,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub name: Arc<str>,
+    pub addr: ListenAddr,
+    /// `None`: clear text.
+    pub tls: Option<ServerTls>,
+}
+
+/// The operators' side.
+#[derive(Debug)]
+pub struct AdminPlan {
+    /// Unix socket of the command line.
+    pub socket: PathBuf,
+    /// TCP address of the interface.
+    pub addr: Option<SocketAddr>,
+    /// Certificate chain and key in PEM, for `addr`.
+    pub tls: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    /// Where `/metrics` is served.
+    pub metrics: Option<SocketAddr>,
+    /// Who may approve: `group:NAME`, `user:SUBJECT`, `local:UID`.
+    pub approvers: Vec<String>,
+}
+
+/// Where and how records are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditPlan {
+    pub dir: PathBuf,
+    /// Default of the routes.
+    pub commit: Commit,
+    pub segment_bytes: u64,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlan {
+    pub access: AccessLog,
+    pub level: Level,
+}
+
+/// Shards and their driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimePlan {
+    pub cores: Cores,
+    pub driver: Driver,
+    /// How long a stop waits for exchanges in flight.
+    pub drain: Duration,
+}

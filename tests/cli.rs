@@ -1,0 +1,205 @@
+//! The binary as people and scripts call it: exit codes, streams, files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn ringward(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+    command.args(arguments).current_dir(dir).env_clear().stdin(Stdio::null());
+    command.env("HOME", dir).env("XDG_RUNTIME_DIR", dir.join("run"));
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A directory after `ringward init`.
+fn initialised() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ringward(dir.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    dir
+}
+
+fn replace(dir: &Path, from: &str, to: &str) {
+    let file = dir.join("ringward.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs::write(&file, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn the_command_line_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str], code, on_stdout: &str| {
+        let output = ringward(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(stdout(&output).contains(on_stdout), "{arguments:?}: {}", stdout(&output));
+    };
+    check(&["--help"], 0, "Usage: ringward");
+    check(&["--version"], 0, concat!("ringward ", env!("CARGO_PKG_VERSION")));
+    check(&["version"], 0, concat!("ringward ", env!("CARGO_PKG_VERSION")));
+    check(&["version", "--json"], 0, "\"version\": \"");
+    check(&["completions", "bash"], 0, "_ringward");
+    check(&["config", "schema"], 0, "https://json-schema.org/draft/2020-12/schema");
+    check(&["config", "explain", "route.match.path"], 0, "route.match.path: a string");
+    check(&["config", "explain", "runtime.cores"], 0, "Default: \"auto\"");
+    check(&["config", "explain", "policy.action"], 0, "\"block\"  Refuses it with the reason.");
+    check(&["config", "explain", "upstreams.anthropic.timeout.idle"], 0, "Default: \"5m\"");
+    check(&[], 2, "");
+    check(&["chekc"], 2, "");
+    check(&["check", "--format", "xml"], 2, "");
+    let output = ringward(dir.path(), &["config", "explain", "rout"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("did you mean `route`?"));
+}
+
+#[test]
+fn man_pages_are_written_for_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ringward(dir.path(), &["man", "pages"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for page in ["ringward.1", "ringward-check.1", "ringward-config-explain.1"] {
+        assert!(dir.path().join("pages").join(page).exists(), "{page}");
+    }
+}
+
+#[test]
+fn init_writes_what_check_finds_good() {
+    let dir = initialised();
+    let mode = |file: &str| fs::metadata(dir.path().join(file)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("key.pem"), mode("anthropic.key")), (0o600, 0o600));
+    let output = ringward(dir.path(), &["check", "--strict"]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), "ringward.toml: good\n".into()));
+    assert_eq!(stdout(&output), "");
+    let printed = ringward(dir.path(), &["config", "print"]);
+    assert!(stdout(&printed).contains("first_byte = \"10m\""), "{}", stdout(&printed));
+    assert!(!stdout(&printed).contains("replace-me"), "secrets only as sources");
+    let env = ringward(dir.path(), &["env", "claude-code"]);
+    assert!(
+        stdout(&env).contains("export ANTHROPIC_BASE_URL='https://127.0.0.1:8443'\n"),
+        "{}",
+        stdout(&env)
+    );
+}
+
+#[test]
+fn init_never_overwrites() {
+    let dir = initialised();
+    fs::write(dir.path().join("cert.pem"), "mine").unwrap();
+    let output = ringward(dir.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("already there; nothing was written"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(dir.path().join("cert.pem")).unwrap(), "mine");
+    let fresh = tempfile::tempdir().unwrap();
+    let output = ringward(fresh.path(), &["init", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(fs::read_dir(fresh.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn check_names_file_line_column_and_remedy() {
+    let dir = initialised();
+    replace(dir.path(), "upstream = \"anthropic\"", "upstream = \"antropic\"");
+    let output = ringward(dir.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(3));
+    let shown = "\
+error: unknown upstream `antropic`
+  --> ringward.toml:42:12
+   |
+42 | upstream = \"antropic\"
+   |            ^^^^^^^^^^
+   |
+   = help: did you mean `anthropic`? defined: `anthropic`
+
+ringward.toml: 1 error
+";
+    assert_eq!(stderr(&output), shown);
+    let output = ringward(dir.path(), &["check", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["diagnostics"][0]["line"], 42);
+    let output = ringward(dir.path(), &["check", "--format", "sarif"]);
+    let sarif: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "unknown-name");
+}
+
+#[test]
+fn warnings_fail_only_when_strict() {
+    let dir = initialised();
+    replace(dir.path(), "masks = [", "record = \"off\"\nmasks = [");
+    let code = |arguments: &[&str]| ringward(dir.path(), arguments).status.code();
+    assert_eq!((code(&["check"]), code(&["check", "--strict"])), (Some(0), Some(4)));
+}
+
+#[test]
+fn check_reads_keys_and_secrets() {
+    let dir = initialised();
+    let check = |from: &str, to: &str, expected: &str| {
+        replace(dir.path(), from, to);
+        let output = ringward(dir.path(), &["check"]);
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+        replace(dir.path(), to, from);
+    };
+    check("{ file = \"anthropic.key\" }", "{ env = \"NOT_SET_ANYWHERE\" }", "ringward.toml:29:10");
+    check("{ file = \"cert.pem\" }", "{ file = \"no.pem\" }", "cannot read ./no.pem");
+    check("{ file = \"key.pem\" }", "{ credential = \"tls.key\" }", "$CREDENTIALS_DIRECTORY");
+    check("{ file = \"key.pem\" }", "{ file = \"cert.pem\" }", "no usable private key");
+    fs::set_permissions(dir.path().join("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = ringward(dir.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("= help: chmod 600 ./key.pem"), "{}", stderr(&output));
+}
+
+#[test]
+fn check_reads_standard_input_and_the_environment() {
+    let dir = initialised();
+    let run = |arguments: &[&str], config: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+        command.args(arguments).current_dir(dir.path()).env_clear();
+        command.envs(config.map(|config| ("RINGWARD_CONFIG", config)));
+        command.stdin(fs::File::open(dir.path().join("ringward.toml")).unwrap());
+        command.output().unwrap()
+    };
+    assert_eq!(stderr(&run(&["check", "-c", "-"], None)), "<stdin>: good\n");
+    assert_eq!(stderr(&run(&["check"], Some("./ringward.toml"))), "./ringward.toml: good\n");
+    assert_eq!(run(&["check"], Some("missing.toml")).status.code(), Some(1));
+    assert_eq!(stderr(&run(&["-q", "check"], None)), "");
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_unreachable() {
+    let dir = initialised();
+    for command in ["status", "healthcheck", "reload"] {
+        let output = ringward(dir.path(), &[command]);
+        assert_eq!(output.status.code(), Some(5), "{command}");
+        assert!(stderr(&output).contains("no gateway answers at unix:./admin.sock"), "{}", stderr(&output));
+    }
+    let output = ringward(dir.path(), &["status", "--admin", "ftp://x"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_profile_that_others_can_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ringward(dir.path(), &["token"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("there is no profile `default`"), "{}", stderr(&output));
+    let profiles = dir.path().join(".config/ringward/profiles.toml");
+    fs::create_dir_all(profiles.parent().unwrap()).unwrap();
+    let profile = "[default]\ntoken_endpoint = \"http://127.0.0.1:1/token\"\nclient_id = \"a\"\n\
+                   client_secret = { value = \"b\" }\n";
+    fs::write(&profiles, profile).unwrap();
+    fs::set_permissions(&profiles, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(stderr(&ringward(dir.path(), &["token"])).contains("run chmod 600"));
+    fs::set_permissions(&profiles, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(stderr(&ringward(dir.path(), &["token"])).contains("does not answer"));
+}
