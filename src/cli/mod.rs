@@ -4,6 +4,7 @@
 //! [`exit`].
 
 mod admin_client;
+mod audit;
 mod check;
 mod completions;
 mod config;
@@ -74,6 +75,7 @@ enum Command {
     Reload(reload::Command),
     Status(status::Command),
     Healthcheck(healthcheck::Command),
+    Audit(audit::Command),
     Token(token::Command),
     Env(env::Command),
     Version(version::Command),
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Reload(command) => command.run(&mut output),
         Command::Status(command) => command.run(&mut output),
         Command::Healthcheck(command) => command.run(&mut output),
+        Command::Audit(command) => command.run(&mut output),
         Command::Token(command) => command.run(&mut output),
         Command::Env(command) => command.run(&mut output),
         Command::Version(command) => command.run(&mut output),

@@ -50,12 +50,6 @@ impl Output {
         self.say(&format!("{name}: {text}"));
     }
 
-    /// What is probably not meant, in one line.
-    pub fn warning(&mut self, text: &str) {
-        let name = if self.color { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
-        self.note(&format!("{name}: {text}"));
-    }
-
     /// Findings, for people.
     pub fn diagnostics(&mut self, found: &[Diagnostic]) {
         let text = diagnostic::render_all(found, Format::Text, self.color);
@@ -65,13 +59,13 @@ impl Output {
         }
     }
 
-    /// How much of the gateway's own messages is wanted: 0 for what the configuration says.
-    pub fn verbosity(&self) -> u8 {
-        self.verbose
-    }
-
     fn say(&mut self, text: &str) {
         let mut stderr = std::io::stderr().lock();
         let _ = writeln!(stderr, "{text}");
     }
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,8 +1,9 @@
 //! `ringward token`.
 
 use super::admin_client::cause;
+use super::output::{Output, hex};
 use super::profile::{Profile, user_dir};
-use super::{block_on, exit, output::Output};
+use super::{block_on, exit};
 use crate::background;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -203,10 +204,6 @@ fn keep(file: &PathBuf, kept: &Kept) -> io::Result<()> {
     opened.set_permissions(fs::Permissions::from_mode(0o600))?;
     opened.write_all(&text)?;
     fs::rename(&beside, file)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
