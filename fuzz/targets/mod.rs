@@ -4,15 +4,18 @@
 //! A target asserts properties that hold for any bytes; it never expects a certain answer.
 
 mod http;
+mod policy;
 
 /// Takes any bytes; panics if a property does not hold for them.
 pub type Target = fn(&[u8]);
 
 /// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in `Cargo.toml`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("body_facts", policy::body_facts),
     ("chunked", http::chunked),
     ("request_head", http::request_head),
     ("response_head", http::response_head),
+    ("sql", policy::sql),
     ("target", http::target),
 ];
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::limits::{POLICY_AUTOMATON_BYTES_MAX, POLICY_COUNT_MAX};
 use crate::protocol::Protocol;
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::AhoCorasick;
 
 /// What is wrong with one of a route's policies; the config is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,7 +234,6 @@ fn automaton(test: &BodyTest) -> Result<AhoCorasick, RuleFault> {
         return Err(RuleFault::EmptyText);
     }
     let automaton = AhoCorasick::builder()
-        .kind(Some(AhoCorasickKind::ContiguousNFA))
         .ascii_case_insensitive(test.ignore_case)
         .build(folded)
         .map_err(|_| RuleFault::TooManyTexts)?;

@@ -118,6 +118,8 @@ impl Needs {
 }
 
 /// What the head alone says.
+// A decision is moved once for each request; a box for it would be an allocation for each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadVerdict {
     /// No body can change this.

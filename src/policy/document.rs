@@ -313,6 +313,7 @@ mod tests {
         check(b"[\"\xff\"]", Some(Unreadable::NotUtf8));
         check(b"[\"a\nb\"]", Some(Unreadable::Syntax));
         check(b"  1  ", None);
+        check(b"[123456789012345678901234567890]", None);
         check(b"", Some(Unreadable::Syntax));
         check(&deep(POLICY_JSON_DEPTH_MAX), None);
         check(&deep(POLICY_JSON_DEPTH_MAX + 1), Some(Unreadable::TooDeep));

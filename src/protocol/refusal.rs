@@ -117,18 +117,19 @@ pub fn render(
 
 /// What tells an SSE client of a fault after a 200 head was sent; empty where the connection must be cut.
 ///
-/// It may only be written where an event could begin. After it the stream ends.
+/// It may be written anywhere: the empty line in front of it ends an event that was cut in the middle, which
+/// no client takes for a whole one, and means nothing between events. After it the stream ends.
 pub fn stream_error(protocol: Protocol, refusal: &Refusal, request_id: &str) -> Vec<u8> {
     let status = refusal.code.status();
     let (before, json, after): (&[u8], _, &[u8]) = match (protocol, refusal.rpc_id.as_deref()) {
         (Protocol::Anthropic, _) => {
-            (b"event: error\ndata: ", shape::anthropic(refusal, request_id, status), b"\n\n")
+            (b"\n\nevent: error\ndata: ", shape::anthropic(refusal, request_id, status), b"\n\n")
         }
         (Protocol::OpenAi, _) => {
-            (b"data: ", shape::openai(refusal, request_id, status), b"\n\ndata: [DONE]\n\n")
+            (b"\n\ndata: ", shape::openai(refusal, request_id, status), b"\n\ndata: [DONE]\n\n")
         }
         (Protocol::Mcp, Some(id)) => {
-            (b"event: message\ndata: ", shape::tool_result(refusal, request_id, id), b"\n\n")
+            (b"\n\nevent: message\ndata: ", shape::tool_result(refusal, request_id, id), b"\n\n")
         }
         (Protocol::Mcp, None) | (Protocol::Http, _) => return Vec::new(),
     };
@@ -283,7 +284,7 @@ mod tests {
             assert_eq!(parsed(&render(protocol, &refusal, ID, OTHER, DenyStatus::Auto))["detail"], nasty);
         }
         let event = stream_error(Protocol::Anthropic, &refusal, ID);
-        assert_eq!(event.iter().filter(|byte| **byte == b'\n').count(), 3);
+        assert_eq!(event.iter().filter(|byte| **byte == b'\n').count(), 5);
     }
 
     #[test]
@@ -309,8 +310,8 @@ mod tests {
             let json = event.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).unwrap();
             assert_eq!(serde_json::from_str::<Value>(json).unwrap()["error"]["message"], refusal.message());
         };
-        check(Protocol::Anthropic, "event: error\ndata: ", "\n\n");
-        check(Protocol::OpenAi, "data: ", "\n\ndata: [DONE]\n\n");
+        check(Protocol::Anthropic, "\n\nevent: error\ndata: ", "\n\n");
+        check(Protocol::OpenAi, "\n\ndata: ", "\n\ndata: [DONE]\n\n");
         assert!(stream_error(Protocol::Http, &refusal, ID).is_empty());
         assert!(stream_error(Protocol::Mcp, &refusal, ID).is_empty());
     }
