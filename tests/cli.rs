@@ -152,7 +152,7 @@ fn check_reads_keys_and_secrets() {
     check("{ file = \"anthropic.key\" }", "{ env = \"NOT_SET_ANYWHERE\" }", "ringward.toml:29:10");
     check("{ file = \"cert.pem\" }", "{ file = \"no.pem\" }", "cannot read ./no.pem");
     check("{ file = \"key.pem\" }", "{ credential = \"tls.key\" }", "$CREDENTIALS_DIRECTORY");
-    check("{ file = \"key.pem\" }", "{ file = \"cert.pem\" }", "no usable private key");
+    check("{ file = \"key.pem\" }", "{ file = \"anthropic.key\" }", "no usable private key");
     fs::set_permissions(dir.path().join("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     let output = ringward(dir.path(), &["check"]);
     assert_eq!(output.status.code(), Some(3));

@@ -33,3 +33,12 @@ pub enum Commit {
     /// When the kernel has it: survives the death of the process.
     Written,
 }
+
+impl From<Commit> for crate::audit::Commit {
+    fn from(written: Commit) -> crate::audit::Commit {
+        match written {
+            Commit::Durable => crate::audit::Commit::Durable,
+            Commit::Written => crate::audit::Commit::Written,
+        }
+    }
+}

@@ -30,3 +30,16 @@ pub enum Level {
     Debug,
     Trace,
 }
+
+impl Level {
+    /// Its name in the file, which is also that of `tracing`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}

@@ -35,7 +35,8 @@ pub use compile::{compile, unreadable_secret};
 pub use diagnostic::{Diagnostic, Format, Severity};
 pub use document::Document;
 pub use host::Host;
-pub use snapshot::Snapshot;
+pub use origin::{ListenAddr, Origin};
+pub use snapshot::{AccessLog, AdminPlan, AuditPlan, Listener, LogPlan, RuntimePlan, Snapshot};
 pub use tree::{Path, Step, Tree};
 pub use value::{Period, Size};
 

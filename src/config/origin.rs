@@ -98,14 +98,14 @@ pub enum ListenAddr {
     /// Binds it.
     Socket(SocketAddr),
     /// Takes the socket of this name that systemd passes.
-    Passed(String),
+    Inherited(String),
 }
 
 impl ListenAddr {
     /// Parses `127.0.0.1:8443`, `[::1]:8443` or `fd:NAME`; `None` for anything else.
     pub fn parse(text: &str) -> Option<ListenAddr> {
         if let Some(name) = text.strip_prefix("fd:") {
-            return (!name.is_empty()).then(|| ListenAddr::Passed(name.to_owned()));
+            return (!name.is_empty()).then(|| ListenAddr::Inherited(name.to_owned()));
         }
         let text =
             text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
@@ -122,7 +122,7 @@ impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAddr::Socket(address) => address.fmt(f),
-            ListenAddr::Passed(name) => write!(f, "fd:{name}"),
+            ListenAddr::Inherited(name) => write!(f, "fd:{name}"),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What runs: the compiled configuration, immutable. A reload makes a new one and swaps it in.
 
 use super::origin::ListenAddr;
-use super::{Commit, Cores, Driver, Level, Tree};
+use super::{Cores, Driver, Level, Tree};
+use crate::audit::Commit;
 use crate::exchange::plan::Plan;
 use crate::runtime::tls::{ClientTls, ServerTls};
 use crate::secrets::LeaseSource;

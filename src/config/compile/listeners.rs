@@ -42,6 +42,6 @@ impl Compiler<'_> {
 fn address(text: &str) -> Option<SocketAddr> {
     match ListenAddr::parse(text)? {
         ListenAddr::Socket(address) => Some(address),
-        ListenAddr::Passed(_) => None,
+        ListenAddr::Inherited(_) => None,
     }
 }

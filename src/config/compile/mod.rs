@@ -92,7 +92,7 @@ impl Compiler<'_> {
             admin: admin?,
             audit: AuditPlan {
                 dir,
-                commit: document.audit.commit,
+                commit: document.audit.commit.into(),
                 segment_bytes: document.audit.segment_bytes.0,
             },
             log: LogPlan { access, level: document.log.level },
@@ -151,4 +151,125 @@ impl Compiler<'_> {
 pub fn unreadable_secret(tree: &super::Tree, name: &str, why: &str) -> Diagnostic {
     let message = format!("the secret `{name}` cannot be read: {why}");
     tree.value(&at!["secrets", name, "source"], Severity::Error, "unreadable-secret", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::plan::Recording;
+    use crate::secrets::LeaseKind;
+
+    const SOURCE: &str = r#"
+version = 1
+[[listen]]
+name = "plain"
+addr = "127.0.0.1:0"
+[[listen]]
+name = "passed"
+addr = "fd:agents"
+[admin]
+socket = "run/admin.sock"
+metrics = "127.0.0.1:0"
+roles.approver = "local:0"
+[[identity]]
+name = "corp"
+issuer = "http://127.0.0.1:1"
+audience = "gw"
+claims.owner = "email"
+[secrets.key]
+source = { file = "key" }
+[secrets.client]
+source = { env = "CLIENT" }
+[secrets.lease]
+source = { exchange = "rfc8693", token_endpoint = "http://127.0.0.1:1/token", client_id = "gw", client_secret = "client", audience = "customers" }
+[upstreams.llm]
+url = "http://127.0.0.1:2/base/"
+protocol = "anthropic"
+inject = [{ header = "x-api-key", value = "${secret:key}" }]
+[upstreams.api]
+url = "http://localhost:3"
+inject = { header = "authorization", value = "Bearer ${secret:lease}" }
+[[route]]
+name = "llm"
+match = { listen = "plain", path = "/llm/**", strip_prefix = "/llm/" }
+identity = ["corp"]
+upstream = "llm"
+policies = ["big", "default"]
+masks = ["in", "out"]
+record = { max_bytes = "1KiB" }
+commit = "written"
+max_body = "2KiB"
+[[route]]
+name = "api"
+match = { listen = "passed" }
+identity = ["corp"]
+upstream = "api"
+policies = ["default"]
+masks = ["in"]
+record = { bodies = "none" }
+[[policy]]
+name = "big"
+when = { json = { path = "/max_tokens", gt = 40000 } }
+action = "approve"
+[[policy]]
+name = "default"
+action = "allow"
+[[mask]]
+name = "in"
+kind = "email"
+direction = "request"
+[[mask]]
+name = "out"
+kind = "literals"
+words = ["Project Falcon"]
+direction = "response"
+[log]
+access = "off"
+"#;
+
+    fn compiled(previous: Option<&Snapshot>) -> Result<Snapshot, Vec<Diagnostic>> {
+        let text = Text { name: "dir/ringward.toml".into(), base: "dir".into(), source: SOURCE.into() };
+        let loaded = super::super::load(&text).unwrap();
+        compile(&loaded, &text, &Host::default(), previous)
+    }
+
+    #[test]
+    fn a_document_becomes_what_runs() {
+        let snapshot = compiled(None).unwrap();
+        let plan = &snapshot.plan;
+        assert_eq!(plan.generation, 1);
+        assert_eq!(plan.listeners, ["plain".into(), "passed".into()]);
+        assert_eq!(snapshot.listeners[1].addr.to_string(), "fd:agents");
+        assert_eq!(snapshot.admin.socket, std::path::Path::new("dir/run/admin.sock"));
+        assert_eq!(snapshot.audit.dir, std::path::Path::new("dir/audit"));
+        assert_eq!(snapshot.log.access, AccessLog::Off);
+        let [api, llm] = &*plan.upstreams else { panic!("two upstreams") };
+        assert_eq!((&*llm.authority, &*llm.path_prefix), ("127.0.0.1:2", "/base"));
+        assert_eq!(llm.addresses.load().len(), 1);
+        assert!(api.addresses.load().is_empty(), "names are resolved in the background");
+        assert!(matches!(api.lease.as_ref().unwrap().kind, LeaseKind::TokenExchange { .. }));
+        assert!(llm.lease.is_none() && plan.secrets.find("key").is_some());
+        let [llm, api] = &*plan.routes else { panic!("two routes") };
+        assert_eq!((llm.upstream, api.upstream), (1, 0));
+        assert_eq!(llm.strip_prefix.as_deref(), Some("/llm"));
+        assert_eq!(llm.body_bytes_max, 2_048);
+        assert!(llm.request_masks.is_some() && llm.response_masks.is_some());
+        assert!(api.request_masks.is_some() && api.response_masks.is_none());
+        let written = Recording::On { commit: crate::audit::Commit::Written, body_bytes_max: 1_024 };
+        let durable = Recording::On { commit: crate::audit::Commit::Durable, body_bytes_max: 0 };
+        assert_eq!((llm.record, api.record), (written, durable));
+    }
+
+    #[test]
+    fn a_reload_keeps_the_connections_of_unchanged_upstreams() {
+        let first = compiled(None).unwrap();
+        let second = compiled(Some(&first)).unwrap();
+        assert_eq!(second.plan.generation, 2);
+        for (old, new) in first.plan.upstreams.iter().zip(&second.plan.upstreams) {
+            assert_eq!(old.key, new.key);
+            assert!(Arc::ptr_eq(&old.addresses, &new.addresses));
+        }
+        let apart = compiled(None).unwrap();
+        assert_ne!(first.plan.upstreams[0].key, apart.plan.upstreams[0].key);
+    }
 }

@@ -1,10 +1,9 @@
 //! Routes with their masks, and the router.
 
 use super::Compiler;
-use crate::audit;
 use crate::config::lint::matcher;
 use crate::config::tree::at;
-use crate::config::{self, Bodies, Commit, MaskKind, Record};
+use crate::config::{self, Bodies, MaskKind, Record};
 use crate::exchange::plan::{Recording, Route, Upstream};
 use crate::identity::Issuer;
 use crate::inspect::{Direction, Kind, MaskSet, Replacement, Rule};
@@ -68,10 +67,7 @@ impl Compiler<'_> {
     }
 
     fn recording(&self, written: &config::Route) -> Recording {
-        let commit = match written.commit.unwrap_or(self.document.audit.commit) {
-            Commit::Durable => audit::Commit::Durable,
-            Commit::Written => audit::Commit::Written,
-        };
+        let commit = written.commit.unwrap_or(self.document.audit.commit).into();
         match &written.record {
             Record::Off => Recording::Off,
             Record::On(table) => {

@@ -58,7 +58,7 @@ fn admin(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>) {
 /// Parses an address, or says what one looks like.
 fn address(lint: &mut Lint<'_>, path: &Path, text: &str, passed: bool) -> Option<ListenAddr> {
     match ListenAddr::parse(text) {
-        Some(ListenAddr::Passed(_)) if !passed => {}
+        Some(ListenAddr::Inherited(_)) if !passed => {}
         Some(addr) => return Some(addr),
         None => {}
     }
