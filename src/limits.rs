@@ -263,6 +263,21 @@ pub const SSE_STREAMS_MAX: usize = 16;
 /// Bytes of the members that are repeated in an event that the gateway makes to end a value.
 pub const SSE_ECHO_BYTES_MAX: usize = KIB;
 
+// --- Admin ---------------------------------------------------------------------------------------------
+
+/// Open connections of one admin listener; more wait in the kernel's queue. Each listener has its own.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Connections that wait in the kernel's queue of the admin socket.
+pub const ADMIN_BACKLOG: i32 = 64;
+/// A request body of the admin interface.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * KIB;
+/// A connection of the admin interface is closed after this time, between two requests.
+pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(60);
+/// A request that is under way then may take this much longer.
+pub const ADMIN_CONNECTION_GRACE: Duration = Duration::from_secs(30);
+/// At the end of the process all requests under way may take this long.
+pub const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);

@@ -4,19 +4,28 @@
 //! Closed by default (SECURITY, UX section 5): whoever may open the unix socket may do everything, and the
 //! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists; metrics
 //! have a listener of their own on loopback. This is not the data plane: no caller's request comes here, and it
-//! decides nothing about one. Start at [`Control`].
+//! decides nothing about one. Start at [`serve`], then `routes` for what is served and `door` for how.
 
 mod control;
+mod door;
+mod host;
+mod problem;
+mod routes;
+mod server;
+mod socket;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use control::{Control, Rejected, Reloaded, Work};
+pub use server::Server;
 pub use status::{
     AuditState, AuditStatus, Check, ConfigStatus, IssuerStatus, ListenerStatus, Readiness, RequestStatus,
     SecretStatus, ShardStatus, Status, UpstreamStatus,
 };
 
 use crate::metrics::Metrics;
-use std::{net::SocketAddr, net::TcpListener, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, net::TcpListener, path::PathBuf, sync::Arc};
 
 /// What the admin side runs on. Without a socket and listeners it serves nothing.
 pub struct Parts {
@@ -64,4 +73,13 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Opens everything, serves until `stop`, lets the requests under way end, and removes the socket. To know of
+/// an [`Error`] before the rest of the process starts, use [`Server::bind`].
+///
+/// # Errors
+/// See [`Error`]; nothing was served then.
+pub async fn serve(parts: Parts, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    Server::bind(parts)?.run(stop).await
 }

@@ -1,0 +1,105 @@
+//! Answers: JSON, or what is wrong as `application/problem+json` (RFC 9457) with a `message` beside `detail`,
+//! and the headers that every answer carries.
+
+use super::{Readiness, Rejected};
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Why a request gets no answer other than this. Written by us: nothing of the request is repeated in it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    /// Snake case, as in the table of UX section 3.
+    code: &'static str,
+    message: String,
+    /// Further members.
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Problem {
+        Problem { status, code, message: message.into(), more: Map::new() }
+    }
+
+    pub(super) fn malformed(message: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", message)
+    }
+
+    /// A configuration that was not taken (UX section 2: a bad file keeps the old one and says so).
+    pub(super) fn rejected(rejected: Rejected) -> Problem {
+        let Rejected { message, text, diagnostics } = rejected;
+        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "config_invalid", message);
+        problem.more.insert("text".to_owned(), text.into());
+        problem.more.insert("diagnostics".to_owned(), diagnostics.into());
+        problem
+    }
+
+    /// Not ready. Only `verbose` names what is missing.
+    pub(super) fn not_ready(readiness: &Readiness, verbose: bool) -> Problem {
+        let message = if verbose { readiness.summary() } else { "not ready".to_owned() };
+        let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message);
+        problem.more.insert("ready".to_owned(), false.into());
+        if verbose {
+            problem.more.insert("checks".to_owned(), json!(readiness.checks));
+        }
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), "about:blank".into());
+        body.insert("title".to_owned(), self.status.canonical_reason().unwrap_or("Error").into());
+        body.insert("status".to_owned(), self.status.as_u16().into());
+        body.insert("code".to_owned(), self.code.into());
+        body.insert("message".to_owned(), self.message.clone().into());
+        body.insert("detail".to_owned(), self.message.into());
+        body.extend(self.more);
+        let mut response = answer(self.status, &Value::Object(body));
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// JSON that people can read too: indented, with a final newline.
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string_pretty(body) {
+        Ok(text) => {
+            let kind = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, kind)], text + "\n").into_response()
+        }
+        // Our own values have string keys and finite numbers; if one ever does not, nothing panics.
+        Err(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "message": "internal error" }))).into_response()
+        }
+    }
+}
+
+/// Headers of every answer: nothing here may be framed, sniffed, cached, or read by another origin.
+const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// Sets [`SECURITY_HEADERS`].
+pub(super) async fn secure(mut response: Response) -> Response {
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,215 @@
+//! What is served where. The table of each door is one function.
+
+use super::{
+    Control,
+    door::Caller,
+    host::{self, Hosts},
+    problem::{Problem, answer, secure},
+};
+use crate::{limits, metrics::Metrics};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Extension, FromRequest, RawQuery, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use serde::Deserialize;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// What the handlers work with.
+pub(super) struct Desk {
+    pub control: Arc<dyn Control>,
+    pub metrics: Arc<Metrics>,
+    /// A request body must be complete within this time.
+    pub body_timeout: Duration,
+}
+
+type Desked = State<Arc<Desk>>;
+
+/// The unix socket: everything, for whoever may open it.
+pub(super) fn local(desk: Arc<Desk>) -> Router {
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/version", get(version))
+        .route("/api/v1/shards", get(shards))
+        .route("/api/v1/config:check", post(check))
+        .route("/api/v1/config:reload", post(reload))
+        .route("/api/v1/drain", post(drain))
+        .route("/api/v1/log-level", put(set_log_level));
+    finish(router, desk).layer(middleware::map_response(secure))
+}
+
+/// The admin port without a login: alive or not, ready or not, and nothing more.
+pub(super) fn public(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
+    let router = Router::new().route("/livez", get(livez)).route("/readyz", get(bare_readyz));
+    guarded(router, desk, hosts)
+}
+
+/// The metrics port.
+pub(super) fn scraped(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
+    guarded(Router::new().route("/metrics", get(metrics)), desk, hosts)
+}
+
+fn guarded(router: Router<Arc<Desk>>, desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
+    finish(router, desk)
+        .layer(middleware::from_fn_with_state(hosts, host::guard))
+        .layer(middleware::map_response(secure))
+}
+
+fn finish(router: Router<Arc<Desk>>, desk: Arc<Desk>) -> Router {
+    router
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"))
+        .method_not_allowed_fallback(async || {
+            let message = "this path does not take that method";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        })
+        .layer(DefaultBodyLimit::max(limits::ADMIN_BODY_BYTES_MAX))
+        .with_state(desk)
+}
+
+async fn livez() -> Response {
+    answer(StatusCode::OK, &json!({ "live": true }))
+}
+
+async fn bare_readyz(State(desk): Desked) -> Response {
+    ready(&desk, false)
+}
+
+async fn readyz(State(desk): Desked, RawQuery(query): RawQuery) -> Response {
+    let asked = query
+        .as_deref()
+        .unwrap_or("")
+        .split('&')
+        .any(|one| matches!(one, "verbose" | "verbose=1" | "verbose=true"));
+    ready(&desk, asked)
+}
+
+fn ready(desk: &Desk, verbose: bool) -> Response {
+    let readiness = desk.control.readiness();
+    match (readiness.ready, verbose) {
+        (true, true) => answer(StatusCode::OK, &readiness),
+        (true, false) => answer(StatusCode::OK, &json!({ "ready": true })),
+        (false, _) => Problem::not_ready(&readiness, verbose).into_response(),
+    }
+}
+
+/// OpenMetrics text 1.0.0, which Prometheus reads.
+async fn metrics(State(desk): Desked) -> Response {
+    let text = desk.metrics.render(&desk.control.scrape());
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn status(State(desk): Desked) -> Response {
+    answer(StatusCode::OK, &desk.control.status())
+}
+
+async fn version() -> Response {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    answer(StatusCode::OK, &json!({ "name": name, "version": version }))
+}
+
+async fn shards(State(desk): Desked) -> Response {
+    answer(StatusCode::OK, &json!({ "shards": desk.control.status().shards }))
+}
+
+async fn check(State(desk): Desked, request: Request) -> Result<Response, Problem> {
+    no_body(&desk, request).await?;
+    finished(async move { desk.control.check().await }).await?.map_err(Problem::rejected)?;
+    Ok(answer(StatusCode::OK, &json!({ "valid": true })))
+}
+
+async fn reload(
+    State(desk): Desked,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    no_body(&desk, request).await?;
+    let author = caller.author()?.to_owned();
+    let reloaded = finished(async move { desk.control.reload(author).await }).await?;
+    Ok(answer(StatusCode::OK, &reloaded.map_err(Problem::rejected)?))
+}
+
+async fn drain(
+    State(desk): Desked,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    no_body(&desk, request).await?;
+    desk.control.drain(caller.author()?);
+    Ok(answer(StatusCode::ACCEPTED, &json!({ "draining": true })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogLevel {
+    level: String,
+}
+
+async fn set_log_level(
+    State(desk): Desked,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if !is_json(request.headers()) {
+        let message = "the body must be application/json, such as {\"level\": \"debug\"}";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body_unreadable", message));
+    }
+    let body = body(&desk, request).await?;
+    let LogLevel { level } = serde_json::from_slice(&body)
+        .map_err(|error| Problem::malformed(format!("the body must be {{\"level\": \"…\"}}: {error}")))?;
+    desk.control
+        .set_log_level(caller.author()?, &level)
+        .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "log_level_invalid", why))?;
+    Ok(answer(StatusCode::OK, &json!({ "level": level })))
+}
+
+/// Drives `work` to its end even if the client goes and this handler is dropped with its connection.
+async fn finished<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
+    let failed =
+        |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway failed at this");
+    tokio::spawn(work).await.map_err(failed)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The whole body, bounded in size and time.
+async fn body(desk: &Desk, request: Request) -> Result<axum::body::Bytes, Problem> {
+    let too_large = || {
+        let message = format!("the body is longer than {} bytes", limits::ADMIN_BODY_BYTES_MAX);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    };
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if declared
+        .and_then(|digits| digits.parse().ok())
+        .is_some_and(|bytes: usize| bytes > limits::ADMIN_BODY_BYTES_MAX)
+    {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(desk.body_timeout, axum::body::Bytes::from_request(request, &())).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::malformed("the body is cut or malformed")),
+        Err(_) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body came too slowly"))
+        }
+    }
+}
+
+/// Reads the body of a request that needs none; an empty JSON object is as good as nothing.
+async fn no_body(desk: &Desk, request: Request) -> Result<(), Problem> {
+    let body = body(desk, request).await?;
+    match body.trim_ascii() {
+        b"" | b"{}" => Ok(()),
+        _ => Err(Problem::malformed("this request takes no body")),
+    }
+}
