@@ -353,12 +353,12 @@ mod tests {
             let mut object = serde_json::Map::new();
             for (index, (key, number, flag)) in seed.iter().enumerate() {
                 let value = serde_json::json!([key, {"n": number, "f": flag}, [], {}]);
-                object.insert(format!("{index}{key}"), value);
+                object.insert(format!("{index}:{key}"), value);
             }
             let text = serde_json::to_vec(&object).unwrap();
             let document = Document::parse(&text).unwrap();
             for (index, (key, number, flag)) in seed.iter().enumerate() {
-                let name = format!("{index}{key}");
+                let name = format!("{index}:{key}");
                 let find = |path: &str| {
                     document.find(&Pointer { tokens: [&name].into_iter().map(|s| s.as_str().into())
                         .chain(path.split('/').map(Into::into)).collect() })
