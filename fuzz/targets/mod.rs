@@ -3,6 +3,7 @@
 //!
 //! A target asserts properties that hold for any bytes; it never expects a certain answer.
 
+mod audit;
 mod http;
 mod policy;
 
@@ -12,6 +13,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in `Cargo.toml`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body_facts", policy::body_facts),
+    ("audit_segment", audit::segment),
     ("chunked", http::chunked),
     ("request_head", http::request_head),
     ("response_head", http::response_head),

@@ -3,7 +3,7 @@ use super::{
     frame::Frame,
     hash::Hash,
     reader::{Damage, End, Item, Position, ReadError, SegmentReader, Why},
-    record::{Kind, Record},
+    record::Record,
     segment::SealReason,
 };
 use std::{collections::BTreeSet, io::Read};
@@ -152,7 +152,6 @@ impl Book {
             Record::State(state) => self.open.iter().eq(&state.open),
             Record::Config(_) | Record::Content(_) | Record::Recovery(_) => true,
         };
-        debug_assert!(record.kind() != Kind::Checkpoint);
         if fits { Ok(()) } else { Err(Why::OutOfPlace) }
     }
 }

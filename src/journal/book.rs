@@ -25,12 +25,24 @@ impl std::fmt::Debug for Opening {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     exchanges: HashMap<ExchangeId, Entry>,
+    /// Counts what was asked of this book: its clock.
+    ticks: u64,
+    /// When exchanges that were left behind are looked for again.
+    next_sweep: u64,
 }
+
+/// Without an INTENT or a REFUSAL for so many ticks, an exchange that has only CONTENT was left behind: its
+/// REFUSAL found no room.
+const ABANDONED_TICKS: u64 = OPEN_EXCHANGES_MAX as u64 / 2;
+/// Ticks between two looks for such exchanges.
+const SWEEP_TICKS: u64 = 1_024;
 
 #[derive(Debug, Default)]
 struct Entry {
     /// INTENT was recorded.
     admitted: bool,
+    /// Tick of its last CONTENT.
+    touched: u64,
     request: Option<Body>,
     response: Option<Body>,
 }
@@ -39,7 +51,7 @@ impl Book {
     /// A book of exchanges that a former process left open.
     pub(super) fn with_open(open: &BTreeSet<ExchangeId>) -> Book {
         let entry = |id: &ExchangeId| (*id, Entry { admitted: true, ..Entry::default() });
-        Book { exchanges: open.iter().map(entry).collect() }
+        Book { exchanges: open.iter().map(entry).collect(), ..Book::default() }
     }
 
     /// Exchanges with INTENT and no OUTCOME, sorted.
@@ -83,16 +95,30 @@ impl Book {
     }
 
     fn complete_intent(&mut self, intent: &mut Intent) -> Result<(), Failure> {
+        let has_room = self.has_room_for(intent.id);
         let entry = self.exchanges.get(&intent.id);
-        let known = entry.is_some_and(|entry| entry.admitted);
-        if known || (entry.is_none() && self.exchanges.len() >= OPEN_EXCHANGES_MAX) {
+        if entry.is_some_and(|entry| entry.admitted) {
             return Err(Failure::OutOfPlace);
+        }
+        if !has_room {
+            return Err(Failure::Overloaded);
         }
         let request = entry.and_then(|entry| entry.request.as_ref());
         if let (IntentBody::Buffered, Some(body)) = (&intent.body, request) {
             intent.body = IntentBody::Committed(body.commitment());
         }
         Ok(())
+    }
+
+    /// Whether the exchange is known or may still begin. Forgets exchanges that were left behind.
+    fn has_room_for(&mut self, id: ExchangeId) -> bool {
+        self.ticks += 1;
+        if self.exchanges.len() >= OPEN_EXCHANGES_MAX && self.ticks >= self.next_sweep {
+            self.next_sweep = self.ticks + SWEEP_TICKS;
+            let horizon = self.ticks.saturating_sub(ABANDONED_TICKS);
+            self.exchanges.retain(|_, entry| entry.admitted || entry.touched >= horizon);
+        }
+        self.exchanges.len() < OPEN_EXCHANGES_MAX || self.exchanges.contains_key(&id)
     }
 
     /// `record` is in the log: opens or closes its exchange.
@@ -125,10 +151,11 @@ impl Book {
         if content.edits.len() > CONTENT_EDITS_MAX {
             return Err(Failure::TooLarge);
         }
-        if self.exchanges.len() >= OPEN_EXCHANGES_MAX && !self.exchanges.contains_key(&content.id) {
-            return Err(Failure::OutOfPlace);
+        if !self.has_room_for(content.id) {
+            return Err(Failure::Overloaded);
         }
         let entry = self.exchanges.entry(content.id).or_default();
+        entry.touched = self.ticks;
         let body = match content.direction {
             Direction::Request => &mut entry.request,
             Direction::Response => &mut entry.response,
@@ -202,6 +229,26 @@ mod tests {
             whole.extend(piece.bytes.to_vec());
         }
         assert_eq!(whole, bytes);
+    }
+
+    #[test]
+    fn exchanges_that_were_left_behind_do_not_fill_the_book() {
+        let mut book = Book::default();
+        let mut openings = Vec::new();
+        let mut turned_away = 0;
+        for number in 0..OPEN_EXCHANGES_MAX * 3 {
+            let mut content = samples::content(1, b"x", false);
+            content.id.0[..8].copy_from_slice(&number.to_be_bytes());
+            match book.commit_content(&mut content, || Ok([3; 32]), &mut openings) {
+                Ok(()) => {}
+                Err(failure) => {
+                    assert_eq!(failure, Failure::Overloaded);
+                    turned_away += 1;
+                }
+            }
+        }
+        assert!(book.exchanges.len() <= OPEN_EXCHANGES_MAX);
+        assert!(turned_away <= SWEEP_TICKS, "{turned_away}");
     }
 
     #[test]

@@ -460,6 +460,9 @@ impl Committer {
             }
         }
         self.segments.abandon();
+        while let Some((_, sender)) = self.shared.calls.pop() {
+            self.refuse(To::Caller(sender), Failure::Closed);
+        }
         self.shared.sync.stop();
     }
 }

@@ -40,7 +40,7 @@ use book::Book;
 use commit::{Committer, Shared};
 use crossbeam::queue::ArrayQueue;
 use disk::{Disk, OsDisk};
-use producer::Bell;
+use producer::{Bell, STATE_DEAD};
 use segment::Segments;
 use std::{
     fs::{self, File, TryLockError},
@@ -153,13 +153,21 @@ impl Journal {
             Committer::start(Arc::clone(&shared), segments, &recovered.position, book).map_err(io_error)?;
         let sync = spawn("journal-sync", {
             let (shared, interval) = (Arc::clone(&shared), options.sync_interval.min(SYNC_INTERVAL_MAX));
-            move || shared.sync.run(interval, &shared.acks, &shared.bell, &shared.gauges)
+            move || {
+                let _guard = DeathNotice(Arc::clone(&shared));
+                shared.sync.run(interval, &shared.acks, &shared.bell, &shared.gauges)
+            }
         });
         let sync = sync.map_err(io_error)?;
         let mut journal =
             Journal { shared: Arc::clone(&shared), commit: None, sync: Some(sync), _lock: lock };
         committer.write_first(recovery_records(recovered)).map_err(io_error)?;
-        let commit = spawn("journal", move || committer.run()).map_err(io_error)?;
+        let guard = DeathNotice(Arc::clone(&shared));
+        let commit = spawn("journal", move || {
+            let _guard = guard;
+            committer.run()
+        });
+        let commit = commit.map_err(io_error)?;
         // Set before any producer can be used: `open` has not returned.
         let _ = shared.bell.thread.set(commit.thread().clone());
         journal.commit = Some(commit);
@@ -241,6 +249,19 @@ impl Handle {
             queue_depth: self.0.lanes.iter().map(|lane| lane.queue.len()).sum(),
             turned_away: self.0.bell.turned_away.load(Ordering::Relaxed),
             ..self.0.gauges.snapshot()
+        }
+    }
+}
+
+/// Refuses everything once a thread of the journal has panicked: fail closed.
+struct DeathNotice(Arc<Shared>);
+
+impl Drop for DeathNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.bell.state.store(STATE_DEAD, Ordering::Release);
+            let what = "a thread of the journal ended unexpectedly".to_owned();
+            self.0.gauges.set_failure(Some((Failure::Disk, what)));
         }
     }
 }

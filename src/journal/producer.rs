@@ -53,7 +53,8 @@ pub enum Failure {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
-    /// A blocking caller found no room, or waited too long; the record may still turn up in the log.
+    /// More than [`crate::limits::OPEN_EXCHANGES_MAX`] exchanges are open; or a blocking caller found no room or
+    /// waited too long, then its record may still turn up in the log.
     #[error("the journal is overloaded")]
     Overloaded,
 }

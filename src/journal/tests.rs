@@ -20,7 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Collects acknowledgements.
 #[derive(Clone, Default)]
-struct Collected(Arc<(Mutex<BTreeMap<u64, Result<u64, Failure>>>, Condvar)>);
+struct Collected(Arc<(Mutex<Answers>, Condvar)>);
+
+/// The answer to each ticket.
+type Answers = BTreeMap<u64, Result<u64, Failure>>;
 
 impl AckSink for Collected {
     fn deliver(&mut self, _: usize, acks: &mut Vec<Ack>) {

@@ -161,7 +161,7 @@ proptest! {
             let content = samples::content(number, &[number; 5_000], true);
             submit(&mut producer, ticket, Commit::Durable, samples::intent(number));
             submit(&mut producer, 0, Commit::Written, Record::Content(Box::new(content)));
-            if number % 3 == 0 {
+            if number.is_multiple_of(3) {
                 living.acks.wait(ticket).unwrap();
             }
             submit(&mut producer, ticket + 1, Commit::Durable, samples::outcome(number));
@@ -203,12 +203,12 @@ fn child_of_the_kill_loop() {
     let (_journal, mut producers) = Journal::open(options, 1, Box::new(acks.clone())).unwrap();
     let mut printed = 0;
     for ticket in 1u64.. {
-        let commit = if ticket % 4 == 0 { Commit::Durable } else { Commit::Written };
+        let commit = if ticket.is_multiple_of(4) { Commit::Durable } else { Commit::Written };
         let content = samples::content(ticket as u8, &[7; 900], true);
         submit(&mut producers[0], 0, commit, samples::intent(ticket as u8));
         submit(&mut producers[0], 0, commit, Record::Content(Box::new(content)));
         submit(&mut producers[0], ticket, commit, samples::outcome(ticket as u8));
-        if ticket % 8 == 0 {
+        if ticket.is_multiple_of(8) {
             for ticket in printed + 1..=ticket {
                 println!("ack {ticket} {}", acks.wait(ticket).unwrap());
             }
@@ -255,7 +255,9 @@ impl House {
         let mut kinds = BTreeMap::new();
         for file in list(&self.log()).unwrap().0 {
             // The last batch may be torn.
-            let _ = each_frame(&file, |frame| drop(kinds.insert(frame.sequence, frame.kind)));
+            let _ = each_frame(&file, |frame| {
+                kinds.insert(frame.sequence, frame.kind);
+            });
         }
         kinds
     }

@@ -12,7 +12,7 @@ const EXCHANGES: u8 = 40;
 fn run_exchanges(producer: &mut Producer, acks: &Collected) {
     for number in 1..=EXCHANGES {
         let ticket = u64::from(number) * 10;
-        let commit = if number % 2 == 0 { Durable } else { Written };
+        let commit = if number.is_multiple_of(2) { Durable } else { Written };
         if producer.submit(submission(ticket, commit, samples::intent(number))).is_err() {
             continue;
         }
@@ -36,7 +36,7 @@ fn check_nothing_acknowledged_is_lost(house: &House, what: &str) {
         house.records().iter().map(|(s, r)| (*s, format!("{:?} {:?}", r.kind(), r.exchange()))).collect();
     for (ticket, sequence) in house.acks.committed() {
         let number = (ticket / 10) as u8;
-        let kind = if ticket % 10 == 0 { "Intent" } else { "Outcome" };
+        let kind = if ticket.is_multiple_of(10) { "Intent" } else { "Outcome" };
         let expected = format!("{kind} {:?}", Some(samples::id(number)));
         assert_eq!(kept.get(&sequence), Some(&expected), "{what}: ticket {ticket}, record {sequence}");
     }

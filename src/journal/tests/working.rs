@@ -234,3 +234,25 @@ fn a_log_in_use_verifies_at_any_moment() {
     journal.close().unwrap();
     assert_eq!(house.verify().exchanges_closed, 800);
 }
+
+#[test]
+fn format_version_1_is_read_for_ever() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1");
+    let report = verify_dir(&folder, |_, _| {}).unwrap();
+    assert_eq!((report.records, report.exchanges_closed, report.sealed), (13, 2, true));
+    for (file, written) in list(&folder).unwrap().0.iter().zip(samples::Log::small().segments) {
+        each_frame(file, |frame| drop(frame.decode().unwrap())).unwrap();
+        let kept = fs::read(&file.path).unwrap();
+        assert!(kept == written, "{}: version 1 is no longer written byte for byte", file.path.display());
+    }
+}
+
+#[test]
+#[ignore = "writes the golden files of a new format version"]
+fn write_golden_files() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1");
+    fs::create_dir_all(&folder).unwrap();
+    for (index, segment) in samples::Log::small().segments.iter().enumerate() {
+        fs::write(read::path(&folder, index as u64 + 1), segment).unwrap();
+    }
+}
