@@ -121,6 +121,8 @@ fn exports(client: Client, url: &str, helper: &str) -> Vec<Export> {
             text("ANTHROPIC_BASE_URL", url.into()),
             text("CLAUDE_CODE_API_KEY_HELPER_TTL_MS", "240000".into()),
             text("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".into()),
+            // Without it some models are asked for 128,000, more than spending rules let pass unasked.
+            text("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "32000".into()),
         ],
         Client::Anthropic => {
             vec![text("ANTHROPIC_BASE_URL", url.into()), command("ANTHROPIC_API_KEY")]

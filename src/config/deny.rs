@@ -9,18 +9,18 @@ use std::{borrow::Cow, fmt};
 #[schemars(deny_unknown_fields)]
 #[serde(default)]
 pub struct Deny {
-    /// Status of a request that a policy blocked: 403, 400, or "auto", which is 400 for clients that hide the
-    /// reason of a 403 (Claude Code) and 403 for all others.
+    /// Status of a request that a policy blocked: 400, 403, 451, or "auto", which is 451 for clients that hide
+    /// the reason of a 403 and repeat what got 400 (Claude Code), and 403 for all others.
     pub status: DenyStatus,
 }
 
 /// Status of a blocked request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DenyStatus {
-    /// 400 for clients that hide the reason of a 403, else 403.
+    /// 451 for clients that hide the reason of a 403, else 403.
     #[default]
     Auto,
-    /// 400 or 403.
+    /// 400, 403 or 451.
     Fixed(u16),
 }
 
@@ -31,13 +31,12 @@ impl<'de> Deserialize<'de> for DenyStatus {
             type Value = DenyStatus;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"auto\", 400 or 403")
+                f.write_str("\"auto\", 400, 403 or 451")
             }
 
             fn visit_i64<E: de::Error>(self, status: i64) -> Result<DenyStatus, E> {
                 match status {
-                    400 => Ok(DenyStatus::Fixed(400)),
-                    403 => Ok(DenyStatus::Fixed(403)),
+                    400 | 403 | 451 => Ok(DenyStatus::Fixed(status as u16)),
                     other => Err(E::invalid_value(de::Unexpected::Signed(other), &self)),
                 }
             }
@@ -72,7 +71,7 @@ impl JsonSchema for DenyStatus {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "type": "string", "const": "auto" },
-            { "type": "integer", "enum": [400, 403] },
+            { "type": "integer", "enum": [400, 403, 451] },
         ] })
     }
 }

@@ -25,7 +25,8 @@ pub struct Refusal {
 /// `[deny] status` of the config: the status of denials that would be 403.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DenyStatus {
-    /// 403, but 400 to Claude Code, which shows every 403 as a failed login.
+    /// 403, but 451 to Claude Code, which shows every 403 as a failed login and sends a request that got 400
+    /// six times (2.1.330 drops one beta after the other).
     #[default]
     Auto,
     /// Always this status.
@@ -61,7 +62,7 @@ impl Refusal {
     pub fn status(&self, client: ClientHint, deny: DenyStatus) -> u16 {
         match deny {
             _ if !self.code.is_denial() => self.code.status(),
-            DenyStatus::Auto if client.is_claude_code => 400,
+            DenyStatus::Auto if client.is_claude_code => 451,
             DenyStatus::Auto => self.code.status(),
             DenyStatus::Fixed(status) => status,
         }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn claude_code_gets_400_for_denials_only() {
+    fn claude_code_gets_451_for_denials_only() {
         let check = |code, client, deny, status: u16| {
             let reply = render(Protocol::Anthropic, &Refusal::new(code, ""), ID, client, deny);
             assert_eq!(
@@ -236,8 +237,8 @@ mod tests {
                 "{code}"
             );
         };
-        check(Code::PolicyDenied, CLAUDE_CODE, DenyStatus::Auto, 400);
-        check(Code::Frozen, CLAUDE_CODE, DenyStatus::Auto, 400);
+        check(Code::PolicyDenied, CLAUDE_CODE, DenyStatus::Auto, 451);
+        check(Code::Frozen, CLAUDE_CODE, DenyStatus::Auto, 451);
         check(Code::PolicyDenied, OTHER, DenyStatus::Auto, 403);
         check(Code::PolicyDenied, CLAUDE_CODE, DenyStatus::Fixed(403), 403);
         check(Code::PolicyDenied, OTHER, DenyStatus::Fixed(422), 422);
