@@ -226,8 +226,6 @@ pub const TLS_WRITE_BYTES: usize = 64 * KIB;
 pub const TLS_RECORD_BYTES: usize = 16 * KIB;
 /// What one TLS record adds to its plaintext, at most: header, explicit nonce or content type, tag.
 pub const TLS_RECORD_OVERHEAD: usize = 64;
-/// Steps in which a failed TLS session gives its last alerts.
-pub const TLS_ALERTS_MAX: usize = 8;
 /// Connections that the kernel queues for one listener.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// A connection whose deadline has passed may still be written to for this long, to say why.

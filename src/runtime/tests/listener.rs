@@ -16,7 +16,7 @@ fn dropped_accepts_lose_no_connection() {
         let count = 500;
         let clients = std::thread::spawn(move || {
             let connect = |number: usize| {
-                if number % 4 == 0 {
+                if number.is_multiple_of(4) {
                     std::thread::sleep(Duration::from_micros(300));
                 }
                 StdTcpStream::connect(address).expect("it listens")
@@ -58,9 +58,10 @@ fn stop_ends_accept_and_keeps_what_was_accepted() {
                 listener.stop().await;
             };
             join(accept, stop).await;
-            assert_eq!(accepted.borrow().len(), clients.len(), "every queued connection is handed out");
+            let mut accepted = accepted.into_inner();
+            assert_eq!(accepted.len(), clients.len(), "every queued connection is handed out");
             assert!(listener.accept().await.unwrap().is_none(), "and it stays stopped");
-            for (client, connection) in clients.iter().zip(accepted.borrow_mut().iter_mut()) {
+            for (client, connection) in clients.iter().zip(&mut accepted) {
                 (&*client).write_all(b"x").unwrap();
                 assert_eq!(&connection.reader.read().await.unwrap().unwrap()[..], b"x");
             }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// No test waits longer than this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs the test on both drivers, each on a thread of its own.
 fn on_both<F: Future<Output = ()>>(test: impl Fn() -> F + Send + Sync) {

@@ -72,6 +72,11 @@ impl Session {
         self.peer_closed
     }
 
+    /// Why the session has failed, for good.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
     /// Takes decrypted bytes; empty if there are none.
     pub fn take_plain(&mut self) -> ChunkMut {
         mem::take(&mut self.plain)
@@ -136,13 +141,18 @@ impl Session {
         Ok(step)
     }
 
-    /// After an error the session still gives the alert that tells the peer.
+    /// After an error the session still gives the alert that tells the peer. It must not be asked for anything
+    /// else: rustls panics if it meets the same error twice.
     fn collect_alert(&mut self) {
-        for _ in 0..limits::TLS_ALERTS_MAX {
-            match self.step(Job::Nothing) {
-                Ok(Step::Again) => {}
-                _ => return,
-            }
+        while self.wants_write() {
+            let Ok(Step::Again) = self.step(Job::Nothing) else { return };
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match &self.side {
+            Side::Server(connection) => connection.wants_write(),
+            Side::Client(connection) => connection.wants_write(),
         }
     }
 }

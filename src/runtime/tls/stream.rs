@@ -16,7 +16,7 @@ use std::{
     rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What both halves of a TLS connection share.
 pub(in crate::runtime) struct Shared {
@@ -69,17 +69,18 @@ impl TlsReceive {
                 if session.peer_closed() {
                     return Poll::Ready(Ok(Received::End(ChunkMut::default())));
                 }
+                if let Some(error) = session.failure() {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error.clone())));
+                }
             }
             let ciphertext = match ready!(self.receive.poll(cx))? {
                 Received::Data(ciphertext) => ciphertext,
                 // RFC 8446 section 6.1: without close_notify the stream may have been cut by anybody.
                 Received::End(_) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             };
-            let result = self.shared.session.borrow_mut().receive(ciphertext);
+            // A failure is reported above, after what was decrypted before it.
+            let _ = self.shared.session.borrow_mut().receive(ciphertext);
             self.shared.flush_aside();
-            if let Err(error) = result {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
-            }
         }
     }
 }
@@ -87,7 +88,9 @@ impl TlsReceive {
 impl TlsTransmit {
     /// Encrypts and sends `head` and `body`; see [`super::super::Writer::write_head`]. If it is dropped, what
     /// was encrypted is sent all the same, and the stream is broken: the rest is missing.
-    pub async fn send(&mut self, mut head: Vec<u8>, body: Segments) -> io::Result<Vec<u8>> {
+    pub async fn send(&mut self, head: Vec<u8>, body: Segments) -> io::Result<Vec<u8>> {
+        // Wiped also if this ends early.
+        let mut head = Zeroizing::new(head);
         if self.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -99,7 +102,7 @@ impl TlsTransmit {
         self.closed = false;
         head.as_mut_slice().zeroize();
         head.clear();
-        Ok(head)
+        Ok(std::mem::take(&mut *head))
     }
 
     /// Says that we send nothing more, then ends our direction of the socket.
@@ -121,6 +124,8 @@ impl TlsTransmit {
 
 impl Drop for TlsTransmit {
     fn drop(&mut self) {
+        // Empty unless a write was given up in its middle.
+        self.scratch.as_mut_slice().zeroize();
         self.shared.writer_gone.set(true);
         let transmit = self.shared.transmit.borrow_mut().take();
         drop(transmit);
