@@ -147,8 +147,7 @@ impl Exchange {
         let rules = self.route.as_ref().map(|route| &route.rules);
         let predicates = decision.evaluated.iter().filter_map(|evaluated| {
             let (policy, name) = rules?.condition(*evaluated)?;
-            let held = evaluated.outcome != policy::Outcome::Miss;
-            Some(audit::Predicate { policy: policy.into(), name: name.into(), held })
+            Some(audit::Predicate { policy: policy.into(), name: name.into(), held: evaluated.held })
         });
         let dry_runs = decision.dry_runs.iter().map(|run| {
             let action = match run.action {

@@ -42,6 +42,8 @@ pub struct Evaluated {
     /// Index of the condition in its policy; [`super::RuleSet::condition`] names it.
     pub condition: u16,
     pub outcome: Outcome,
+    /// Whether it counted as holding, which for [`Outcome::Unsure`] depends on the policy's action.
+    pub held: bool,
 }
 
 /// A `dry_run` policy whose conditions held.

@@ -138,12 +138,12 @@ impl Policy {
         for (offset, outcome) in outcomes.enumerate() {
             // `compile` bounds the number of policies and conditions well below u16.
             let condition = (first + offset) as u16;
-            trail.evaluated.push(Evaluated { policy: policy as u16, condition, outcome });
-            let holds = match self.ruling {
+            let held = match self.ruling {
                 Ruling::Allow => outcome == Outcome::Match,
                 Ruling::Block { .. } | Ruling::Approve { .. } => outcome != Outcome::Miss,
             };
-            if !holds {
+            trail.evaluated.push(Evaluated { policy: policy as u16, condition, outcome, held });
+            if !held {
                 return false;
             }
         }

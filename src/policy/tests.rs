@@ -125,7 +125,7 @@ fn the_first_policy_that_holds_decides_and_says_where_it_stands() {
     assert_eq!(decision.ruling, Ruling::Block { reason: "no".into(), next: None });
     assert_eq!((&*decision.policy, &*decision.place), ("no-drop", "ringward.toml:no-drop"));
     let evaluated = decision.evaluated.to_vec();
-    assert_eq!(evaluated, [Evaluated { policy: 0, condition: 0, outcome: Outcome::Match }]);
+    assert_eq!(evaluated, [Evaluated { policy: 0, condition: 0, outcome: Outcome::Match, held: true }]);
     assert_eq!(rules.condition(evaluated[0]), Some(("no-drop", "body contains_any")));
     assert_eq!(decider(&rules, &Request::post(r#"{"m":"SELECT"}"#)), "default");
     assert_eq!(decider(&rules, &Request::post("")), "default");
