@@ -262,6 +262,7 @@ impl Drop for DeathNotice {
             self.0.bell.state.store(STATE_DEAD, Ordering::Release);
             let what = "a thread of the journal ended unexpectedly".to_owned();
             self.0.gauges.set_failure(Some((Failure::Disk, what)));
+            self.0.sync.abandon();
         }
     }
 }

@@ -128,6 +128,14 @@ impl Sync {
         Ok(())
     }
 
+    /// The sync thread is no more: nothing will be synced, and nobody may wait for it.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.files = None;
+        state.failed = Some(io::Error::other("the sync thread ended"));
+        self.done.notify_one();
+    }
+
     /// Ends the thread once everything is synced.
     pub(super) fn stop(&self) {
         self.lock().stop = true;
