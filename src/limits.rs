@@ -118,7 +118,7 @@ pub const REVOKE_BACKOFF: Duration = Duration::from_millis(500);
 pub const CONTENT_BYTES_MAX: usize = 64 * KIB;
 /// Payload of one record without its body bytes. The largest is CONFIG: the whole configuration text.
 pub const RECORD_BYTES_MAX: usize = MIB;
-/// Records of one batch together. A batch is closed at [`BATCH_BYTES_TARGET`], so one record may lie across it.
+/// Records of one batch together: it is closed at [`BATCH_BYTES_TARGET`], so one record may lie across that.
 pub const BATCH_BYTES_MAX: usize = 2 * MIB;
 /// The journal writes a batch once it has this many bytes (SECURITY "Audit").
 pub const BATCH_BYTES_TARGET: usize = 256 * KIB;

@@ -5,8 +5,8 @@ use super::{
     segment::{BATCH_HEADER_BYTES, BatchHeader},
 };
 
-/// Records that go into a segment with one write. The chain runs through the records alone, so that a batch can
-/// be written again at another place of another segment.
+/// Records that go into a segment with one write. The chain runs through the records alone, so that a batch
+/// can be written again at another place of another segment.
 #[derive(Debug)]
 pub struct Batch {
     /// Room for the header, then the frames.

@@ -110,8 +110,8 @@ impl Body {
         Commitment(self.state)
     }
 
-    /// The salt of the next leaf: derived, so that one nonce opens the whole body, and one-way, so that the salt
-    /// stored beside kept bytes opens nothing else.
+    /// The salt of the next leaf: derived, so that one nonce opens the whole body, and one-way, so that the
+    /// salt stored beside kept bytes opens nothing else.
     fn salt(&self, view: View) -> Hash {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.nonce);
         let mut message = [view as u8; 9];

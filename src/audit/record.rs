@@ -6,7 +6,8 @@ use crate::{
 };
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-/// One entry of the audit log. Plain owned fields: cheap to build on a shard, encoded on the journal's thread.
+/// One entry of the audit log. Plain owned fields: cheap to build on a shard, encoded on the journal's
+/// thread.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// A configuration came into force.
@@ -165,15 +166,15 @@ pub enum IntentBody {
     /// It follows, or there is none.
     #[default]
     Streamed,
-    /// It was read whole: all of its CONTENT was submitted before this INTENT. The journal puts the commitment
-    /// in here and turns this into `Committed`.
+    /// It was read whole: all of its CONTENT was submitted before this INTENT. The journal puts the
+    /// commitment in here and turns this into `Committed`.
     Buffered,
     /// Commitment to the whole body.
     Committed(Commitment),
 }
 
-/// A hiding and binding commitment to a body; `FORMAT.md` says how it is made. The nonce that opens it is kept
-/// apart from the log.
+/// A hiding and binding commitment to a body; `FORMAT.md` says how it is made. The nonce that opens it is
+/// kept apart from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commitment(pub [u8; 32]);
 

@@ -94,7 +94,8 @@ fn truncation_is_found_at_every_byte() {
                 let damage = result.unwrap_err();
                 assert_eq!(damage.segment, index as u64 + 1, "cut at {end}");
             } else if last || end == segment.len() - SEAL_BYTES {
-                // Only a checkpoint kept elsewhere tells this from a log whose writer died, but the seal is gone.
+                // Only a checkpoint kept elsewhere tells this from a log whose writer died, but the seal is
+                // gone.
                 assert!(!last || !result.unwrap().sealed);
             } else {
                 assert_eq!(result.unwrap_err().why, Why::Disconnected);

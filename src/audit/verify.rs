@@ -15,7 +15,8 @@ pub struct Report {
     pub records: u64,
     /// Exchanges with INTENT and OUTCOME.
     pub exchanges_closed: u64,
-    /// Exchanges with INTENT and no OUTCOME: they were running when the log was read, or when its writer died.
+    /// Exchanges with INTENT and no OUTCOME: they were running when the log was read, or when its writer
+    /// died.
     pub exchanges_open: u64,
     pub refusals: u64,
     /// Segments without their preallocated rest, in bytes.

@@ -67,8 +67,8 @@ impl Book {
         self.exchanges.get(&id).is_some_and(|entry| entry.admitted)
     }
 
-    /// Checks that `record` fits its exchange, and fills in the commitments that the journal makes. CONTENT goes
-    /// through [`Book::commit_content`].
+    /// Checks that `record` fits its exchange, and fills in the commitments that the journal makes. CONTENT
+    /// goes through [`Book::commit_content`].
     ///
     /// # Errors
     /// [`Failure::OutOfPlace`]: its submitter is at fault.

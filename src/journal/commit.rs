@@ -62,7 +62,8 @@ pub(super) struct Committer {
     openings: Vec<Opening>,
     /// Body bytes that each lane gets back once the batch is written.
     returned: Vec<usize>,
-    /// Batches that are not known to be synced, oldest first: what a fresh segment begins with after a failure.
+    /// Batches that are not known to be synced, oldest first: what a fresh segment begins with after a
+    /// failure.
     unsynced: VecDeque<Batch>,
     unsynced_bytes: usize,
     synced: Mark,
@@ -320,8 +321,8 @@ impl Committer {
         }
     }
 
-    /// Goes on in a new segment. Everything before is synced first, so that only the last segment of a log can
-    /// have unsynced records.
+    /// Goes on in a new segment. Everything before is synced first, so that only the last segment of a log
+    /// can have unsynced records.
     fn rotate(&mut self) -> io::Result<()> {
         self.shared.sync.flush()?;
         self.synced = self.shared.sync.synced();
@@ -467,8 +468,8 @@ impl Committer {
     }
 }
 
-/// A segment that could not be sealed is left to the recovery of the next start: another fresh segment would not
-/// help it.
+/// A segment that could not be sealed is left to the recovery of the next start: another fresh segment would
+/// not help it.
 fn beyond_retry(error: io::Error) -> io::Error {
     io::Error::other(error)
 }

@@ -133,8 +133,8 @@ struct PowerFile {
 const PAGE_BYTES: usize = 4096;
 
 impl PowerDisk {
-    /// Writes the folder `from` as a power cut may leave it into `to`; `survives` is asked for each page that was
-    /// written and not synced.
+    /// Writes the folder `from` as a power cut may leave it into `to`; `survives` is asked for each page that
+    /// was written and not synced.
     pub fn cut(&self, from: &Path, to: &Path, mut survives: impl FnMut() -> bool) {
         fs::create_dir_all(to).unwrap();
         for (path, synced) in self.0.lock().unwrap().iter().filter(|(path, _)| path.starts_with(from)) {

@@ -6,7 +6,8 @@
 //! full ring says so to its shard. The first failed write or sync poisons the segment, and everything is
 //! refused from then on (see [`Failure`]); after a full disk the journal goes on by itself.
 //!
-//! This is not the byte format, which is pure and lives in `audit`. Start at [`Journal::open`], then `commit`.
+//! This is not the byte format, which is pure and lives in `audit`. Start at [`Journal::open`], then
+//! `commit`.
 
 mod acks;
 mod book;
@@ -108,9 +109,9 @@ pub struct Journal {
 pub struct Handle(Arc<Shared>);
 
 impl Journal {
-    /// Opens the log in `options.dir`, or begins one; recovers what a crash left; starts the threads. Exchanges
-    /// that were open get their `OUTCOME cause=lost`, durable when this returns. Each of the `shards` producers
-    /// belongs to one shard; `acks` takes their acknowledgements.
+    /// Opens the log in `options.dir`, or begins one; recovers what a crash left; starts the threads.
+    /// Exchanges that were open get their `OUTCOME cause=lost`, durable when this returns. Each of the
+    /// `shards` producers belongs to one shard; `acks` takes their acknowledgements.
     ///
     /// # Errors
     /// [`OpenError`]: the folder is in use, damaged, or cannot be written.
@@ -228,7 +229,8 @@ impl Drop for Journal {
 }
 
 impl Handle {
-    /// Records something that belongs to no shard, such as CONFIG, and waits for it. Not for shards: it blocks.
+    /// Records something that belongs to no shard, such as CONFIG, and waits for it. Not for shards: it
+    /// blocks.
     ///
     /// # Errors
     /// [`Failure`]: it is not committed.

@@ -53,8 +53,8 @@ pub enum Failure {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
-    /// More than [`crate::limits::OPEN_EXCHANGES_MAX`] exchanges are open; or a blocking caller found no room or
-    /// waited too long, then its record may still turn up in the log.
+    /// More than [`crate::limits::OPEN_EXCHANGES_MAX`] exchanges are open; or a blocking caller found no room
+    /// or waited too long, then its record may still turn up in the log.
     #[error("the journal is overloaded")]
     Overloaded,
 }
@@ -108,7 +108,8 @@ pub(super) struct Bell {
 impl Bell {
     /// Wakes the commit thread if it sleeps. A wake-up costs the caller about 15 µs, a look about nothing.
     pub(super) fn ring(&self) {
-        // Orders the push before the look at `parked`; the other side stores `parked`, then looks at the rings.
+        // Orders the push before the look at `parked`; the other side stores `parked`, then looks at the
+        // rings.
         fence(Ordering::SeqCst);
         if self.parked.load(Ordering::Relaxed)
             && self.parked.swap(false, Ordering::AcqRel)

@@ -82,7 +82,8 @@ fn number_of(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|number| plain && *number > 0)
 }
 
-/// Verifies the log in `folder`, which may be in use. `progress` is told the bytes done and the bytes there are.
+/// Verifies the log in `folder`, which may be in use. `progress` is told the bytes done and the bytes there
+/// are.
 ///
 /// # Errors
 /// [`VerifyError`]: the first bad record, or why the log cannot be read.

@@ -79,8 +79,8 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, Recov
     Ok(Recovered { position: next, open: scan.open, recovery: Some(recovery) })
 }
 
-/// Scans the segments from the last one that begins with STATE, and seals those before the last that have none:
-/// the process died while it rotated.
+/// Scans the segments from the last one that begins with STATE, and seals those before the last that have
+/// none: the process died while it rotated.
 fn scan_from_state(disk: &dyn Disk, files: &[SegmentFile]) -> Result<Scan, RecoverError> {
     let mut from = files.len() - 1;
     let mut last = scan(&files[from], BTreeSet::new(), None)?;
@@ -108,7 +108,8 @@ fn scan_from_state(disk: &dyn Disk, files: &[SegmentFile]) -> Result<Scan, Recov
     Ok(last)
 }
 
-/// Whether a segment ends with a good seal that `next` follows from: the usual case, told without reading it all.
+/// Whether a segment ends with a good seal that `next` follows from: the usual case, told without reading it
+/// all.
 fn is_sealed_before(file: &SegmentFile, next: &SegmentHeader) -> Result<bool, RecoverError> {
     let io_error = |source| RecoverError::Io { path: file.path.clone(), source };
     let mut input = File::open(&file.path).map_err(io_error)?;
@@ -201,8 +202,8 @@ fn later_batches(bytes: &[u8], start: usize, header: &SegmentHeader) -> Vec<Batc
         .collect()
 }
 
-/// Reads a segment, with `open` open before it. With `until`, reading ends where that segment begins: what lies
-/// behind was written again there.
+/// Reads a segment, with `open` open before it. With `until`, reading ends where that segment begins: what
+/// lies behind was written again there.
 fn scan(
     file: &SegmentFile,
     open: BTreeSet<ExchangeId>,

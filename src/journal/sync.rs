@@ -97,8 +97,8 @@ impl Sync {
         self.lock().failed.take()
     }
 
-    /// No sync of this segment is believed any more: a second one succeeds falsely after a failed one. Answers
-    /// everybody who waits with `failure`; returns what was synced until then.
+    /// No sync of this segment is believed any more: a second one succeeds falsely after a failed one.
+    /// Answers everybody who waits with `failure`; returns what was synced until then.
     pub(super) fn poison(&self, acks: &Acks, failure: Failure) -> Mark {
         let mut state = self.lock();
         state.files = None;
@@ -149,7 +149,8 @@ impl Sync {
             let started = Instant::now();
             let mut result = group.files.segment.sync();
             gauges.syncs.observe(started.elapsed());
-            // Losing the newest nonces in a power cut costs openings, never records: they are synced less often.
+            // Losing the newest nonces in a power cut costs openings, never records: they are synced less
+            // often.
             if result.is_ok() && openings_synced.elapsed() >= OPENINGS_SYNC_INTERVAL {
                 result = group.files.openings.sync();
                 openings_synced = Instant::now();

@@ -27,7 +27,8 @@ fn run_exchanges(producer: &mut Producer, acks: &Collected) {
     }
 }
 
-/// Every acknowledged record must be in the log under its number, and the log must verify, after one more start.
+/// Every acknowledged record must be in the log under its number, and the log must verify, after one more
+/// start.
 fn check_nothing_acknowledged_is_lost(house: &House, what: &str) {
     house.open().0.close().unwrap();
     let report = house.verify();
