@@ -9,6 +9,7 @@ pub mod background;
 pub mod buffer;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod exchange;
 pub mod http;
 pub mod identity;

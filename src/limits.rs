@@ -275,6 +275,12 @@ pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(60);
 pub const ADMIN_CONNECTION_GRACE: Duration = Duration::from_secs(30);
 /// At the end of the process all requests under way may take this long.
 pub const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(3);
+// --- Demo ----------------------------------------------------------------------------------------------
+
+/// Request body that an upstream of the demo takes.
+pub const DEMO_BODY_BYTES_MAX: usize = 64 * MIB;
+/// Bytes that the recorder of the demo keeps, of all connections together.
+pub const RECORDER_BYTES_MAX: usize = 256 * MIB;
 
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
