@@ -4,6 +4,7 @@
 //! table and checks it. Start reading at [`exchange`], the state machine of one request and its response.
 
 pub mod admin;
+pub mod app;
 pub mod audit;
 pub mod background;
 pub mod buffer;

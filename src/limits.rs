@@ -74,6 +74,10 @@ pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 
 /// Records one shard may have on their way to the journal.
 pub const JOURNAL_QUEUE_RECORDS: usize = 8 * KIB;
+/// Errands of all shards that wait for the background thread.
+pub const ERRAND_QUEUE: usize = 4 * KIB;
+/// Access log lines that wait to be written; more are dropped and counted.
+pub const LOG_QUEUE_LINES: usize = 16 * KIB;
 /// An INTENT that is not acknowledged within this time fails the request (SECURITY "Audit").
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Recorded body bytes of one shard that the journal has not written yet; beyond it reading stops.

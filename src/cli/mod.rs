@@ -16,6 +16,7 @@ mod man;
 mod output;
 mod profile;
 mod reload;
+mod run;
 mod status;
 mod token;
 mod version;
@@ -69,6 +70,7 @@ impl ConfigFile {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Command),
     Init(init::Command),
     Check(check::Command),
     Config(config::Command),
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
     };
     let mut output = Output::new(cli.global.quiet, cli.global.verbose);
     let code = match cli.command {
+        Command::Run(command) => command.run(&mut output),
         Command::Init(command) => command.run(&mut output),
         Command::Check(command) => command.run(&mut output),
         Command::Config(command) => command.run(&mut output),

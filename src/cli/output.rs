@@ -17,6 +17,23 @@ impl Output {
         Output { quiet, verbose, color: !no_color && std::io::stderr().is_terminal() }
     }
 
+    /// What the process logs: more with each `-v`, less with `-q`.
+    pub fn log_level(&self) -> String {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "warn",
+            (false, 0) => "info",
+            (false, 1) => "debug",
+            (false, _) => "trace",
+        };
+        // Libraries are of interest only when somebody looks closely.
+        if self.verbose > 1 { level.to_owned() } else { format!("warn,ringward={level}") }
+    }
+
+    /// Whether messages may be coloured.
+    pub fn is_colored(&self) -> bool {
+        self.color
+    }
+
     /// A result. A reader that went away is no failure.
     pub fn result(&mut self, text: &str) {
         let mut stdout = std::io::stdout().lock();

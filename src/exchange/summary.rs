@@ -94,6 +94,7 @@ impl Summary {
             ("response", self.times.response),
         ];
         Figures {
+            forwarded: self.code.is_none() && self.upstream.is_some(),
             duration: self.duration,
             overhead: self.overhead(),
             first_byte: (!self.times.first_byte.is_zero()).then_some(self.times.first_byte),

@@ -8,7 +8,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// One ended exchange, as labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +56,11 @@ struct BuildInfo {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Shard {
+    shard: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Named {
     name: String,
 }
@@ -60,6 +68,8 @@ struct Named {
 /// Figures of one ended exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
+    /// Whether it went upstream.
+    pub forwarded: bool,
     pub duration: Duration,
     /// Without upstream and without waiting for a human: the gateway's own part.
     pub overhead: Duration,
@@ -76,6 +86,17 @@ pub struct Figures {
     pub policy: Option<(String, String)>,
     /// Why a token was refused.
     pub token_failure: Option<String>,
+}
+
+/// Exchanges since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Ended ones that went upstream.
+    pub forwarded: u64,
+    /// Ended ones that the gateway answered by itself.
+    pub refused: u64,
+    /// Those that have not ended.
+    pub in_flight: u64,
 }
 
 /// Values that only exist elsewhere and are read when somebody scrapes.
@@ -101,12 +122,14 @@ pub struct Metrics {
     mask_hits: Family<Mask, Counter>,
     policy_decisions: Family<Policy, Counter>,
     auth_failures: Family<Reason, Counter>,
-    jwks_age: Family<Named, Gauge<f64, std::sync::atomic::AtomicU64>>,
-    secret_age: Family<Named, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    jwks_age: Family<Named, Gauge<f64, AtomicU64>>,
+    secret_age: Family<Named, Gauge<f64, AtomicU64>>,
     audit_sequence: Gauge,
     audit_queue_depth: Gauge,
-    /// Open connections of callers.
-    pub connections: Gauge,
+    connections: Family<Shard, Gauge>,
+    in_flight: Gauge,
+    forwarded: AtomicU64,
+    refused: AtomicU64,
     /// Accepted connections.
     pub connections_accepted: Counter,
     /// TLS handshakes of callers that failed.
@@ -154,7 +177,10 @@ impl Default for Metrics {
             secret_age: Family::default(),
             audit_sequence: Gauge::default(),
             audit_queue_depth: Gauge::default(),
-            connections: Gauge::default(),
+            connections: Family::default(),
+            in_flight: Gauge::default(),
+            forwarded: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             connections_accepted: Counter::default(),
             handshakes_failed: Counter::default(),
             upstream_connected: Counter::default(),
@@ -192,6 +218,7 @@ impl Metrics {
         registry.register("audit_sequence", "Last record written", self.audit_sequence.clone());
         registry.register("audit_queue_depth", "Records on their way", self.audit_queue_depth.clone());
         registry.register("connections", "Open connections of callers", self.connections.clone());
+        registry.register("requests_in_flight", "Exchanges that have not ended", self.in_flight.clone());
         registry.register("connections_accepted", "Accepted connections", self.connections_accepted.clone());
         registry.register("handshakes_failed", "Failed TLS handshakes", self.handshakes_failed.clone());
         registry.register(
@@ -214,8 +241,30 @@ impl Metrics {
         registry.register("build_info", "Version of this process", build);
     }
 
+    /// The gauge of a shard's open connections.
+    pub fn connections(&self, shard: usize) -> Gauge {
+        self.connections.get_or_create_owned(&Shard { shard: shard as u32 })
+    }
+
+    /// An exchange has begun.
+    pub fn begin(&self) {
+        self.in_flight.inc();
+    }
+
+    /// Exchanges so far.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            forwarded: self.forwarded.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            in_flight: self.in_flight.get().max(0) as u64,
+        }
+    }
+
     /// Counts one ended exchange.
     pub fn count(&self, labels: &RequestLabels, figures: &Figures) {
+        self.in_flight.dec();
+        let total = if figures.forwarded { &self.forwarded } else { &self.refused };
+        total.fetch_add(1, Ordering::Relaxed);
         self.requests.get_or_create(labels).inc();
         self.duration.observe(figures.duration.as_secs_f64());
         self.overhead.observe(figures.overhead.as_secs_f64());
@@ -284,7 +333,6 @@ mod tests {
             "ringward_body_bytes_total{path=\"copied\"} 3",
             "ringward_mask_hits_total{mask=\"cards\"} 2",
             "ringward_audit_sequence 9",
-            "ringward_connections 0",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
         }

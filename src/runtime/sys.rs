@@ -131,3 +131,28 @@ pub(super) fn socket_options(fd: RawFd) -> io::Result<(bool, bool)> {
     check(flags)?;
     Ok((nodelay != 0, flags & libc::FD_CLOEXEC != 0))
 }
+
+/// The listening socket that systemd handed over under `name` (`FileDescriptorName=`, sd_listen_fds(3));
+/// `None` if there is none.
+pub fn inherited_listener(name: &str) -> Option<std::net::TcpListener> {
+    let own = std::env::var("LISTEN_PID").ok()? == std::process::id().to_string();
+    let count: RawFd = std::env::var("LISTEN_FDS").ok()?.parse().ok()?;
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let index = names.split(':').position(|one| one == name)? as RawFd;
+    if !own || index >= count {
+        return None;
+    }
+    const FIRST: RawFd = 3;
+    let fd = FIRST + index;
+    set_cloexec(fd).ok()?;
+    // SAFETY: systemd opened `fd` for this very process (LISTEN_PID) and passes it on as ours to close; it is
+    // taken only here, and a duplicate is made, so that two listeners of one name do not share ownership.
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    borrowed.try_clone_to_owned().ok().map(std::net::TcpListener::from)
+}
+
+/// The user that this process runs as.
+pub fn user_id() -> u32 {
+    // SAFETY: getuid(2) takes nothing, touches no memory of ours and cannot fail.
+    unsafe { libc::getuid() }
+}

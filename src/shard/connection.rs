@@ -71,6 +71,7 @@ async fn requests(
                 Event::Request(Box::new(Arrival { head, data, end }))
             }
         };
+        shard.metrics.begin();
         let alive = relay::run(shard, exchange, event, &mut Steps::default(), &mut input, &mut output).await;
         if !alive || !output.keep_alive {
             break;

@@ -17,7 +17,7 @@ pub async fn accept_loop(shard: Rc<Shard>, index: usize, listener: Rc<Listener>)
         shard.sweeper.register(&connection.control);
         shard.metrics.connections_accepted.inc();
         let task = connection::serve(shard.clone(), index, connection, peer);
-        shard.connections.set(shard.connections.get() + 1);
+        shard.connections.inc();
         let guard = Counted(shard.clone());
         shard.spawn("connection", async move {
             let _guard = guard;
@@ -31,6 +31,6 @@ struct Counted(Rc<Shard>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.connections.dec();
     }
 }

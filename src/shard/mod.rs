@@ -37,6 +37,7 @@ use answers::Answers;
 use arc_swap::ArcSwap;
 use idle::IdleSet;
 use ids::Ids;
+use prometheus_client::metrics::gauge::Gauge;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -74,7 +75,7 @@ pub struct Shard {
     sweeper: Sweeper,
     ids: RefCell<Ids>,
     metrics: Arc<Metrics>,
-    connections: Cell<usize>,
+    connections: Gauge,
     draining: Cell<bool>,
     idle: IdleSet,
     date: RefCell<(u64, Rc<str>)>,
@@ -92,8 +93,8 @@ pub async fn run(parts: Parts) {
         log: parts.log,
         sweeper: Sweeper::new(),
         ids: RefCell::new(Ids::default()),
+        connections: parts.metrics.connections(parts.index),
         metrics: parts.metrics,
-        connections: Cell::new(0),
         draining: Cell::new(false),
         idle: IdleSet::default(),
         date: RefCell::new((0, "".into())),

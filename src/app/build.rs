@@ -1,0 +1,307 @@
+//! The start, in order: read, open, bind, then the threads.
+
+use super::{
+    Addresses, Core, Error, Options, Running, control, reload, shards, sockets,
+    wiring::{Acknowledgements, ErrandQueue, JournalRecorder, LogQueue},
+};
+use crate::{
+    admin,
+    audit::{self, Commit, Record},
+    background::{access_log, errands, lease::LeaseClient},
+    config::{AccessLog, Snapshot},
+    exchange::handover::Delivery,
+    journal::{Journal, Options as JournalOptions, Producer},
+    limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
+    metrics::Metrics,
+    runtime::{self, Driver, Listener, Mailbox, MailboxSender, mailbox, sys},
+    shard::{Parts, World},
+};
+use arc_swap::ArcSwap;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc as queue, oneshot},
+};
+
+/// How long a start waits for issuers and names; what is not there by then is named by `/readyz`.
+const FIRST_FETCH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Starts a gateway from a configuration file. When it returns, all listeners accept.
+///
+/// # Errors
+/// See [`Error`]; nothing is left running.
+pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
+    let started = runtime::now();
+    // A process without core files and without a debugger's view keeps its secrets (SECURITY R46).
+    sys::forbid_dumps().map_err(|source| Error::Host { what: "cannot switch core files off", source })?;
+    sys::raise_descriptor_limit().map_err(|source| Error::Host { what: "descriptor limit", source })?;
+    let snapshot = reload::read(path, None, &options)?;
+    let placed = shards::place(&snapshot.runtime)?;
+    let metrics = Arc::new(Metrics::default());
+    metrics.epoll_fallback.set(i64::from(placed.iter().any(|shard| shard.driver == Driver::Epoll)));
+    let mut bound = Vec::new();
+    for listener in &snapshot.listeners {
+        bound.push(sockets::bind(listener, placed.len())?);
+    }
+    let admin_tcp = snapshot.admin.addr.map(|addr| sockets::bind_plain("admin", addr)).transpose()?;
+    let metrics_tcp = snapshot.admin.metrics.map(|addr| sockets::bind_plain("metrics", addr)).transpose()?;
+    let addresses = Addresses {
+        listeners: snapshot.listeners.iter().zip(&bound).map(|(l, b)| (l.name.clone(), b.address)).collect(),
+        admin: admin_tcp.as_ref().and_then(|socket| socket.local_addr().ok()),
+        admin_socket: snapshot.admin.socket.clone(),
+        metrics: metrics_tcp.as_ref().and_then(|socket| socket.local_addr().ok()),
+        audit_dir: snapshot.audit.dir.clone(),
+    };
+
+    let (senders, mailboxes) = mailboxes(placed.len())?;
+    let (journal, producers) = open_journal(&snapshot, placed.len(), senders.clone())?;
+    let (background, handle, stop_background) = background_thread()?;
+    let services = handle.block_on(reload::Services::start(&snapshot, &metrics))?;
+    let world = Arc::new(ArcSwap::from_pointee(world(&snapshot)));
+    let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
+    let (line_sender, line_receiver) = queue::channel(LOG_QUEUE_LINES);
+    let access_log = handle.spawn(access_log::write(line_receiver, output(&snapshot), metrics.clone()));
+    handle.spawn(serve_errands(errand_receiver, &services, senders.clone()));
+
+    let core = Arc::new(Core {
+        path: path.to_owned(),
+        options,
+        started,
+        world: world.clone(),
+        metrics: metrics.clone(),
+        journal: journal.handle(),
+        mailboxes: senders,
+        shards: placed.clone(),
+        addresses: addresses.clone(),
+        background: handle.clone(),
+        services,
+        draining: false.into(),
+        last_reload_error: Default::default(),
+        loaded_at: started.wall.0.into(),
+        snapshot: ArcSwap::from_pointee(snapshot),
+    });
+    record_config(&core, &core.options.author)?;
+    handle.block_on(async {
+        let _ = tokio::time::timeout(FIRST_FETCH_TIMEOUT, core.services.ready()).await;
+    });
+    let (stop_admin, admin) = serve_admin(&core, admin_tcp, metrics_tcp)?;
+    let (drained_sender, drained) = mpsc::channel();
+    let mut ends = Ends {
+        world,
+        producers: producers.into_iter(),
+        mailboxes: mailboxes.into_iter(),
+        sockets: bound.into_iter().map(|bound| bound.sockets).collect(),
+        errands: errand_sender,
+        lines: line_sender,
+        metrics,
+        token_key: random_key()?,
+        drained: drained_sender,
+    };
+    let mut threads = Vec::new();
+    for shard in placed {
+        threads.push(shards::spawn(shard, ends.parts(shard.index))?);
+    }
+    Ok(Running {
+        addresses,
+        core,
+        journal,
+        shards: threads,
+        drained,
+        background,
+        stop_background,
+        access_log,
+        stop_admin,
+        admin,
+    })
+}
+
+/// What the shards' threads take their parts from.
+struct Ends {
+    world: Arc<ArcSwap<World>>,
+    producers: std::vec::IntoIter<Producer>,
+    mailboxes: std::vec::IntoIter<Mailbox<Delivery>>,
+    /// By listener, then one a shard.
+    sockets: Vec<Vec<std::net::TcpListener>>,
+    errands: queue::Sender<crate::exchange::handover::Errand>,
+    lines: queue::Sender<Box<crate::exchange::Summary>>,
+    metrics: Arc<Metrics>,
+    token_key: [u8; 32],
+    drained: mpsc::Sender<usize>,
+}
+
+impl Ends {
+    /// The parts of one shard, made on its thread: sockets belong to the executor that uses them.
+    fn parts(&mut self, index: usize) -> impl FnOnce() -> std::io::Result<Parts> + Send + use<> {
+        // There are as many producers, mailboxes and sockets as shards.
+        let producer = self.producers.next().expect("one producer a shard");
+        let mailbox = self.mailboxes.next().expect("one mailbox a shard");
+        let sockets: Vec<_> = self.sockets.iter_mut().filter_map(Vec::pop).collect();
+        let (world, metrics, errands) = (self.world.clone(), self.metrics.clone(), self.errands.clone());
+        let (lines, token_key, drained) = (self.lines.clone(), self.token_key, self.drained.clone());
+        move || {
+            let listeners: Result<Vec<_>, _> = sockets
+                .into_iter()
+                .enumerate()
+                .map(|(index, socket)| Ok::<_, std::io::Error>((index, Listener::from_std(socket)?)))
+                .collect();
+            Ok(Parts {
+                index,
+                world,
+                listeners: listeners?,
+                recorder: Box::new(JournalRecorder(producer)),
+                errands: Box::new(ErrandQueue(errands)),
+                log: Box::new(LogQueue { lines, metrics: metrics.clone() }),
+                token_key,
+                mailbox,
+                metrics,
+                on_drained: Box::new(move || drop(drained.send(index))),
+            })
+        }
+    }
+}
+
+/// What shards see of a snapshot.
+pub fn world(snapshot: &Snapshot) -> World {
+    World {
+        plan: snapshot.plan.clone(),
+        endpoints: snapshot
+            .listeners
+            .iter()
+            .map(|listener| crate::shard::Endpoint { name: listener.name.clone(), tls: listener.tls.clone() })
+            .collect(),
+        client_tls: snapshot.upstream_tls.clone(),
+    }
+}
+
+/// Records what is in force from now on.
+///
+/// # Errors
+/// The journal does not record: then nothing would be served either.
+pub fn record_config(core: &Core, author: &str) -> Result<(), Error> {
+    let snapshot = core.snapshot.load();
+    let record = Record::Config(audit::Config {
+        at: runtime::now().wall,
+        generation: snapshot.plan.generation,
+        author: author.into(),
+        text: snapshot.tree.source.as_str().into(),
+    });
+    core.journal.append_blocking(Commit::Durable, record).map(|_| ()).map_err(Error::Record)
+}
+
+type Mailboxes = (Vec<MailboxSender<Delivery>>, Vec<Mailbox<Delivery>>);
+
+fn mailboxes(shards: usize) -> Result<Mailboxes, Error> {
+    let pairs: std::io::Result<Vec<_>> = (0..shards).map(|_| mailbox(2 * JOURNAL_QUEUE_RECORDS)).collect();
+    let pairs = pairs.map_err(|source| Error::Host { what: "no descriptors for a mailbox", source })?;
+    Ok(pairs.into_iter().unzip())
+}
+
+fn open_journal(
+    snapshot: &Snapshot,
+    shards: usize,
+    senders: Vec<MailboxSender<Delivery>>,
+) -> Result<(Journal, Vec<Producer>), Error> {
+    let mut options = JournalOptions::new(&snapshot.audit.dir, openings_dir(&snapshot.audit.dir));
+    options.segment_bytes = snapshot.audit.segment_bytes;
+    Ok(Journal::open(options, shards, Box::new(Acknowledgements(senders)))?)
+}
+
+/// The nonces that open commitments are kept beside the segments, never among them.
+fn openings_dir(audit: &Path) -> PathBuf {
+    let mut name = audit.file_name().unwrap_or_default().to_owned();
+    name.push("-openings");
+    audit.with_file_name(name)
+}
+
+fn background_thread() -> Result<(thread::JoinHandle<()>, Handle, oneshot::Sender<()>), Error> {
+    let failed = |source| Error::Host { what: "no background thread", source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let handle = runtime.handle().clone();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = thread::Builder::new().name("background".to_owned()).spawn(move || {
+        // Ends when the sender is dropped.
+        let _ = runtime.block_on(stopped);
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    });
+    Ok((thread.map_err(failed)?, handle, stop))
+}
+
+fn serve_errands(
+    errands: queue::Receiver<crate::exchange::handover::Errand>,
+    services: &reload::Services,
+    senders: Vec<MailboxSender<Delivery>>,
+) -> impl Future<Output = ()> + use<> {
+    let deliver: errands::Deliver = Arc::new(move |shard, delivery| {
+        let Some(mailbox) = senders.get(shard) else { return };
+        if mailbox.send(delivery).is_err() {
+            tracing::warn!(shard, "a shard takes no answers");
+        }
+    });
+    let leases: LeaseClient = services.leases.clone();
+    errands::serve(errands, services.oidc.clone(), leases, deliver)
+}
+
+fn serve_admin(
+    core: &Arc<Core>,
+    tcp: Option<std::net::TcpListener>,
+    metrics_listener: Option<std::net::TcpListener>,
+) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Error> {
+    let snapshot = core.snapshot.load();
+    let parts = admin::Parts {
+        control: Arc::new(control::Operator(core.clone())),
+        metrics: core.metrics.clone(),
+        socket: Some(snapshot.admin.socket.clone()),
+        tcp,
+        tls: admin_tls(&snapshot)?,
+        hosts: Vec::new(),
+        metrics_listener,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { drop(stopped.await) };
+    let server = core.background.block_on(async { admin::Server::bind(parts) });
+    let server = server.map_err(|error| Error::Admin(error.to_string()))?;
+    let task = core.background.spawn(async move {
+        if let Err(error) = server.run(stopped).await {
+            tracing::error!(%error, "the admin interface ended");
+        }
+    });
+    Ok((stop, task))
+}
+
+/// The certificate of the admin port.
+fn admin_tls(snapshot: &Snapshot) -> Result<Option<Arc<rustls::ServerConfig>>, Error> {
+    let Some((chain, key)) = &snapshot.admin.tls else { return Ok(None) };
+    let failed = |error: &dyn std::fmt::Display| Error::Admin(format!("admin.tls: {error}"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let chain = chain.map_err(|error| failed(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| failed(&error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| failed(&error))?;
+    Ok(Some(Arc::new(config)))
+}
+
+fn output(snapshot: &Snapshot) -> access_log::Output {
+    match &snapshot.log.access {
+        AccessLog::Off => access_log::Output::Off,
+        AccessLog::Stdout => access_log::Output::Stdout,
+        AccessLog::File(path) => access_log::Output::File(path.clone()),
+    }
+}
+
+fn random_key() -> Result<[u8; 32], Error> {
+    let mut key = [0; 32];
+    let failed = |_| Error::Host { what: "no random bytes", source: std::io::ErrorKind::Other.into() };
+    aws_lc_rs::rand::fill(&mut key).map_err(failed)?;
+    Ok(key)
+}

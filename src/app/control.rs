@@ -1,0 +1,165 @@
+//! What operators see and do.
+
+use super::{Core, Error, logging, reload};
+use crate::{
+    admin::{
+        AuditState, AuditStatus, ConfigStatus, Control, IssuerStatus, ListenerStatus, Rejected, Reloaded,
+        RequestStatus, SecretStatus, ShardStatus, Status, UpstreamStatus, Work,
+    },
+    config::{self, Format, diagnostic},
+    runtime::{self, Driver},
+};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
+
+/// The running gateway as the admin side knows it.
+pub struct Operator(pub Arc<Core>);
+
+impl Control for Operator {
+    fn status(&self) -> Status {
+        let core = &self.0;
+        let snapshot = core.snapshot.load();
+        let now = runtime::now();
+        let counts = core.metrics.totals();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: core.started.wall.to_string(),
+            uptime_s: now.instant.since(core.started.instant).as_secs(),
+            draining: core.draining.load(Ordering::Relaxed),
+            config: ConfigStatus {
+                path: Some(core.path.display().to_string()),
+                generation: snapshot.plan.generation,
+                loaded_at: core.loaded_at().to_string(),
+                last_reload_error: core
+                    .last_reload_error
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
+            },
+            requests: RequestStatus {
+                forwarded: counts.forwarded,
+                refused: counts.refused,
+                in_flight: counts.in_flight,
+            },
+            audit: audit(core),
+            shards: shards(core),
+            listeners: listeners(core, &snapshot),
+            issuers: issuers(core, &snapshot),
+            secrets: secrets(&snapshot),
+            upstreams: upstreams(&snapshot),
+        }
+    }
+
+    fn reload(&self, author: String) -> Work<'_, Result<Reloaded, Rejected>> {
+        let core = self.0.clone();
+        Box::pin(async move {
+            let path = core.path.display().to_string();
+            let result = reload::reload(core, author).await;
+            result.map(|generation| Reloaded { generation }).map_err(|error| rejected(&path, error))
+        })
+    }
+
+    fn check(&self) -> Work<'_, Result<(), Rejected>> {
+        let core = self.0.clone();
+        Box::pin(async move {
+            let previous = core.snapshot.load_full();
+            let read = reload::read(&core.path, Some(&previous), &core.options);
+            read.map(|_| ()).map_err(|error| rejected(&core.path.display().to_string(), error))
+        })
+    }
+
+    fn drain(&self, author: &str) {
+        tracing::info!(author, "a drain was asked for");
+        reload::request_drain(&self.0);
+    }
+
+    fn set_log_level(&self, author: &str, level: &str) -> Result<(), String> {
+        logging::set_level(level)?;
+        tracing::info!(author, level, "log level changed");
+        Ok(())
+    }
+}
+
+fn rejected(path: &str, error: Error) -> Rejected {
+    match error {
+        Error::Config(diagnostics) => Rejected {
+            message: format!("{path}: {}", reload::summary(&diagnostics)),
+            text: diagnostic::render_all(&diagnostics, Format::Text, false),
+            diagnostics: diagnostics
+                .iter()
+                .filter_map(|diagnostic| serde_json::to_value(diagnostic).ok())
+                .collect(),
+        },
+        other => Rejected { message: other.to_string(), text: other.to_string(), diagnostics: Vec::new() },
+    }
+}
+
+fn audit(core: &Core) -> AuditStatus {
+    let health = core.journal.health();
+    AuditStatus {
+        dir: core.addresses.audit_dir.display().to_string(),
+        sequence: health.written,
+        durable_sequence: health.synced,
+        queue_depth: health.queue_depth as u64,
+        state: if health.failure.is_some() { AuditState::Failed } else { AuditState::Recording },
+        last_error: health.failure.map(|(failure, said)| format!("{failure}: {said}")),
+    }
+}
+
+fn shards(core: &Core) -> Vec<ShardStatus> {
+    let status = |shard: &super::shards::Placed| ShardStatus {
+        index: shard.index,
+        cpu: shard.cpu,
+        driver: match shard.driver {
+            Driver::IoUring => "io_uring".to_owned(),
+            Driver::Epoll => "epoll".to_owned(),
+        },
+        connections: core.metrics.connections(shard.index).get().max(0) as u64,
+    };
+    core.shards.iter().map(status).collect()
+}
+
+fn listeners(core: &Core, snapshot: &config::Snapshot) -> Vec<ListenerStatus> {
+    let named = core.addresses.listeners.iter().zip(&snapshot.listeners);
+    let status = |((name, addr), listener): (&(Arc<str>, std::net::SocketAddr), &config::Listener)| {
+        ListenerStatus { name: name.to_string(), addr: addr.to_string(), tls: listener.tls.is_some() }
+    };
+    named.map(status).collect()
+}
+
+fn issuers(core: &Core, snapshot: &config::Snapshot) -> Vec<IssuerStatus> {
+    let known = core.services.oidc.load().status();
+    let status = |issuer: &Arc<crate::identity::Issuer>| {
+        let found = known.iter().find(|one| one.url == *issuer.url());
+        IssuerStatus {
+            name: issuer.name().to_string(),
+            issuer: issuer.url().to_string(),
+            ready: found.is_some_and(|one| one.is_ready),
+            keys: found.map_or(0, |one| one.keys),
+            age_s: found.and_then(|one| one.age).map(|age| age.as_secs_f64()),
+            last_error: found.and_then(|one| one.last_error.clone()),
+        }
+    };
+    snapshot.plan.issuers.iter().map(status).collect()
+}
+
+fn secrets(snapshot: &config::Snapshot) -> Vec<SecretStatus> {
+    let now = runtime::now().wall;
+    let status = |slot: &Arc<crate::secrets::SecretSlot>| SecretStatus {
+        name: slot.name().to_string(),
+        source: slot.spec().source.to_string(),
+        age_s: slot.age(now).map(|age| age.as_secs_f64()),
+        last_error: slot.health().failure.as_ref().map(|(_, why)| why.to_string()),
+    };
+    snapshot.plan.secrets.iter().map(status).collect()
+}
+
+fn upstreams(snapshot: &config::Snapshot) -> Vec<UpstreamStatus> {
+    let status = |upstream: &Arc<crate::exchange::plan::Upstream>| UpstreamStatus {
+        name: upstream.name.to_string(),
+        host: upstream.host.clone(),
+        addresses: upstream.addresses.load().iter().map(ToString::to_string).collect(),
+        last_error: None,
+    };
+    snapshot.plan.upstreams.iter().map(status).collect()
+}

@@ -1,0 +1,171 @@
+//! Builds everything from one [`Snapshot`]: shards, journal, background thread, admin; reloads and drains it.
+//!
+//! ```text
+//!  main thread ── start ──► background thread (tokio): keys, secrets, leases, names, access log, admin
+//!                     ├───► journal threads
+//!                     └───► one thread a shard (io_uring)
+//! ```
+//!
+//! It moves no request. Start at [`start`]; what it gives is a [`Running`].
+
+mod build;
+mod control;
+mod error;
+pub mod logging;
+mod reload;
+mod shards;
+mod sockets;
+mod wiring;
+
+pub use error::Error;
+
+use crate::{
+    config::Snapshot,
+    exchange::handover::Delivery,
+    journal::{self, Journal},
+    metrics::Metrics,
+    runtime::MailboxSender,
+    shard::World,
+    time::{Now, Timestamp},
+};
+use arc_swap::ArcSwap;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::oneshot};
+
+pub use build::start;
+
+/// How a gateway is started, beside its configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who brought the configuration: recorded with it.
+    pub author: String,
+    /// Whether an issuer of the demo is accepted.
+    pub allow_dev: bool,
+}
+
+/// Where a gateway listens.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// Name and address, in the order of the configuration.
+    pub listeners: Vec<(Arc<str>, SocketAddr)>,
+    pub admin: Option<SocketAddr>,
+    pub admin_socket: PathBuf,
+    pub metrics: Option<SocketAddr>,
+    pub audit_dir: PathBuf,
+}
+
+/// A gateway that serves. Dropping it does not stop it: see [`Running::stop`].
+pub struct Running {
+    pub addresses: Addresses,
+    core: Arc<Core>,
+    journal: Journal,
+    shards: Vec<JoinHandle<()>>,
+    drained: mpsc::Receiver<usize>,
+    background: JoinHandle<()>,
+    stop_background: oneshot::Sender<()>,
+    access_log: tokio::task::JoinHandle<()>,
+    stop_admin: oneshot::Sender<()>,
+    admin: tokio::task::JoinHandle<()>,
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every exchange ran to its end.
+    Drained,
+    /// The time was up; what still ran was cut.
+    TimedOut,
+}
+
+/// What the parts of a running gateway share.
+struct Core {
+    path: PathBuf,
+    options: Options,
+    started: Now,
+    snapshot: ArcSwap<Snapshot>,
+    world: Arc<ArcSwap<World>>,
+    metrics: Arc<Metrics>,
+    journal: journal::Handle,
+    mailboxes: Vec<MailboxSender<Delivery>>,
+    shards: Vec<shards::Placed>,
+    addresses: Addresses,
+    background: Handle,
+    services: reload::Services,
+    draining: AtomicBool,
+    last_reload_error: Mutex<Option<String>>,
+    loaded_at: AtomicU64,
+}
+
+impl Core {
+    /// When the configuration in force was taken.
+    fn loaded_at(&self) -> Timestamp {
+        Timestamp(self.loaded_at.load(Ordering::Relaxed))
+    }
+}
+
+impl Running {
+    /// Reads the configuration file again and swaps it in; connections and exchanges go on.
+    ///
+    /// # Errors
+    /// The new configuration is wrong, or changes what only a restart can change; the old one stays.
+    pub fn reload(&self, author: &str) -> impl Future<Output = Result<u64, Error>> + use<> {
+        reload::reload(self.core.clone(), author.to_owned())
+    }
+
+    /// The background thread's executor, for whoever has to wait beside it.
+    pub fn background(&self) -> &Handle {
+        &self.core.background
+    }
+
+    /// How long the configuration lets a stop wait.
+    pub fn drain_time(&self) -> Duration {
+        self.core.snapshot.load().runtime.drain
+    }
+
+    /// Waits until somebody asks for a drain over the admin API.
+    pub fn drain_requested(&self) -> impl Future<Output = ()> + use<> {
+        let core = self.core.clone();
+        async move { core.services.drain.notified().await }
+    }
+
+    /// Stops accepting, lets exchanges run to their end for at most `drain`, then closes the journal.
+    pub fn stop(self, drain: Duration) -> Ended {
+        tracing::info!(seconds = drain.as_secs(), "draining");
+        self.core.draining.store(true, Ordering::Relaxed);
+        self.core.mailboxes.iter().for_each(|mailbox| drop(mailbox.send(Delivery::Drain)));
+        let deadline = std::time::Instant::now() + drain;
+        let mut ended = Ended::Drained;
+        for _ in &self.shards {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if self.drained.recv_timeout(left).is_err() {
+                ended = Ended::TimedOut;
+            }
+        }
+        if ended == Ended::Drained {
+            self.shards.into_iter().for_each(|shard| drop(shard.join()));
+        }
+        // Shards that were cut still hold the ends of these queues: the log gets a moment, then it is left.
+        let background = self.core.background.clone();
+        background.block_on(async {
+            let _ = tokio::time::timeout(Duration::from_secs(2), self.access_log).await;
+            drop(self.stop_admin);
+            let _ = tokio::time::timeout(Duration::from_secs(2), self.admin).await;
+        });
+        if let Err(error) = self.journal.close() {
+            tracing::error!(%error, "the audit journal did not close cleanly");
+        }
+        drop(self.stop_background);
+        let _ = self.background.join();
+        ended
+    }
+}

@@ -1,0 +1,210 @@
+//! Reads a configuration and everything that it names; swaps it in while requests go on.
+
+use super::{Core, Error, Options, build};
+use crate::{
+    background::{
+        client,
+        lease::LeaseClient,
+        oidc::{Oidc, Timing},
+        resolve,
+        secrets::{Keeper, Surroundings, provision},
+    },
+    config::{self, Diagnostic, Host, Snapshot, Text},
+    metrics::Metrics,
+    runtime,
+};
+use arc_swap::ArcSwap;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::AbortHandle,
+};
+
+/// What runs on the background thread for one process.
+pub struct Services {
+    pub oidc: Arc<ArcSwap<Oidc>>,
+    pub leases: LeaseClient,
+    /// Somebody asked for a drain.
+    pub drain: Arc<Notify>,
+    /// Reloads come one after the other.
+    turn: tokio::sync::Mutex<()>,
+    keepers: Mutex<Keepers>,
+    upstreams: ArcSwap<Vec<Arc<crate::exchange::plan::Upstream>>>,
+}
+
+/// Tasks that belong to one snapshot and end with it.
+struct Keepers {
+    names: AbortHandle,
+    /// Dropping it ends the task that refreshes secrets.
+    _secrets: oneshot::Sender<()>,
+}
+
+impl Services {
+    /// Reads all secrets, then starts what keeps keys, secrets and names fresh.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every secret that cannot be read.
+    pub async fn start(snapshot: &Snapshot, metrics: &Arc<Metrics>) -> Result<Services, Error> {
+        read_secrets(snapshot).await?;
+        let http = http(snapshot)?;
+        let oidc = Oidc::spawn(&snapshot.plan.issuers, &http, Timing::default(), None);
+        let unrevoked = metrics.clone();
+        let (leases, revoker) = LeaseClient::new(http, move |end| {
+            if matches!(end.outcome.as_str(), "failed" | "dropped") {
+                unrevoked.leases_unrevoked.inc();
+            }
+            tracing::debug!(lease = %end.facts.id, outcome = end.outcome.as_str(), "lease ended");
+        });
+        tokio::spawn(revoker.run());
+        Ok(Services {
+            oidc: Arc::new(ArcSwap::from_pointee(oidc)),
+            leases,
+            drain: Arc::default(),
+            turn: tokio::sync::Mutex::default(),
+            keepers: Mutex::new(keep(snapshot)),
+            upstreams: ArcSwap::from_pointee(snapshot.plan.upstreams.clone()),
+        })
+    }
+
+    /// Waits until issuers have keys and names have addresses. It may never come about.
+    pub async fn ready(&self) {
+        for upstream in self.upstreams.load().iter() {
+            resolve::resolve(upstream).await;
+        }
+        self.oidc.load().ready().await;
+    }
+
+    /// Takes over a new snapshot.
+    fn follow(&self, snapshot: &Snapshot, http: &reqwest::Client) {
+        let oidc = Oidc::spawn(&snapshot.plan.issuers, http, Timing::default(), Some(&self.oidc.load()));
+        self.oidc.store(Arc::new(oidc));
+        self.upstreams.store(Arc::new(snapshot.plan.upstreams.clone()));
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.names.abort();
+        *keepers = keep(snapshot);
+    }
+}
+
+fn keep(snapshot: &Snapshot) -> Keepers {
+    let names = tokio::spawn(resolve::keep_fresh(snapshot.plan.upstreams.clone())).abort_handle();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let keeper = Keeper::new(&snapshot.plan.secrets, Surroundings::of_process());
+    tokio::spawn(keeper.run(async { drop(stopped.await) }));
+    Keepers { names, _secrets: stop }
+}
+
+/// Reads and compiles the configuration file. Warnings are logged.
+///
+/// # Errors
+/// The file cannot be read, or is wrong.
+pub fn read(path: &Path, previous: Option<&Snapshot>, options: &Options) -> Result<Snapshot, Error> {
+    let text = Text::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let loaded = config::load(&text).map_err(Error::Config)?;
+    let snapshot = config::compile(&loaded, &text, &Host::of_process(), previous).map_err(Error::Config)?;
+    if snapshot.dev && !options.allow_dev {
+        return Err(Error::DevIssuer);
+    }
+    for warning in &loaded.diagnostics {
+        tracing::warn!(line = warning.line, "{}", warning.message);
+    }
+    Ok(snapshot)
+}
+
+/// Reads the configuration again and swaps it in. Whatever is wrong leaves the old one in force.
+///
+/// # Errors
+/// See [`read`]; secrets that cannot be read; [`Error::NeedsRestart`].
+pub async fn reload(core: Arc<Core>, author: String) -> Result<u64, Error> {
+    let _turn = core.services.turn.lock().await;
+    let result = swap(&core, &author).await;
+    core.metrics.reload_successful.set(i64::from(result.is_ok()));
+    let error = result.as_ref().err().map(|error| match error {
+        Error::Config(diagnostics) => summary(diagnostics),
+        other => other.to_string(),
+    });
+    match &error {
+        None => tracing::info!(author, "configuration reloaded"),
+        Some(error) => tracing::error!(author, %error, "configuration refused; the old one stays"),
+    }
+    *core.last_reload_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    result
+}
+
+async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
+    let previous = core.snapshot.load_full();
+    let snapshot = read(&core.path, Some(&previous), &core.options)?;
+    check_fixed(&previous, &snapshot)?;
+    snapshot.plan.secrets.inherit(&previous.plan.secrets);
+    read_secrets(&snapshot).await?;
+    let http = http(&snapshot)?;
+    for upstream in &snapshot.plan.upstreams {
+        if upstream.addresses.load().is_empty() {
+            resolve::resolve(upstream).await;
+        }
+    }
+    let generation = snapshot.plan.generation;
+    let world = build::world(&snapshot);
+    core.services.follow(&snapshot, &http);
+    core.snapshot.store(Arc::new(snapshot));
+    let (recorder, author) = (core.clone(), author.to_owned());
+    let recorded = tokio::task::spawn_blocking(move || build::record_config(&recorder, &author)).await;
+    if let Err(error) = recorded.unwrap_or(Ok(())) {
+        core.snapshot.store(previous);
+        return Err(error);
+    }
+    core.world.store(Arc::new(world));
+    core.loaded_at.store(runtime::now().wall.0, Ordering::Relaxed);
+    Ok(generation)
+}
+
+/// What belongs to sockets and threads stays as it was started.
+fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
+    let place = |snapshot: &Snapshot| -> Vec<_> {
+        snapshot.listeners.iter().map(|one| (one.name.clone(), one.addr.clone(), one.tls.is_some())).collect()
+    };
+    let fixed = [
+        (place(old) != place(new), "listeners"),
+        (old.admin.socket != new.admin.socket || old.admin.addr != new.admin.addr, "the admin addresses"),
+        (old.admin.metrics != new.admin.metrics, "the metrics address"),
+        (old.audit.dir != new.audit.dir, "the audit folder"),
+        (old.audit.segment_bytes != new.audit.segment_bytes, "the segment size"),
+        (old.runtime.cores != new.runtime.cores || old.runtime.driver != new.runtime.driver, "cores"),
+        (old.log.access != new.log.access, "the access log"),
+    ];
+    match fixed.into_iter().find(|(differs, _)| *differs) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::NeedsRestart(what)),
+    }
+}
+
+async fn read_secrets(snapshot: &Snapshot) -> Result<(), Error> {
+    let Err(failures) = provision(&snapshot.plan.secrets, &Surroundings::of_process()).await else {
+        return Ok(());
+    };
+    let place = |failure: &crate::background::secrets::Failure| {
+        config::unreadable_secret(&snapshot.tree, &failure.name, &failure.error.to_string())
+    };
+    Err(Error::Config(failures.iter().map(place).collect()))
+}
+
+fn http(snapshot: &Snapshot) -> Result<reqwest::Client, Error> {
+    client::client(&snapshot.roots).map_err(|error| Error::Client(error.to_string()))
+}
+
+/// One line for the log and the status.
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
+    match diagnostics {
+        [one] => format!("line {}: {}", one.line, one.message),
+        [first, rest @ ..] => format!("line {}: {} (and {} more)", first.line, first.message, rest.len()),
+        [] => String::new(),
+    }
+}
+
+/// Asks for a drain.
+pub fn request_drain(core: &Core) {
+    core.draining.store(true, Ordering::Relaxed);
+    core.services.drain.notify_one();
+}

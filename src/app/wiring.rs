@@ -1,0 +1,87 @@
+//! Joins the ends of the queues: shards, journal and background know only the traits of
+//! [`crate::exchange::handover`].
+
+use crate::{
+    audit::{Commit, Record},
+    exchange::{
+        Summary, Unavailable,
+        handover::{Delivery, Errand, Errands, LogSink, Recorder, Refused, ShardTicket},
+    },
+    journal::{Ack, AckSink, Producer, Submission},
+    metrics::Metrics,
+    runtime::MailboxSender,
+};
+use std::{sync::Arc, thread, time::Duration};
+use tokio::sync::mpsc;
+
+/// Pause of the journal's thread when a shard's mailbox is full.
+const MAILBOX_PAUSE: Duration = Duration::from_micros(100);
+/// How often it tries: a shard that does not read for this long is stuck.
+const MAILBOX_TRIES_MAX: u32 = 50_000;
+
+/// A shard's way into the journal.
+pub struct JournalRecorder(pub Producer);
+
+impl Recorder for JournalRecorder {
+    fn submit(&mut self, ticket: ShardTicket, commit: Commit, record: Record) -> Result<(), Refused> {
+        self.0.submit(Submission { ticket, commit, record }).map_err(|full| {
+            if self.0.is_failed() {
+                return Refused::Failed;
+            }
+            Refused::Full(Box::new(full.0.record))
+        })
+    }
+
+    fn inflight_bytes(&self) -> usize {
+        self.0.inflight_bytes()
+    }
+}
+
+/// The journal's way back to the shards.
+pub struct Acknowledgements(pub Vec<MailboxSender<Delivery>>);
+
+impl AckSink for Acknowledgements {
+    fn deliver(&mut self, shard: usize, acks: &mut Vec<Ack>) {
+        let Some(mailbox) = self.0.get(shard) else { return acks.clear() };
+        let mut batch: Vec<_> = acks
+            .drain(..)
+            .map(|ack| Delivery::Recorded(ack.ticket, ack.result.map_err(|_| Unavailable::Failed)))
+            .collect();
+        for _ in 0..MAILBOX_TRIES_MAX {
+            let before = batch.len();
+            mailbox.send_batch(&mut batch);
+            if batch.is_empty() {
+                return;
+            }
+            if batch.len() == before {
+                thread::sleep(MAILBOX_PAUSE);
+            }
+        }
+        tracing::error!(shard, lost = batch.len(), "a shard takes no acknowledgements");
+    }
+}
+
+/// A shard's way to the background thread.
+pub struct ErrandQueue(pub mpsc::Sender<Errand>);
+
+impl Errands for ErrandQueue {
+    fn send(&self, errand: Errand) -> Result<(), Errand> {
+        self.0.try_send(errand).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(errand) | mpsc::error::TrySendError::Closed(errand) => errand,
+        })
+    }
+}
+
+/// A shard's way to the access log.
+pub struct LogQueue {
+    pub lines: mpsc::Sender<Box<Summary>>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl LogSink for LogQueue {
+    fn log(&self, summary: Box<Summary>) {
+        if self.lines.try_send(summary).is_err() {
+            self.metrics.log_lines_dropped.inc();
+        }
+    }
+}
