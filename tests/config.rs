@@ -86,13 +86,12 @@ error: unknown key `upstrem` in `route[0]`
 #[test]
 fn json_and_sarif_say_the_same() {
     let found = diagnostics(&spoilt("= [\"corp\"]", "= [\"crop\"]"));
-    let json: serde_json::Value =
-        serde_json::from_str(&diagnostic::render_all(&found, Format::Json, false)).unwrap();
+    let parse = |format| serde_json::from_str(&diagnostic::render_all(&found, format, false));
+    let json: serde_json::Value = parse(Format::Json).unwrap();
     let first = &json["diagnostics"][0];
     assert_eq!((first["line"].as_u64(), first["column"].as_u64()), (Some(18), Some(13)));
     assert_eq!(first["help"], "did you mean `corp`? defined: `corp`");
-    let sarif: serde_json::Value =
-        serde_json::from_str(&diagnostic::render_all(&found, Format::Sarif, false)).unwrap();
+    let sarif: serde_json::Value = parse(Format::Sarif).unwrap();
     assert_eq!(sarif["version"], "2.1.0");
     let result = &sarif["runs"][0]["results"][0];
     assert_eq!(result["ruleId"], "unknown-name");
@@ -109,5 +108,17 @@ fn every_mistake_is_found_in_its_place_with_its_remedy() {
         let [from, to] = [from, to].map(|text| serde_json::from_str::<String>(text).unwrap());
         let found = summary(&diagnostics(&spoilt(&from, &to)));
         assert_eq!(found.trim_end(), expected.trim_end(), "{change}");
+    }
+}
+
+#[test]
+fn whatever_is_left_of_a_file_is_answered_without_a_panic() {
+    let source = include_str!("../ringward.example.toml");
+    for (index, (at, _)) in source.char_indices().enumerate() {
+        if index % 23 == 0 {
+            let found = diagnostics(&source[..at]);
+            assert!(found.iter().all(|one| one.line >= 1 && one.column >= 1), "{at}");
+            diagnostic::render_all(&found, Format::Text, true);
+        }
     }
 }

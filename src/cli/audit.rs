@@ -94,7 +94,8 @@ impl Verify {
             return;
         }
         let mut text = format!(
-            "{}: good\n  {} records in {} segments ({} bytes)\n  {} exchanges, {} of them open; {} refusals\n",
+            "{}: good\n  {} records in {} segments ({} bytes)\n  \
+             {} exchanges, {} of them open; {} refusals\n",
             dir.display(),
             report.records,
             report.segments,

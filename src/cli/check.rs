@@ -88,6 +88,13 @@ fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<
         Err(found) => return found,
     };
     let mut found = loaded.diagnostics.clone();
+    let dev = loaded.document.identity.iter().position(|identity| identity.dev);
+    found.extend(dev.map(|index| {
+        let path = Path::from(["identity".into(), index.into(), "dev".into()]);
+        let message = "this issuer is the demo's: it ends with the demo, and `run` refuses it";
+        let diagnostic = snapshot.tree.value(&path, Severity::Error, "dev-issuer", message);
+        diagnostic.help("name your own issuer, and remove `dev`")
+    }));
     found.extend(block_on(async {
         let mut found = secrets(&snapshot).await;
         if online {

@@ -3,6 +3,7 @@
 use super::{ConfigFile, exit, output::Output};
 use crate::config::{self, Document, Listen, Protocol, Route, origin::ListenAddr};
 use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
 
 /// Print the exports that point a client at the gateway
 #[derive(Debug, Args)]
@@ -16,6 +17,9 @@ pub(super) struct Command {
     /// Profile that tokens are fetched with
     #[arg(long, env = "RINGWARD_PROFILE")]
     profile: Option<String>,
+    /// Certificate in PEM that the client has to trust besides the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     #[command(flatten)]
     file: ConfigFile,
     /// As JSON
@@ -49,7 +53,21 @@ impl Command {
         }
         let profile = self.profile.as_ref().map(|name| format!(" --profile {name}")).unwrap_or_default();
         let helper = format!("ringward token{profile}");
-        let exports = exports(self.client, &url, &helper);
+        let mut exports = exports(self.client, &url, &helper);
+        if let Some(ca) = &self.ca {
+            let Some(ca) = std::path::absolute(ca).ok().and_then(|path| path.to_str().map(str::to_owned))
+            else {
+                output.error("the name of the certificate file cannot be used");
+                return exit::USAGE;
+            };
+            if !is_plain(&ca) || !Path::new(&ca).is_file() {
+                output.error(&format!("{ca} is not a file with a plain name"));
+                return exit::FAILED;
+            }
+            // Node adds it to its own; Python takes it instead of its own.
+            let variables = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
+            exports.extend(variables.map(|name| Export { name, value: ca.clone(), command: false }));
+        }
         if self.json {
             let members = exports.iter().map(|one| (one.name.to_owned(), one.value.clone().into()));
             output.json(&members.collect::<serde_json::Map<String, serde_json::Value>>());

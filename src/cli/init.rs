@@ -71,7 +71,8 @@ fn next_steps(dir: &Path) -> String {
     format!(
         "\nNow edit:\n  {config}  `issuer` and `audience` under [[identity]]: whose tokens are accepted\n  \
          {key}  the API key that callers never see\n\nThen:\n  ringward check -c {config}\n  \
-         ringward run -c {config}\n\nThe certificate is for development: clients must be told to trust {}.",
+         ringward run -c {config}\n\nThe certificate is for development: clients must be told to trust it \
+         (`ringward env CLIENT --ca {}`).",
         dir.join("cert.pem").display()
     )
 }

@@ -26,8 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 #[command(after_help = "A profile is a table in ~/.config/ringward/profiles.toml (mode 0600):\n  \
     [default]\n  issuer = \"https://idp.example.com\"\n  client_id = \"laptop\"\n  \
     client_secret = { file = \"/home/me/.ringward-secret\" }   # or { env = \"NAME\" }\n  \
-    audience = \"https://gw.example.com\"\nor RINGWARD_TOKEN_ISSUER (or _ENDPOINT), _CLIENT_ID, _CLIENT_SECRET, \
-    _AUDIENCE, _SCOPE, _RESOURCE.")]
+    audience = \"https://gw.example.com\"\nor RINGWARD_TOKEN_ISSUER (or _ENDPOINT), _CLIENT_ID, \
+    _CLIENT_SECRET, _AUDIENCE, _SCOPE, _RESOURCE.")]
 pub(super) struct Command {
     /// Which profile [default: the environment's, else `default`]
     #[arg(long, env = "RINGWARD_PROFILE")]

@@ -180,8 +180,12 @@ claims.owner = "email"
 source = { file = "key" }
 [secrets.client]
 source = { env = "CLIENT" }
-[secrets.lease]
-source = { exchange = "rfc8693", token_endpoint = "http://127.0.0.1:1/token", client_id = "gw", client_secret = "client", audience = "customers" }
+[secrets.lease.source]
+exchange = "rfc8693"
+token_endpoint = "http://127.0.0.1:1/token"
+client_id = "gw"
+client_secret = "client"
+audience = "customers"
 [upstreams.llm]
 url = "http://127.0.0.1:2/base/"
 protocol = "anthropic"
