@@ -21,8 +21,9 @@ impl Command {
                 exit::OK
             }
             Ok(answer) => {
-                output.error("the gateway is not ready");
-                output.note(answer.body.trim_end());
+                let body = serde_json::from_str::<serde_json::Value>(&answer.body).unwrap_or_default();
+                let why = body.get("message").and_then(|message| message.as_str()).unwrap_or("not ready");
+                output.error(&why.escape_debug().to_string());
                 exit::FAILED
             }
             Err(failure) => report(&failure, output),

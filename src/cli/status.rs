@@ -2,7 +2,9 @@
 
 use super::admin_client::{Target, report};
 use super::{block_on, exit, output::Output};
+use crate::admin::{AuditState, Status};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Show what the running gateway is doing
@@ -26,15 +28,13 @@ impl Command {
             output.note(answer.body.trim_end());
             return exit::FAILED;
         }
-        match serde_json::from_str::<Value>(&answer.body) {
-            Ok(status) if self.json => output.json(&status),
-            Ok(status) => {
-                let mut text = String::new();
-                lines(&mut text, "", &status);
-                output.result(&text);
-            }
-            Err(_) => {
-                output.error("the gateway's answer is not JSON");
+        let status = serde_json::from_str::<Value>(&answer.body);
+        let parsed = status.as_ref().ok().and_then(|value| Status::deserialize(value).ok());
+        match (status, parsed) {
+            (Ok(status), _) if self.json => output.json(&status),
+            (Ok(_), Some(status)) => output.result(&shown(&status)),
+            _ => {
+                output.error("the gateway's answer is not that of a gateway of this version");
                 return exit::FAILED;
             }
         }
@@ -42,31 +42,98 @@ impl Command {
     }
 }
 
-/// `name  value`, nested values with their path; lists of tables one entry a line.
-fn lines(text: &mut String, path: &str, value: &Value) {
-    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match value {
-        Value::Object(members) => members.iter().for_each(|(key, inner)| lines(text, &join(key), inner)),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                match item {
-                    Value::Object(members) => {
-                        let shown = members.iter().map(|(key, value)| format!("{key}={}", scalar(value)));
-                        let shown = shown.collect::<Vec<_>>().join(" ");
-                        text.push_str(&format!("{:28} {shown}\n", format!("{path}[{index}]")));
-                    }
-                    other => text.push_str(&format!("{:28} {}\n", format!("{path}[{index}]"), scalar(other))),
-                }
-            }
-        }
-        other => text.push_str(&format!("{path:28} {}\n", scalar(other))),
+/// For people: one thing a line, what is wrong beside what it is about.
+fn shown(status: &Status) -> String {
+    let mut lines = Lines(String::new());
+    let state = match (status.draining, status.readiness().ready) {
+        (true, _) => "draining",
+        (false, true) => "ready",
+        (false, false) => "not ready",
+    };
+    lines.add(
+        "gateway",
+        format!("{state}, version {}, pid {}, up {} s", status.version, status.pid, status.uptime_s),
+    );
+    let config = &status.config;
+    let path = config.path.as_deref().unwrap_or("built in");
+    let refused = failed(&config.last_reload_error);
+    lines.add(
+        "config",
+        format!("{path}, generation {}, loaded {}{refused}", config.generation, config.loaded_at),
+    );
+    let requests = &status.requests;
+    lines.add(
+        "requests",
+        format!(
+            "{} forwarded, {} refused, {} in flight",
+            requests.forwarded, requests.refused, requests.in_flight
+        ),
+    );
+    let audit = &status.audit;
+    let state = match audit.state {
+        AuditState::Starting => "starting",
+        AuditState::Recording => "recording",
+        AuditState::Failed => "failed",
+    };
+    lines.add(
+        "audit",
+        format!(
+            "{state}, record {} (durable {}), {} queued, {}{}",
+            audit.sequence,
+            audit.durable_sequence,
+            audit.queue_depth,
+            audit.dir,
+            failed(&audit.last_error)
+        ),
+    );
+    parts(status, &mut lines);
+    lines.0
+}
+
+/// What there are several of.
+fn parts(status: &Status, lines: &mut Lines) {
+    for one in &status.listeners {
+        let tls = if one.tls { "TLS" } else { "clear text" };
+        lines.add("listener", format!("{} {} ({tls})", one.name, one.addr));
+    }
+    for one in &status.shards {
+        let cpu = one.cpu.map_or_else(|| "not pinned".into(), |cpu| format!("core {cpu}"));
+        lines.add("shard", format!("{} {cpu}, {}, {} connections", one.index, one.driver, one.connections));
+    }
+    for one in &status.issuers {
+        let age = age(one.age_s);
+        lines.add(
+            "issuer",
+            format!("{} {} {} keys, {age}{}", one.name, one.issuer, one.keys, failed(&one.last_error)),
+        );
+    }
+    for one in &status.secrets {
+        lines.add(
+            "secret",
+            format!("{} ({}) {}{}", one.name, one.source, age(one.age_s), failed(&one.last_error)),
+        );
+    }
+    for one in &status.upstreams {
+        let addresses =
+            if one.addresses.is_empty() { "not resolved".into() } else { one.addresses.join(" ") };
+        lines.add("upstream", format!("{} {} {addresses}{}", one.name, one.host, failed(&one.last_error)));
     }
 }
 
-fn scalar(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.escape_debug().to_string(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
+struct Lines(String);
+
+impl Lines {
+    /// What the gateway repeats of others is shown, not obeyed.
+    fn add(&mut self, name: &str, text: String) {
+        let text = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+        self.0.push_str(&format!("{name:10} {}\n", text.collect::<String>()));
     }
+}
+
+fn age(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "never read".into(), |seconds| format!("{seconds:.0} s old"))
+}
+
+fn failed(error: &Option<String>) -> String {
+    error.as_ref().map_or_else(String::new, |error| format!(" — {error}"))
 }
