@@ -273,6 +273,8 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 pub const ADMIN_BACKLOG: i32 = 64;
 /// A request body of the admin interface.
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 * KIB;
+/// What one connection of the admin interface may have read and not yet handled.
+pub const ADMIN_BUFFER_BYTES_MAX: usize = 64 * KIB;
 /// A connection of the admin interface is closed after this time, between two requests.
 pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// A request that is under way then may take this much longer.
@@ -289,6 +291,7 @@ pub const RECORDER_BYTES_MAX: usize = 256 * MIB;
 const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX <= ADMIN_BUFFER_BYTES_MAX);
 const _: () = assert!(SECRET_BYTES_MIN <= SECRET_BYTES_MAX);
 const _: () = assert!(JWKS_REFETCH_INTERVAL.as_secs() <= JWKS_REFRESH_INTERVAL.as_secs());
 const _: () = assert!(EMAIL_LOCAL_BYTES_MAX + EMAIL_DOMAIN_BYTES_MAX + 2 <= MASK_HOLD_BYTES_MAX);

@@ -146,7 +146,8 @@ impl Door {
             .timer(TokioTimer::new())
             .header_read_timeout(self.bounds.head)
             .max_headers(limits::HEADER_COUNT_MAX)
-            .max_buf_size(limits::HEAD_BYTES_MAX)
+            .max_header_size(limits::HEAD_BYTES_MAX)
+            .max_buf_size(limits::ADMIN_BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         tokio::select! {

@@ -9,7 +9,12 @@ use super::{
 };
 use crate::limits;
 use axum::Router;
-use std::{future::Future, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    sync::Arc,
+};
 use tokio::{sync::watch, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -36,13 +41,13 @@ impl Server {
         let Parts { control, metrics, socket, tcp, tls, hosts, metrics_listener } = parts;
         if let Some(listener) = &tcp {
             let addr = prepared(listener, "admin")?;
-            if tls.is_none() && !addr.ip().to_canonical().is_loopback() {
+            if tls.is_none() && !is_loopback(addr) {
                 return Err(Error::PlainOffLoopback(addr));
             }
         }
         if let Some(listener) = &metrics_listener {
             let addr = prepared(listener, "metrics")?;
-            if !addr.ip().to_canonical().is_loopback() {
+            if !is_loopback(addr) {
                 return Err(Error::MetricsOffLoopback(addr));
             }
         }
@@ -101,7 +106,12 @@ impl Server {
 }
 
 /// Makes a listener fit for the runtime and says where it listens.
-fn prepared(listener: &TcpListener, what: &'static str) -> Result<std::net::SocketAddr, Error> {
+fn prepared(listener: &TcpListener, what: &'static str) -> Result<SocketAddr, Error> {
     let prepare = || listener.set_nonblocking(true).and_then(|()| listener.local_addr());
     prepare().map_err(|source| Error::Listener { what, source })
+}
+
+/// Whether only this host can reach what listens there.
+pub(super) fn is_loopback(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
 }

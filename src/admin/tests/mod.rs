@@ -1,0 +1,261 @@
+//! The admin side over real sockets: a unix socket in a temporary directory, and loopback.
+
+mod abuse;
+mod local;
+mod network;
+mod readiness;
+
+use super::{
+    AuditState, AuditStatus, Control, IssuerStatus, Parts, Rejected, Reloaded, SecretStatus, Server,
+    ShardStatus, Status, UpstreamStatus, Work, door::Bounds,
+};
+use crate::metrics::Metrics;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Guards a test against hanging; nothing waits for it to pass.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A process as the tests want it.
+struct Process {
+    status: Mutex<Status>,
+    reload: Mutex<Result<Reloaded, Rejected>>,
+    /// What was asked and by whom.
+    calls: Mutex<Vec<String>>,
+    /// Announces that a reload began, and that it ended.
+    progress: mpsc::Sender<&'static str>,
+    /// A reload takes one permit.
+    gate: Semaphore,
+}
+
+impl Process {
+    fn note(&self, call: String) {
+        self.calls.lock().unwrap().push(call);
+    }
+}
+
+impl Control for Process {
+    fn status(&self) -> Status {
+        let status = self.status.lock().unwrap().clone();
+        assert_ne!(status.version, "panic", "as the test wants");
+        status
+    }
+
+    fn reload(&self, author: String) -> Work<'_, Result<Reloaded, Rejected>> {
+        Box::pin(async move {
+            self.note(format!("reload by {author}"));
+            self.progress.send("begun").unwrap();
+            self.gate.acquire().await.unwrap().forget();
+            self.progress.send("ended").unwrap();
+            self.reload.lock().unwrap().clone()
+        })
+    }
+
+    fn check(&self) -> Work<'_, Result<(), Rejected>> {
+        Box::pin(async { self.reload.lock().unwrap().clone().map(drop) })
+    }
+
+    fn drain(&self, author: &str) {
+        self.note(format!("drain by {author}"));
+    }
+
+    fn set_log_level(&self, author: &str, level: &str) -> Result<(), String> {
+        self.note(format!("log level {level} by {author}"));
+        if level == "loud" { Err("no such level: loud".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// A process in which everything is well.
+fn well() -> Status {
+    let text = str::to_owned;
+    Status {
+        version: text("1.2.3"),
+        pid: 42,
+        audit: AuditStatus {
+            dir: text("/a"),
+            sequence: 9,
+            state: AuditState::Recording,
+            ..AuditStatus::default()
+        },
+        shards: vec![ShardStatus { driver: text("io_uring"), connections: 3, ..ShardStatus::default() }],
+        issuers: vec![IssuerStatus {
+            name: text("corp"),
+            issuer: text("https://idp.example.com"),
+            ready: true,
+            keys: 2,
+            age_s: Some(1.5),
+            last_error: None,
+        }],
+        secrets: vec![SecretStatus { name: text("anthropic"), age_s: Some(2.0), ..SecretStatus::default() }],
+        upstreams: vec![UpstreamStatus {
+            name: text("llm"),
+            host: text("api.example.com"),
+            addresses: vec![text("192.0.2.1")],
+            last_error: None,
+        }],
+        ..Status::default()
+    }
+}
+
+/// A served admin side.
+struct World {
+    process: Arc<Process>,
+    progress: mpsc::Receiver<&'static str>,
+    directory: tempfile::TempDir,
+    tcp: SocketAddr,
+    metrics: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl World {
+    fn new() -> World {
+        World::with(Bounds::default(), None)
+    }
+
+    fn with(bounds: Bounds, tls: Option<Arc<rustls::ServerConfig>>) -> World {
+        let (announce, progress) = mpsc::channel();
+        let process = Arc::new(Process {
+            status: Mutex::new(well()),
+            reload: Mutex::new(Ok(Reloaded { generation: 7 })),
+            calls: Mutex::default(),
+            progress: announce,
+            gate: Semaphore::new(0),
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (tcp, metrics) = (listener(), listener());
+        let addresses = (tcp.local_addr().unwrap(), metrics.local_addr().unwrap());
+        let parts = Parts {
+            control: process.clone(),
+            metrics: Arc::new(Metrics::default()),
+            socket: Some(directory.path().join("admin.sock")),
+            tcp: Some(tcp),
+            tls,
+            hosts: vec!["gw.example.com".to_owned()],
+            metrics_listener: Some(metrics),
+        };
+        let server = Server::bounded(parts, bounds).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(server.run(async { stopped.await.unwrap_or(()) })).unwrap();
+        });
+        let (tcp, metrics) = addresses;
+        World { process, progress, directory, tcp, metrics, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
+    fn socket(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.path()).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    /// One request over the unix socket; `more` holds further header lines and the body.
+    fn local(&self, line: &str, more: &str) -> Answer {
+        exchange(self.socket(), &request(line, "localhost", more))
+    }
+
+    /// One request over TCP, with the Host that belongs to it.
+    fn network(&self, addr: SocketAddr, line: &str) -> Answer {
+        exchange(connect(addr), &request(line, &addr.to_string(), "\r\n"))
+    }
+
+    fn progressed(&self) -> &'static str {
+        self.progress.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Ends it as SIGTERM would; `thread` is joined by the caller or on drop.
+    fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        if !std::thread::panicking() {
+            ended.unwrap();
+        }
+    }
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+fn request(line: &str, host: &str, more: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}")
+}
+
+/// `Content-Length`, `Content-Type` and the body itself, as [`World::local`] takes them.
+fn json(body: &str) -> String {
+    format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+struct Answer {
+    status: u16,
+    /// In lower case.
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// Holds that this is a problem document, and gives its code.
+    fn problem(&self) -> String {
+        assert!(self.head.contains("content-type: application/problem+json\r\n"), "{}", self.head);
+        let body = self.json();
+        assert_eq!(body["status"], self.status, "{body}");
+        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+        body["code"].as_str().unwrap().to_owned()
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> Answer {
+    stream.write_all(request.as_bytes()).unwrap();
+    answer(stream)
+}
+
+/// Reads one answer up to the end of the connection.
+fn answer(stream: impl Read) -> Answer {
+    let bytes = everything(stream);
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_ascii_lowercase() + "\r\n", body: body.to_owned() }
+}
+
+/// What comes until the other side closes. It may reset once it has answered a request that it did not read
+/// to its end; a connection on which nothing happens fails the test.
+fn everything(mut stream: impl Read) -> Vec<u8> {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return bytes,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                panic!("the connection stays open")
+            }
+            Err(_) => return bytes,
+        }
+    }
+}
