@@ -1,11 +1,30 @@
-//! Find and mask in a byte stream.
+//! Find and mask in a byte stream: what is sensitive is replaced while a body passes through.
+//!
+//! The streamed result equals the result over the whole body, however the body was cut. Bytes are held back
+//! only while they may still match, at most `MASK_HOLD_BYTES_MAX` decoded bytes a value (an event of a
+//! stream is also held until it is whole, for its reader can do nothing with a part of it). What is not
+//! masked leaves as slices of the chunks it came in.
+//!
+//! This is not a policy (it refuses nothing for its content) and not a decoder: it takes bodies without
+//! content encoding. It knows no HTTP; `exchange` tells it the direction and the content type.
+//!
+//! Start at [`Inspector`]. From the outside in: `sse/` frames events and tells the streamed values apart,
+//! `stream` joins the pieces of one value, `codec` reads escapes, `detect/` finds, `spell` and `emit` write.
+//!
+//! ```text
+//!   Chunk ─► Inspector ─► [sse: event ─► value] ─► Stream ─► codec ─► detect ─► spell ─► emit ─► Segments
+//! ```
 
 mod codec;
 mod context;
+mod detect;
+mod emit;
 mod error;
 mod rule;
 mod set;
+mod spell;
 mod sse;
+mod stream;
 pub mod text;
 
 pub use context::Context;
@@ -15,9 +34,15 @@ pub use set::MaskSet;
 pub use sse::dialect;
 
 use crate::buffer::{Chunk, Segments, Tally};
+use codec::Codec;
+use emit::Emit;
+use sse::Sse;
 use std::sync::Arc;
+use stream::{Scratch, Stream, Work};
 
 /// Received bytes that were masked: `len` bytes at `offset` of the body as it came, by rule number `rule`.
+///
+/// A match whose bytes did not stand together (a value split over events) gives several edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// First masked byte, counted from the start of the received body.
@@ -32,44 +57,102 @@ pub struct Edit {
 #[derive(Debug)]
 pub struct Inspector {
     set: Arc<MaskSet>,
+    way: Direction,
+    body: Body,
+    scratch: Scratch,
     hits: Vec<u64>,
+    /// Bytes received so far.
+    received: u64,
+}
+
+/// How the body is read.
+#[derive(Debug)]
+enum Body {
+    /// No rule looks at it.
+    Pass,
+    /// One value from its first byte to its last.
+    Whole(Stream, Sniff),
+    /// Server-sent events.
+    Events(Box<Sse>),
 }
 
 impl Inspector {
     /// An inspector for one body that goes `way`.
-    pub fn new(set: Arc<MaskSet>, _way: Direction, _context: Context) -> Inspector {
+    pub fn new(set: Arc<MaskSet>, way: Direction, context: Context) -> Inspector {
+        let body = match context {
+            _ if set.plan(way).is_empty() => Body::Pass,
+            Context::Json => Body::Whole(Stream::new(Codec::Json, false), Sniff::Decided),
+            Context::Text => Body::Whole(Stream::new(Codec::Plain, false), Sniff::Start),
+            Context::Sse(dialect) => Body::Events(Box::new(Sse::new(dialect))),
+        };
         let hits = vec![0; set.rules().len()];
-        Inspector { set, hits }
+        Inspector { set, way, body, scratch: Scratch::default(), hits, received: 0 }
     }
 
     /// Takes the next received bytes; appends to `out` what is decided, and to `edits` what was masked.
+    /// Bytes that leave as a copy are counted in `tally.copied`.
     ///
     /// # Errors
-    /// The body cannot be masked (the sender's fault). The inspector must not be used again.
+    /// The body cannot be masked (the sender's fault): not text, or a bound is reached, see [`Error`]. The
+    /// inspector must not be used again; what `out` has by then is masked and may be sent.
     pub fn push(
         &mut self,
-        _chunk: Chunk,
-        _out: &mut Segments,
-        _edits: &mut Vec<Edit>,
-        _tally: &mut Tally,
+        chunk: Chunk,
+        out: &mut Segments,
+        edits: &mut Vec<Edit>,
+        tally: &mut Tally,
     ) -> Result<(), Error> {
-        Err(Error::NotText)
+        let offset = self.received;
+        self.received += chunk.len() as u64;
+        if !matches!(self.body, Body::Pass) {
+            check_encoding(offset, &chunk)?;
+        }
+        let mut work = Work {
+            plan: self.set.plan(self.way),
+            rules: self.set.rules(),
+            scratch: &mut self.scratch,
+            emit: Emit::new(out, edits, tally, &mut self.hits),
+        };
+        work.emit.source(chunk.clone(), offset);
+        let done = match &mut self.body {
+            Body::Pass => {
+                work.emit.keep(0..chunk.len());
+                Ok(())
+            }
+            Body::Whole(stream, sniff) => whole(stream, sniff, &mut work, &chunk),
+            Body::Events(events) => events.push(&mut work, &chunk, offset),
+        };
+        work.emit.flush();
+        done
     }
 
-    /// The body has ended: decides and releases what was held back.
+    /// The body has ended as it should: decides and releases what was held back. Not called for a body that
+    /// was cut off.
     ///
     /// # Errors
     /// As for [`Inspector::push`].
     pub fn finish(
         &mut self,
-        _out: &mut Segments,
-        _edits: &mut Vec<Edit>,
-        _tally: &mut Tally,
+        out: &mut Segments,
+        edits: &mut Vec<Edit>,
+        tally: &mut Tally,
     ) -> Result<(), Error> {
-        Err(Error::NotText)
+        let mut work = Work {
+            plan: self.set.plan(self.way),
+            rules: self.set.rules(),
+            scratch: &mut self.scratch,
+            emit: Emit::new(out, edits, tally, &mut self.hits),
+        };
+        let done = match &mut self.body {
+            Body::Pass => Ok(()),
+            Body::Whole(stream, _) => stream.push(&mut work, &Chunk::default(), 0..0, true),
+            Body::Events(events) => events.finish(&mut work),
+        };
+        work.emit.flush();
+        done
     }
 
-    /// The rules that matched, with their number of matches.
+    /// The rules that matched, dry runs too, by their index, with their number of matches.
     pub fn hits(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.hits.iter().copied().enumerate().filter(|(_, count)| *count > 0)
     }
@@ -79,13 +162,80 @@ impl Inspector {
         &self.set
     }
 
-    /// Received bytes that have not been sent yet.
+    /// Received bytes that have not been sent yet: what may still match, and the part of an event that is
+    /// not whole.
     pub fn held_bytes(&self) -> usize {
-        0
+        match &self.body {
+            Body::Pass => 0,
+            Body::Whole(stream, _) => stream.held_bytes(),
+            Body::Events(events) => events.held_bytes(),
+        }
     }
 }
 
 /// Masks a header value (Location, Set-Cookie) that goes `way`; `None` if nothing was found.
-pub fn mask_value(_set: &MaskSet, _way: Direction, _value: &[u8]) -> Option<Vec<u8>> {
-    None
+pub fn mask_value(set: &MaskSet, way: Direction, value: &[u8]) -> Option<Vec<u8>> {
+    if set.plan(way).is_empty() {
+        return None;
+    }
+    let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
+    let (mut scratch, mut hits) = (Scratch::default(), vec![0; set.rules().len()]);
+    let source = Chunk::from(value.to_vec());
+    let mut work = Work {
+        plan: set.plan(way),
+        rules: set.rules(),
+        scratch: &mut scratch,
+        emit: Emit::new(&mut out, &mut edits, &mut tally, &mut hits),
+    };
+    work.emit.source(source.clone(), 0);
+    // A plain value has no escapes, so that its hold is bounded.
+    Stream::new(Codec::Plain, false).push(&mut work, &source, 0..source.len(), true).ok()?;
+    work.emit.flush();
+    (!edits.is_empty()).then(|| out.to_vec())
+}
+
+/// Refuses what begins like UTF-16, UTF-32 or binary data: its ASCII characters would not be found.
+fn check_encoding(offset: u64, chunk: &[u8]) -> Result<(), Error> {
+    let start = chunk.iter().take(2usize.saturating_sub(offset.min(2) as usize));
+    if start.into_iter().any(|byte| matches!(byte, 0 | 0xfe | 0xff)) {
+        return Err(Error::NotText);
+    }
+    Ok(())
+}
+
+/// Whether a body of unknown or plain type is JSON, by its first two significant bytes.
+#[derive(Clone, Copy, Debug)]
+enum Sniff {
+    Start,
+    Opened(u8),
+    Decided,
+}
+
+fn whole(stream: &mut Stream, sniff: &mut Sniff, work: &mut Work, chunk: &Chunk) -> Result<(), Error> {
+    let mut plain = 0;
+    if !matches!(sniff, Sniff::Decided) && sniff_json(sniff, chunk, &mut plain) {
+        stream.push(work, chunk, 0..plain, false)?;
+        stream.set_codec(Codec::Json);
+        return stream.push(work, chunk, plain..chunk.len(), false);
+    }
+    stream.push(work, chunk, 0..chunk.len(), false)
+}
+
+/// Whether the body turns out to be JSON at byte `at` of this chunk. White space and a byte order mark are
+/// not significant.
+fn sniff_json(sniff: &mut Sniff, chunk: &[u8], at: &mut usize) -> bool {
+    for byte in chunk {
+        match (*sniff, byte) {
+            (Sniff::Decided, _) => return false,
+            (_, b' ' | b'\t' | b'\r' | b'\n') | (Sniff::Start, 0xef | 0xbb | 0xbf) => {}
+            (Sniff::Start, b'{' | b'[') => *sniff = Sniff::Opened(*byte),
+            (Sniff::Opened(b'{'), b'"' | b'}') | (Sniff::Opened(b'['), b'"' | b'[' | b'{') => {
+                *sniff = Sniff::Decided;
+                return true;
+            }
+            _ => *sniff = Sniff::Decided,
+        }
+        *at += 1;
+    }
+    false
 }

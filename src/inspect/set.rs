@@ -1,5 +1,7 @@
 use super::Error;
+use super::detect::Lane;
 use super::rule::{Direction, Kind, Replacement, Rule};
+use super::stream::Plan;
 use crate::limits::{MASK_LITERAL_BYTES_MAX, MASK_LITERALS_MAX, MASK_RULES_MAX};
 use std::sync::Arc;
 
@@ -7,6 +9,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct MaskSet {
     rules: Vec<Rule>,
+    request: Plan,
+    response: Plan,
+    both: Plan,
 }
 
 impl MaskSet {
@@ -28,7 +33,10 @@ impl MaskSet {
         if literals > MASK_LITERALS_MAX {
             return Err(Error::TooManyLiterals);
         }
-        Ok(MaskSet { rules })
+        let plan = |way| Plan { lanes: [false, true].map(|dry_run| Lane::compile(&rules, way, dry_run)) };
+        let (request, response) = (plan(Direction::Request), plan(Direction::Response));
+        let both = plan(Direction::Both);
+        Ok(MaskSet { rules, request, response, both })
     }
 
     /// The names of the rules, by their index in [`super::Edit::rule`] and [`super::Inspector::hits`].
@@ -44,7 +52,7 @@ impl MaskSet {
     /// Whether any rule, dry-run rules included, looks at bodies that go `way`. Where none does the body
     /// needs no inspector.
     pub fn applies(&self, way: Direction) -> bool {
-        self.rules.iter().any(|rule| rule.direction.covers(way))
+        !self.plan(way).is_empty()
     }
 
     /// Whether JSON and text bodies keep their length, so that Content-Length may stay. Event streams never
@@ -52,6 +60,15 @@ impl MaskSet {
     pub fn keeps_length(&self, way: Direction) -> bool {
         let changes = |rule: &&Rule| rule.direction.covers(way) && !rule.dry_run;
         self.rules.iter().filter(changes).all(|rule| rule.replace == Replacement::Asterisks)
+    }
+
+    /// What to look for in bodies that go `way`.
+    pub(super) fn plan(&self, way: Direction) -> &Plan {
+        match way {
+            Direction::Request => &self.request,
+            Direction::Response => &self.response,
+            Direction::Both => &self.both,
+        }
     }
 
     /// The rules as compiled.

@@ -1,0 +1,99 @@
+//! E-mail addresses, found at their `@`.
+//!
+//! Local part: the run of `A-Z a-z 0-9 . _ % + -` left of the `@`, its last 64 bytes, without leading dots.
+//! Domain: up to 254 bytes of labels (letters, digits, hyphens within; up to 63 bytes) between dots; it ends
+//! behind the last label, other than the first, that is a top level: 2 to 24 letters, or punycode.
+
+use super::{Candidate, Outcome, Text};
+use crate::limits::{EMAIL_DOMAIN_BYTES_MAX, EMAIL_LOCAL_BYTES_MAX};
+
+const LABEL_BYTES_MAX: usize = 63;
+const TOP_LEVEL_LETTERS: std::ops::RangeInclusive<usize> = 2..=24;
+
+/// The first address, or the first start of what may become one, from `from` on.
+pub fn find(text: &Text, from: usize, rule: u16) -> Option<Candidate> {
+    for found in memchr::memchr_iter(b'@', &text.bytes[from..]) {
+        let sign = from + found;
+        let Some(start) = local_start(text, from, sign) else { continue };
+        match domain_end(text, sign + 1) {
+            Domain::No => {}
+            Domain::Live => return Some(Candidate { start, outcome: Outcome::Live }),
+            Domain::End(end) => return Some(Candidate { start, outcome: Outcome::Match { end, rule } }),
+        }
+    }
+    if text.last {
+        return None;
+    }
+    let start = local_start(text, from, text.bytes.len())?;
+    Some(Candidate { start, outcome: Outcome::Live })
+}
+
+/// Where the local part that ends at `end` starts, not before `from`.
+fn local_start(text: &Text, from: usize, end: usize) -> Option<usize> {
+    let earliest = from.max(end.saturating_sub(EMAIL_LOCAL_BYTES_MAX));
+    let run = text.bytes[earliest..end].iter().rev().take_while(|byte| is_local(**byte)).count();
+    let mut start = end - run;
+    if run > 0 && text.before(start, 1) == b'\\' {
+        start += escape_letters(&text.bytes[start..end]);
+    }
+    start += text.bytes[start..end].iter().take_while(|byte| **byte == b'.').count();
+    (start < end).then_some(start)
+}
+
+/// Bytes of an escape behind its backslash: a mask over them would leave a broken escape.
+fn escape_letters(bytes: &[u8]) -> usize {
+    match bytes {
+        [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 5,
+        [b'n' | b't' | b'r' | b'b' | b'f', ..] => 1,
+        _ => 0,
+    }
+}
+
+enum Domain {
+    No,
+    Live,
+    End(usize),
+}
+
+fn domain_end(text: &Text, start: usize) -> Domain {
+    let mut best = Domain::No;
+    let mut label_start = start;
+    loop {
+        let rest = &text.bytes[label_start..];
+        let length = rest.iter().take(LABEL_BYTES_MAX + 1).take_while(|byte| is_label(**byte)).count();
+        let end = label_start + length;
+        if end - start > EMAIL_DOMAIN_BYTES_MAX || length > LABEL_BYTES_MAX {
+            return best;
+        }
+        let Some(behind) = text.at(end) else { return Domain::Live };
+        let label = &rest[..length];
+        if label_start > start
+            && let Some(trimmed) = top_level(label)
+        {
+            best = Domain::End(label_start + trimmed);
+        }
+        if behind != b'.' || length == 0 || label[0] == b'-' || label[length - 1] == b'-' {
+            return best;
+        }
+        label_start = end + 1;
+    }
+}
+
+/// The length of a top level label without hyphens behind it (`a@b.com--`).
+fn top_level(label: &[u8]) -> Option<usize> {
+    let hyphens = label.iter().rev().take_while(|byte| **byte == b'-').count();
+    let label = &label[..label.len() - hyphens];
+    let letters = TOP_LEVEL_LETTERS.contains(&label.len()) && label.iter().all(u8::is_ascii_alphabetic);
+    let punycode = label.len() > 4 && label[..4].eq_ignore_ascii_case(b"xn--");
+    (letters || punycode).then_some(label.len())
+}
+
+#[inline]
+fn is_local(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
+}
+
+#[inline]
+fn is_label(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
+}

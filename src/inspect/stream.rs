@@ -1,0 +1,349 @@
+use super::codec::{self, Codec, Map};
+use super::detect::{Found, LEFT_BYTES, Lane, Text};
+use super::emit::Emit;
+use super::rule::Rule;
+use super::{Edit, Error, spell};
+use crate::buffer::Chunk;
+use crate::limits::{INSPECT_BLOCK_BYTES, MASK_HOLD_BYTES_MAX, MASK_HOLD_RAW_BYTES_MAX};
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// Lanes of a plan: the rules that change the body, then those that only count.
+const LANES: usize = 2;
+/// The lane that changes the body.
+const ACTIVE: usize = 0;
+/// Received bytes that are first joined with what was held back; more are taken as needed.
+const STITCH_BYTES: usize = 64;
+
+/// The compiled rules of one direction.
+#[derive(Debug)]
+pub struct Plan {
+    /// The rules that change the body, then those that only count.
+    pub lanes: [Option<Lane>; LANES],
+}
+
+impl Plan {
+    /// Whether no rule looks at bodies of this direction.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.iter().all(Option::is_none)
+    }
+}
+
+/// What all streams of an inspector share while they work.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// What to look for.
+    pub plan: &'a Plan,
+    /// The rules behind the plan.
+    pub rules: &'a [Rule],
+    /// Memory that is used again and again.
+    pub scratch: &'a mut Scratch,
+    /// Where decided bytes go.
+    pub emit: Emit<'a>,
+}
+
+/// Memory for one window at a time.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    window: Vec<u8>,
+    text: Vec<u8>,
+    map: Map,
+    /// Whether the window has a text of its own, in `text`.
+    decoded: bool,
+    found: [Vec<Found>; LANES],
+    mask: Vec<u8>,
+}
+
+impl Scratch {
+    fn to_raw(&self, text: usize) -> usize {
+        if self.decoded { self.map.to_raw(text) } else { text }
+    }
+
+    fn to_text(&self, raw: usize) -> usize {
+        if self.decoded { self.map.to_text(raw) } else { raw }
+    }
+}
+
+/// One value that comes in pieces: a body, or a text that is streamed over many events.
+///
+/// ```text
+///   decided ──────────────┐ carry ────────────────────┐ piece ──────────────
+///   … left (8 text bytes) │ held back, at most 4 KiB  │ slice of a chunk …
+///                         └ start of the next window
+/// ```
+#[derive(Debug)]
+pub struct Stream {
+    codec: Codec,
+    /// Received bytes that a lane has not decided.
+    carry: Vec<u8>,
+    /// Where the carry's bytes stood in the body.
+    runs: SmallVec<[Run; 2]>,
+    /// Text in front of the carry.
+    left: [u8; LEFT_BYTES],
+    /// Whether the carry begins inside of a JSON string.
+    in_string: bool,
+    /// Where each lane goes on, and up to where bytes were emitted, as positions in the carry.
+    resume: [usize; LANES],
+    emitted: usize,
+}
+
+/// Bytes that stood together in the body.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    offset: u64,
+    length: usize,
+}
+
+/// Received bytes under decision: the carry, then bytes of the source from `source_at` on.
+struct Window<'a> {
+    raw: &'a [u8],
+    carried: usize,
+    source_at: usize,
+    last: bool,
+}
+
+/// Up to where each lane decided a window, and what none of them needs any more.
+struct Decided {
+    hold: [usize; LANES],
+    start: usize,
+}
+
+impl Stream {
+    /// A stream at the beginning of a value; `in_string`: it begins inside of a JSON string.
+    pub fn new(codec: Codec, in_string: bool) -> Stream {
+        Stream {
+            codec,
+            carry: Vec::new(),
+            runs: SmallVec::new(),
+            left: [0; LEFT_BYTES],
+            in_string,
+            resume: [0; LANES],
+            emitted: 0,
+        }
+    }
+
+    /// Begins another value; nothing may be held.
+    pub fn restart(&mut self, codec: Codec, in_string: bool) {
+        debug_assert!(self.carry.is_empty());
+        self.codec = codec;
+        self.left = [0; LEFT_BYTES];
+        self.in_string = in_string;
+    }
+
+    /// Reads the value on with another codec, of which what is held is spelled the same.
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.codec = codec;
+    }
+
+    /// Received bytes that have not been emitted.
+    pub fn held_bytes(&self) -> usize {
+        self.carry.len() - self.emitted
+    }
+
+    /// Whether nothing is held, not even for counting.
+    pub fn is_idle(&self) -> bool {
+        self.carry.is_empty()
+    }
+
+    /// Takes `range` of `source` (the emitter's source), the next piece of the value; `last`: it ends there.
+    ///
+    /// # Errors
+    /// [`Error::HoldTooLong`].
+    pub fn push(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        range: Range<usize>,
+        last: bool,
+    ) -> Result<(), Error> {
+        let mut at = range.start;
+        if !self.carry.is_empty() {
+            at = self.stitch(work, source, range.clone(), last)?;
+        }
+        while at < range.end {
+            let end = range.end.min(at + INSPECT_BLOCK_BYTES);
+            let ends = end == range.end;
+            let window = Window { raw: &source[at..end], carried: 0, source_at: at, last: last && ends };
+            let decided = self.decide(work, &window);
+            self.commit(work, &window, &decided);
+            let held = window.raw.len() - decided.start;
+            if held > MASK_HOLD_RAW_BYTES_MAX {
+                return Err(Error::HoldTooLong);
+            }
+            at += decided.start;
+            if ends {
+                self.hold(work, &source[at..end], at);
+                break;
+            }
+        }
+        debug_assert!(!last || self.carry.is_empty(), "an ended value holds nothing");
+        Ok(())
+    }
+
+    /// Decides what is carried together with as much of the piece as that takes. Returns where in the source
+    /// to go on without a carry, or the end of `range`.
+    fn stitch(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        range: Range<usize>,
+        last: bool,
+    ) -> Result<usize, Error> {
+        let carried = self.carry.len();
+        let mut taken = range.len().min(STITCH_BYTES);
+        let mut raw = std::mem::take(&mut work.scratch.window);
+        loop {
+            raw.clear();
+            raw.extend_from_slice(&self.carry);
+            raw.extend_from_slice(&source[range.start..range.start + taken]);
+            let whole = taken == range.len();
+            let window = Window { raw: &raw, carried, source_at: range.start, last: last && whole };
+            let decided = self.decide(work, &window);
+            if decided.start < carried && !whole {
+                taken = range.len().min(taken * 4);
+                continue;
+            }
+            self.commit(work, &window, &decided);
+            if decided.start >= carried {
+                self.carry.clear();
+                self.runs.clear();
+                work.scratch.window = raw;
+                return Ok(range.start + decided.start - carried);
+            }
+            self.carry.drain(..decided.start);
+            self.forget_runs(decided.start);
+            work.scratch.window = raw;
+            if self.carry.len() + taken > MASK_HOLD_RAW_BYTES_MAX {
+                return Err(Error::HoldTooLong);
+            }
+            self.hold(work, &source[range.clone()], range.start);
+            return Ok(range.end);
+        }
+    }
+
+    /// Appends the undecided end of a piece to the carry.
+    fn hold(&mut self, work: &mut Work, bytes: &[u8], source_at: usize) {
+        if bytes.is_empty() {
+            return;
+        }
+        work.emit.tally.copy(&mut self.carry, bytes);
+        let offset = work.emit.offset(source_at);
+        match self.runs.last_mut() {
+            Some(run) if run.offset + run.length as u64 == offset => run.length += bytes.len(),
+            _ => self.runs.push(Run { offset, length: bytes.len() }),
+        }
+    }
+
+    fn forget_runs(&mut self, mut bytes: usize) {
+        while let Some(run) = self.runs.first_mut() {
+            if run.length > bytes {
+                run.offset += bytes as u64;
+                run.length -= bytes;
+                return;
+            }
+            bytes -= run.length;
+            self.runs.remove(0);
+        }
+    }
+
+    /// Runs the lanes over a window; leaves their matches and the text in the scratch memory.
+    fn decide(&self, work: &mut Work, window: &Window) -> Decided {
+        let scratch = &mut *work.scratch;
+        let mut decoded_end = window.raw.len();
+        scratch.decoded = self.codec != Codec::Plain && memchr::memchr(b'\\', window.raw).is_some();
+        if scratch.decoded {
+            scratch.text.clear();
+            scratch.map.clear();
+            decoded_end =
+                codec::decode(self.codec, window.raw, window.last, &mut scratch.text, &mut scratch.map);
+        }
+        let mut hold = [decoded_end; LANES];
+        let mut start = window.raw.len();
+        for (index, lane) in work.plan.lanes.iter().enumerate() {
+            let mut found = std::mem::take(&mut scratch.found[index]);
+            found.clear();
+            if let Some(lane) = lane {
+                let text = self.text(scratch, window);
+                let end = lane.scan(&text, scratch.to_text(self.resume[index]), |one| found.push(one));
+                debug_assert!(text.bytes.len() - end <= MASK_HOLD_BYTES_MAX, "a hold beyond its bound");
+                hold[index] = scratch.to_raw(end);
+                start = start.min(hold[index]);
+            }
+            scratch.found[index] = found;
+        }
+        Decided { hold, start }
+    }
+
+    fn text<'a>(&self, scratch: &'a Scratch, window: &'a Window) -> Text<'a> {
+        let bytes = if scratch.decoded { &scratch.text } else { window.raw };
+        Text::new(bytes, self.left, window.last, self.codec.is_json(), self.in_string)
+    }
+
+    /// Emits what was decided and moves the state to `decided.start`.
+    fn commit(&mut self, work: &mut Work, window: &Window, decided: &Decided) {
+        let end = match work.plan.lanes[ACTIVE] {
+            Some(_) => self.emit_active(work, window, decided.hold[ACTIVE]),
+            None => {
+                keep(work, window, self.emitted..window.raw.len());
+                window.raw.len()
+            }
+        };
+        let scratch = &*work.scratch;
+        for (lane, found) in scratch.found.iter().enumerate() {
+            found.iter().for_each(|one| work.emit.hits[usize::from(one.rule)] += 1);
+            self.resume[lane] = decided.hold[lane].saturating_sub(decided.start);
+        }
+        self.emitted = end - decided.start;
+        let text = self.text(scratch, window);
+        let text_start = scratch.to_text(decided.start);
+        self.in_string = self.codec.is_json() && text.in_string(text_start);
+        self.left = std::array::from_fn(|index| text.before(text_start, LEFT_BYTES - index));
+    }
+
+    /// Emits a window up to `hold`, with its masks.
+    fn emit_active(&mut self, work: &mut Work, window: &Window, hold: usize) -> usize {
+        let mut at = self.emitted;
+        for index in 0..work.scratch.found[ACTIVE].len() {
+            let found = work.scratch.found[ACTIVE][index];
+            let (start, end) = (work.scratch.to_raw(found.start), work.scratch.to_raw(found.end));
+            keep(work, window, at..start);
+            let mut mask = std::mem::take(&mut work.scratch.mask);
+            mask.clear();
+            let text = self.text(work.scratch, window);
+            let rule = &work.rules[usize::from(found.rule)];
+            spell::mask(self.codec, &text, found, end - start, rule, &mut mask);
+            work.emit.own(&mask);
+            work.scratch.mask = mask;
+            self.note(work, window, start..end, found.rule);
+            at = end;
+        }
+        keep(work, window, at..hold);
+        hold
+    }
+
+    /// Notes the edits of a masked range, by where its bytes stood in the body.
+    fn note(&self, work: &mut Work, window: &Window, range: Range<usize>, rule: u16) {
+        let mut run_start = 0;
+        let mut joins_last = false;
+        let rest =
+            Run { offset: work.emit.offset(window.source_at), length: window.raw.len() - window.carried };
+        for run in self.runs.iter().copied().filter(|_| window.carried > 0).chain([rest]) {
+            let (start, end) = (range.start.max(run_start), range.end.min(run_start + run.length));
+            if start < end {
+                let offset = run.offset + (start - run_start) as u64;
+                work.emit.edit(Edit { offset, len: (end - start) as u64, rule }, joins_last);
+                joins_last = true;
+            }
+            run_start += run.length;
+        }
+    }
+}
+
+/// Emits untouched bytes of a window: carried ones as a copy, the others by reference.
+fn keep(work: &mut Work, window: &Window, range: Range<usize>) {
+    let carried = range.start.min(window.carried)..range.end.min(window.carried);
+    work.emit.own(&window.raw[carried]);
+    let start = range.start.max(window.carried) - window.carried;
+    let end = range.end.max(window.carried) - window.carried;
+    work.emit.keep(window.source_at + start..window.source_at + end);
+}

@@ -1,0 +1,205 @@
+//! Random rules, texts and documents, dense in what matches and in what nearly matches.
+
+use proptest::prelude::*;
+use ringward::inspect::{Direction, Kind, Replacement, Rule};
+use std::sync::Arc;
+
+/// Cases of each property; `RINGWARD_CASES` asks for more.
+pub fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("RINGWARD_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(cases), max_shrink_iters: 4000, ..ProptestConfig::default() }
+}
+
+pub fn rule(name: &str, kind: Kind, replace: &str) -> Rule {
+    let replace = Replacement::parse(replace).expect("a good template");
+    Rule { name: Arc::from(name), kind, replace, direction: Direction::Both, dry_run: false }
+}
+
+const WORDS: &[&str] = &[
+    "Project Falcon",
+    "falcon",
+    "Falcon Heavy",
+    "Müller",
+    "a\"b",
+    "O'Neil",
+    "4111",
+    "ab",
+    "{x",
+    "x, y",
+    "-1",
+];
+
+/// A few rules in random order; every kind in most sets.
+pub fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let replace = prop_oneof![
+        4 => Just("[{name}]"),
+        2 => Just("[card …{last4}]"),
+        1 => Just("\"{kind}\\{length}"),
+        1 => Just(""),
+        2 => Just("*"),
+    ];
+    let words = prop::sample::subsequence(WORDS, 1..WORDS.len());
+    let literals = words.prop_map(|words| Kind::Literals(words.into_iter().map(str::to_owned).collect()));
+    let kind = prop_oneof![3 => Just(Kind::CreditCard), 3 => Just(Kind::Email), 3 => literals];
+    let one = (kind, replace, prop::bool::weighted(0.1));
+    prop::collection::vec(one, 1..5).prop_map(|rules| {
+        let rules = rules.into_iter().enumerate();
+        rules
+            .map(|(index, (kind, replace, dry_run))| Rule {
+                dry_run,
+                ..rule(&format!("r{index}"), kind, replace)
+            })
+            .collect()
+    })
+}
+
+/// A valid card number: digits of `seed` behind an issuer's prefix, and the check digit.
+pub fn card_number(prefix: &str, length: usize, mut seed: u64) -> String {
+    let mut digits: Vec<u8> = prefix.bytes().map(|byte| byte - b'0').collect();
+    while digits.len() < length - 1 {
+        digits.push((seed % 10) as u8);
+        seed = seed / 10 + seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 97;
+    }
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| match (place % 2, u32::from(*digit)) {
+            (1, digit) => digit,
+            (_, digit) => digit * 2 / 10 + digit * 2 % 10,
+        })
+        .sum();
+    digits.push(((10 - sum % 10) % 10) as u8);
+    digits.iter().map(|digit| char::from(b'0' + digit)).collect()
+}
+
+fn card() -> impl Strategy<Value = String> {
+    let kinds = [
+        ("4", 16, &[4, 4, 4][..]),
+        ("51", 16, &[4, 4, 4]),
+        ("37", 15, &[4, 6]),
+        ("36", 14, &[4, 6]),
+        ("62", 19, &[4, 4, 4, 4]),
+        ("6011", 19, &[6]),
+        ("4", 19, &[4, 4, 4]),
+        ("9", 16, &[4, 4, 4]),
+    ];
+    (prop::sample::select(kinds.to_vec()), any::<u64>(), prop::sample::select(vec!["", "", " ", "-", "."]))
+        .prop_map(|((prefix, length, groups), seed, separator)| {
+            let number = card_number(prefix, length, seed);
+            let mut rest = number.as_str();
+            let mut out = String::new();
+            for group in groups {
+                out.push_str(&rest[..*group]);
+                out.push_str(separator);
+                rest = &rest[*group..];
+            }
+            out + rest
+        })
+}
+
+/// A piece of text.
+pub fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => card(),
+        4 => "[a-z.+-]{1,6}@[a-z]{1,5}\\.(com|org|x|co\\.uk|xn--p1ai|c0m)",
+        1 => "[a-z0-9.]{50,80}@[a-z.-]{1,20}\\.de",
+        1 => "[a-z]{1,3}@([a-z]{20}\\.){10,14}com",
+        5 => prop::sample::select(WORDS).prop_map(str::to_owned),
+        2 => prop::sample::select(WORDS).prop_map(str::to_uppercase),
+        3 => "[a-z]{1,8}",
+        2 => "[0-9]{1,20}",
+        1 => "[0-9 .-]{1,30}",
+        1 => "[a-zA-Z0-9._@+-]{1,80}",
+        6 => prop::sample::select(vec![" ", " ", " ", "@", "+", ".", "-", "--", "_", "/", "\\", "\"", "'", ",", ":"])
+            .prop_map(str::to_owned),
+        2 => prop::sample::select(vec!["\n", "\\n", "\\u00e9", "\\\\", "é", "日本", "😀", "\u{1f}", "{", "]", "“"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+/// A text of fragments.
+pub fn text(fragments: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+    prop::collection::vec(fragment(), fragments).prop_map(|fragments| fragments.concat())
+}
+
+/// `text` as the inside of a JSON string; of the characters that need no escape `percent` in a hundred get
+/// one.
+pub fn escape(text: &str, percent: u64, mut seed: u64) -> String {
+    let mut out = String::new();
+    for char in text.chars() {
+        seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        match char {
+            _ if (seed >> 33) % 100 < percent => {
+                let mut units = [0; 2];
+                for unit in char.encode_utf16(&mut units) {
+                    out.push_str(&match (seed >> 50) % 2 {
+                        0 => format!("\\u{unit:04x}"),
+                        _ => format!("\\u{unit:04X}"),
+                    });
+                }
+            }
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '/' if seed >> 63 == 0 => out.push_str("\\/"),
+            char if (char as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", char as u32)),
+            char => out.push(char),
+        }
+    }
+    out
+}
+
+fn scalar() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (text(0..5), any::<u64>()).prop_map(|(text, seed)| format!("\"{}\"", escape(&text, 15, seed))),
+        1 => text(0..5).prop_map(|text| format!("\"{}\"", escape(&text, 0, 0))),
+        1 => any::<u64>().prop_map(|seed| card_number("4", 16, seed)),
+        1 => any::<u64>().prop_map(|seed| format!("-{}", card_number("51", 16, seed))),
+        1 => any::<u64>().prop_map(|seed| format!("{}.5e+3", card_number("4", 16, seed))),
+        1 => any::<f64>().prop_filter("JSON has no NaN", |one| one.is_finite()).prop_map(|one| format!("{one:?}")),
+        1 => prop::sample::select(vec!["4111", "-1", "true", "null", "0.4111111111111111"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+/// A JSON document.
+pub fn document() -> impl Strategy<Value = String> {
+    let space = prop::sample::select(vec!["", "", " ", "\n\t"]);
+    scalar().prop_recursive(4, 24, 4, move |inner| {
+        let key = (text(0..3), any::<u64>()).prop_map(|(text, seed)| escape(&text, 15, seed));
+        prop_oneof![
+            (prop::collection::vec(inner.clone(), 0..4), space.clone())
+                .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},")))),
+            (prop::collection::vec((key, inner), 0..4), space.clone()).prop_map(|(members, space)| {
+                let members: Vec<String> =
+                    members.iter().map(|(key, value)| format!("\"{key}\"{space}:{space}{value}")).collect();
+                format!("{{{space}{}{space}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+/// Lengths of the chunks a body is cut into.
+pub fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        2 => prop::collection::vec(1usize..40, 0..40),
+        1 => Just(vec![1]),
+        1 => prop::collection::vec(1usize..4, 1..4),
+        1 => prop::collection::vec(0usize..400, 0..6),
+        1 => Just(vec![]),
+    ]
+}
+
+/// Cuts `body` by repeating `lengths`; whole if there are none.
+pub fn chunks<'a>(body: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+    let mut chunks = Vec::new();
+    let mut rest = body;
+    let mut lengths = lengths.iter().copied().filter(|length| *length > 0).cycle();
+    while !rest.is_empty() {
+        let length = lengths.next().unwrap_or(rest.len()).min(rest.len());
+        chunks.push(&rest[..length]);
+        rest = &rest[length..];
+    }
+    chunks
+}

@@ -1,0 +1,327 @@
+//! The second definition of everything: decodes the whole body, tries every detector at every position, and
+//! shares no code with the engine.
+
+use ringward::inspect::{Direction, Kind, Part, Replacement, Rule};
+
+/// One decoded byte, or a hard separator, with the received bytes it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol {
+    value: u16,
+    start: usize,
+    end: usize,
+}
+
+/// An unescaped quote of a JSON document.
+const SEPARATOR: u16 = 256;
+/// Beyond either end.
+const NOTHING: u16 = 257;
+
+/// How the oracle reads a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Plain,
+    Json,
+}
+
+/// The masked body, with the number of masks.
+pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (Vec<u8>, usize) {
+    let text = match reading {
+        Reading::Plain => plain(body),
+        Reading::Json => decode_json(body),
+    };
+    let mut out = Vec::new();
+    let (mut at, mut raw, mut count) = (0, 0, 0);
+    while let Some((start, end, rule)) = first_match(rules, way, reading, &text, at) {
+        let (raw_start, raw_end) = (text[start].start, text[end - 1].end);
+        out.extend_from_slice(&body[raw..raw_start]);
+        out.extend(spell(&rules[rule], reading, &text, start, end));
+        raw = raw_end;
+        at = end;
+        count += 1;
+    }
+    out.extend_from_slice(&body[raw..]);
+    (out, count)
+}
+
+fn plain(body: &[u8]) -> Vec<Symbol> {
+    body.iter()
+        .enumerate()
+        .map(|(at, byte)| Symbol { value: u16::from(*byte), start: at, end: at + 1 })
+        .collect()
+}
+
+/// RFC 8259 section 7, by looking at each position afresh.
+fn decode_json(body: &[u8]) -> Vec<Symbol> {
+    let mut text = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        let (units, length): (Vec<u16>, usize) = match &body[at..] {
+            [b'"', ..] => (vec![SEPARATOR], 1),
+            [b'\\', letter @ (b'"' | b'\\' | b'/'), ..] => (vec![u16::from(*letter)], 2),
+            [b'\\', b'n', ..] => (vec![10], 2),
+            [b'\\', b't', ..] => (vec![9], 2),
+            [b'\\', b'r', ..] => (vec![13], 2),
+            [b'\\', b'b', ..] => (vec![8], 2),
+            [b'\\', b'f', ..] => (vec![12], 2),
+            [b'\\', b'u', rest @ ..] => match code_unit(rest) {
+                None => (vec![u16::from(b'\\')], 1),
+                Some(high) => {
+                    let low = match rest.get(4..) {
+                        Some([b'\\', b'u', low @ ..]) => code_unit(low),
+                        _ => None,
+                    };
+                    let pair = low.map(|low| String::from_utf16(&[high, low]));
+                    match (pair, String::from_utf16(&[high])) {
+                        (_, Ok(one)) => (one.bytes().map(u16::from).collect(), 6),
+                        (Some(Ok(pair)), _) => (pair.bytes().map(u16::from).collect(), 12),
+                        _ => ("\u{fffd}".bytes().map(u16::from).collect(), 6),
+                    }
+                }
+            },
+            [byte, ..] => (vec![u16::from(*byte)], 1),
+            [] => unreachable!("the loop ends before"),
+        };
+        text.extend(units.into_iter().map(|value| Symbol { value, start: at, end: at + length }));
+        at += length;
+    }
+    text
+}
+
+fn code_unit(digits: &[u8]) -> Option<u16> {
+    let digits = digits.get(..4)?;
+    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Leftmost, then longest, then the first rule.
+fn first_match(
+    rules: &[Rule],
+    way: Direction,
+    reading: Reading,
+    text: &[Symbol],
+    from: usize,
+) -> Option<(usize, usize, usize)> {
+    let mut found: Vec<(usize, usize, usize)> = Vec::new();
+    for (index, rule) in
+        rules.iter().enumerate().filter(|(_, rule)| !rule.dry_run && rule.direction.covers(way))
+    {
+        match &rule.kind {
+            Kind::CreditCard => found.extend(
+                (from..text.len()).find_map(|start| card(text, start).map(|end| (start, end, index))),
+            ),
+            Kind::Email => found.extend(
+                (from..text.len())
+                    .filter(|sign| byte(text, *sign as isize) == u16::from(b'@'))
+                    .find_map(|sign| email(text, from, sign).map(|(start, end)| (start, end, index))),
+            ),
+            Kind::Literals(words) => {
+                for word in words {
+                    found.extend(
+                        (from..text.len())
+                            .filter(|start| literal(reading, text, *start, word))
+                            .map(|start| (start, start + word.len(), index))
+                            .next(),
+                    );
+                }
+            }
+        }
+    }
+    found.into_iter().min_by_key(|(start, end, rule)| (*start, usize::MAX - end, *rule))
+}
+
+fn byte(text: &[Symbol], at: isize) -> u16 {
+    usize::try_from(at).ok().and_then(|at| text.get(at)).map_or(NOTHING, |symbol| symbol.value)
+}
+
+fn is(value: u16, test: impl Fn(char) -> bool) -> bool {
+    u8::try_from(value).is_ok_and(|byte| byte.is_ascii() && test(byte as char))
+}
+
+fn is_word(value: u16) -> bool {
+    is(value, |char| char.is_ascii_alphanumeric() || char == '_')
+}
+
+fn string(text: &[Symbol], start: usize, end: usize) -> Vec<u8> {
+    // Separators become a byte that nothing matches.
+    text[start..end].iter().map(|symbol| u8::try_from(symbol.value).unwrap_or(0)).collect()
+}
+
+/// Whether the text left of `at` ends in an escape as it stands in source code.
+fn behind_escape(text: &[Symbol], at: usize) -> bool {
+    let left = string(text, at.saturating_sub(6), at);
+    let short = left.len() >= 2 && left[left.len() - 2] == b'\\' && b"ntrbf".contains(&left[left.len() - 1]);
+    let long = left.len() == 6 && left.starts_with(b"\\u") && left[2..].iter().all(u8::is_ascii_hexdigit);
+    short || long
+}
+
+fn word_start(text: &[Symbol], at: usize) -> bool {
+    !is_word(byte(text, at as isize - 1)) || behind_escape(text, at)
+}
+
+fn card(text: &[Symbol], start: usize) -> Option<usize> {
+    let left = (byte(text, start as isize - 1), byte(text, start as isize - 2));
+    let joined =
+        (left.0 == u16::from(b'-') || left.0 == u16::from(b'.')) && is(left.1, |c| c.is_ascii_digit());
+    if joined || !word_start(text, start) {
+        return None;
+    }
+    let ends = (start + 14..=start + 23).filter(|end| *end <= text.len());
+    ends.filter(|end| !is_word(byte(text, *end as isize)) && is_card(&string(text, start, *end))).max()
+}
+
+fn is_card(number: &[u8]) -> bool {
+    let Ok(number) = std::str::from_utf8(number) else { return false };
+    let groupings =
+        [' ', '-', '.'].map(|separator| number.split(separator).map(str::len).collect::<Vec<_>>());
+    let kinds = [' ', '-', '.'].iter().filter(|separator| number.contains(**separator)).count();
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    let separators = number.len() - digits.len();
+    if kinds > 1 || number.chars().any(|char| !char.is_ascii_digit() && !" -.".contains(char)) {
+        return false;
+    }
+    let grouping = groupings.into_iter().max_by_key(Vec::len).unwrap_or_default();
+    let shape_is_known = match grouping.as_slice() {
+        [14..=19] | [4, 6, 4 | 5] | [4, 4, 4, 2..=7] | [4, 4, 4, 4, 1..=3] | [6, 13] => true,
+        _ => false,
+    };
+    shape_is_known
+        && grouping.len() == separators + 1
+        && digits.chars().any(|digit| !digits.starts_with(digit))
+        && luhn(&digits)
+        && issuer(&digits)
+}
+
+fn luhn(digits: &str) -> bool {
+    let doubled = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
+    let mut sum = 0;
+    for (place, digit) in digits.bytes().rev().enumerate() {
+        let digit = usize::from(digit - b'0');
+        sum += if place % 2 == 0 { digit } else { doubled[digit] };
+    }
+    sum % 10 == 0
+}
+
+/// Prefixes in plain words: `a-b` is a range of prefixes of one length.
+const ISSUERS: &[(&str, &[usize])] = &[
+    ("4", &[16, 19]),
+    ("51-55 2221-2720 60 9792 8600 9860", &[16]),
+    ("34 37 1800 2131", &[15]),
+    ("300-305 309 38-39", &[14, 16, 17, 18, 19]),
+    ("36 50 56-58 63 67", &[14, 15, 16, 17, 18, 19]),
+    ("6011 644-649 65 35 62 81-82 2200-2205", &[16, 17, 18, 19]),
+];
+
+fn issuer(digits: &str) -> bool {
+    ISSUERS.iter().any(|(prefixes, lengths)| {
+        lengths.contains(&digits.len())
+            && prefixes.split(' ').any(|range| {
+                let (low, high) = range.split_once('-').unwrap_or((range, range));
+                (low..=high).contains(&&digits[..low.len()])
+            })
+    })
+}
+
+fn email(text: &[Symbol], from: usize, sign: usize) -> Option<(usize, usize)> {
+    let is_local =
+        |at: usize| is(byte(text, at as isize), |c| c.is_ascii_alphanumeric() || "._%+-".contains(c));
+    let earliest = from.max(sign.saturating_sub(64));
+    let mut start = (earliest..=sign).find(|start| (*start..sign).all(is_local))?;
+    if start > 0 && start < sign && byte(text, start as isize - 1) == u16::from(b'\\') {
+        let long = (start + 5 <= sign && behind_escape(text, start + 5)).then_some(start + 5);
+        let short = behind_escape(text, start + 1).then_some(start + 1);
+        start = long.or(short).unwrap_or(start);
+    }
+    while start < sign && byte(text, start as isize) == u16::from(b'.') {
+        start += 1;
+    }
+    if start == sign {
+        return None;
+    }
+    let end =
+        (sign + 4..=(sign + 255).min(text.len())).filter(|end| is_domain(text, sign + 1, *end)).max()?;
+    Some((start, end))
+}
+
+/// Whether a domain may end at `end`: behind it stand no letters or digits, hyphens only if they end there.
+fn is_domain(text: &[Symbol], start: usize, end: usize) -> bool {
+    let domain = string(text, start, end);
+    let hyphens = (end..text.len()).take_while(|at| byte(text, *at as isize) == u16::from(b'-')).count();
+    let behind = byte(text, (end + hyphens) as isize);
+    if is(behind, |c| c.is_ascii_alphanumeric()) || end + hyphens - start > 254 {
+        return false;
+    }
+    let labels: Vec<&[u8]> = domain.split(|byte| *byte == b'.').collect();
+    let Some((top, rest)) = labels.split_last() else { return false };
+    let is_label = |label: &&[u8]| {
+        (1..=63).contains(&label.len())
+            && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+            && !label.starts_with(b"-")
+            && !label.ends_with(b"-")
+    };
+    let letters = (2..=24).contains(&top.len()) && top.iter().all(u8::is_ascii_alphabetic);
+    let punycode = top.len() > 4 && top.to_ascii_lowercase().starts_with(b"xn--") && is_label(top);
+    !rest.is_empty() && rest.iter().all(is_label) && (letters || punycode) && top.len() + hyphens <= 63
+}
+
+fn literal(reading: Reading, text: &[Symbol], start: usize, word: &str) -> bool {
+    let end = start + word.len();
+    if end > text.len() || !string(text, start, end).eq_ignore_ascii_case(word.as_bytes()) {
+        return false;
+    }
+    let (first, last) = (word.as_bytes()[0], word.as_bytes()[word.len() - 1]);
+    if is_word(u16::from(first)) && !word_start(text, start) {
+        return false;
+    }
+    if is_word(u16::from(last)) && is_word(byte(text, end as isize)) {
+        return false;
+    }
+    let structure = reading == Reading::Json && word.contains(['{', '}', '[', ']', ':', ',']);
+    !structure || in_string(text, start)
+}
+
+fn in_string(text: &[Symbol], at: usize) -> bool {
+    text[..at].iter().filter(|symbol| symbol.value == SEPARATOR).count() % 2 == 1
+}
+
+fn spell(rule: &Rule, reading: Reading, text: &[Symbol], start: usize, end: usize) -> Vec<u8> {
+    let found = string(text, start, end);
+    let raw_length = text[end - 1].end - text[start].start;
+    let plain = render(rule, &found, raw_length);
+    if reading == Reading::Plain {
+        return plain;
+    }
+    let escaped: Vec<u8> = String::from_utf8(plain)
+        .expect("templates are text")
+        .chars()
+        .flat_map(|char| if "\"\\".contains(char) { vec!['\\', char] } else { vec![char] })
+        .collect::<String>()
+        .into_bytes();
+    if in_string(text, start) {
+        return escaped;
+    }
+    let is_edge = |value: u16| value > 255 || value == 0 || is(value, |c| " \t\n\r{}[]:,".contains(c));
+    let token = is_edge(byte(text, start as isize - 1)) && is_edge(byte(text, end as isize));
+    let number = found.iter().all(|byte| b"0123456789+-.eE".contains(byte));
+    match (token, rule.replace == Replacement::Asterisks) {
+        (true, true) => vec![b'9'; raw_length],
+        (true, false) => [b"\"", escaped.as_slice(), b"\""].concat(),
+        (false, _) if number => vec![b'9'; raw_length],
+        (false, _) => escaped,
+    }
+}
+
+fn render(rule: &Rule, found: &[u8], raw_length: usize) -> Vec<u8> {
+    let Replacement::Template(parts) = &rule.replace else { return vec![b'*'; raw_length] };
+    let digits: Vec<u8> = found.iter().copied().filter(u8::is_ascii_digit).collect();
+    let graphic: Vec<u8> = found.iter().copied().filter(u8::is_ascii_graphic).collect();
+    let last4 = if digits.len() >= 4 { digits } else { graphic };
+    let render_part = |part: &Part| match part {
+        Part::Text(text) => text.as_bytes().to_vec(),
+        Part::Name => rule.name.as_bytes().to_vec(),
+        Part::Kind => rule.kind.name().as_bytes().to_vec(),
+        Part::Length => found.len().to_string().into_bytes(),
+        Part::Last4 if found.len() < 8 => Vec::new(),
+        Part::Last4 => last4[last4.len().saturating_sub(4)..].to_vec(),
+    };
+    parts.iter().flat_map(render_part).collect()
+}
