@@ -1,8 +1,8 @@
 //! A listener and its connections: how many, how long, how slow.
 //!
 //! hyper speaks HTTP here: this module gives it bounds. A connection may idle or take over its head for
-//! `head`, lives for `life`, and may then take `grace` to end the request under way; so no client, however slow
-//! it sends or reads, holds one of the places of a door for longer than that.
+//! `head`, lives for `life`, and may then take `grace` to end the request under way; so no client, however
+//! slow it sends or reads, holds one of the places of a door for longer than that.
 
 use super::problem::Problem;
 use crate::limits;

@@ -1,5 +1,5 @@
-//! Which `Host` a TCP listener answers to. A page that rebinds its own name to 127.0.0.1 still sends that name,
-//! and is turned away here.
+//! Which `Host` a TCP listener answers to. A page that rebinds its own name to 127.0.0.1 still sends that
+//! name, and is turned away here.
 
 use super::{door::Caller, problem::Problem};
 use axum::{

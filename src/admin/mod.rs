@@ -2,9 +2,10 @@
 //! plane.
 //!
 //! Closed by default (SECURITY, UX section 5): whoever may open the unix socket may do everything, and the
-//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists; metrics
-//! have a listener of their own on loopback. This is not the data plane: no caller's request comes here, and it
-//! decides nothing about one. Start at [`serve`], then `routes` for what is served and `door` for how.
+//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists;
+//! metrics have a listener of their own on loopback. This is not the data plane: no caller's request comes
+//! here, and it decides nothing about one. Start at [`serve`], then `routes` for what is served and `door`
+//! for how.
 
 mod control;
 mod door;
@@ -37,8 +38,8 @@ pub struct Parts {
     pub tcp: Option<TcpListener>,
     /// Certificate and key of the admin port; required off loopback.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Names that the admin port answers to beside loopback and its own address: `gw.example.com`, with a port
-    /// if it differs from the listener's.
+    /// Names that the admin port answers to beside loopback and its own address: `gw.example.com`, with a
+    /// port if it differs from the listener's.
     pub hosts: Vec<String>,
     /// The port of `/metrics` on loopback, bound and listening.
     pub metrics_listener: Option<TcpListener>,

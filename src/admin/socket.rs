@@ -1,5 +1,5 @@
-//! The unix socket in the file system: made with its permissions, taken over from a dead process only, removed
-//! at the end.
+//! The unix socket in the file system: made with its permissions, taken over from a dead process only,
+//! removed at the end.
 
 use super::Error;
 use crate::limits;
