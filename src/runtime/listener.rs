@@ -36,7 +36,8 @@ struct Accept {
 }
 
 impl Listener {
-    /// Listens on `address` (port 0: a free one). With `reuse_port` several shards may listen on the same one.
+    /// Listens on `address` (port 0: a free one). With `reuse_port` several shards may listen on the same
+    /// one.
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`: the operator's fault.
@@ -80,8 +81,8 @@ impl Listener {
     }
 
     /// The next connection and its peer's address; `None` after [`Listener::stop`], once everything that was
-    /// queued has been handed out. Out of descriptors it pauses for [`limits::ACCEPT_BACKOFF`]. The future may
-    /// be dropped.
+    /// queued has been handed out. Out of descriptors it pauses for [`limits::ACCEPT_BACKOFF`]. The future
+    /// may be dropped.
     ///
     /// # Errors
     /// The listening socket itself is broken: our fault.
@@ -103,6 +104,11 @@ impl Listener {
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                     sleep(limits::ACCEPT_BACKOFF).await;
                 }
+                Some(libc::EAGAIN) => {
+                    // Another process that shares the socket has changed its mode (it may be stopping).
+                    self.socket.set_nonblocking(shard() == Some(Driver::Epoll))?;
+                    sleep(limits::ACCEPT_BACKOFF).await;
+                }
                 Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => return Err(error),
                 // accept(2): errors of the connection itself are to be treated like a retry.
                 _ => {}
@@ -110,8 +116,8 @@ impl Listener {
         }
     }
 
-    /// Stops accepting: cancels the accept under way and waits for it. What it returned all the same, and what
-    /// the kernel has queued, is handed out by [`Listener::accept`] before that returns `None`.
+    /// Stops accepting: cancels the accept under way and waits for it. What it returned all the same, and
+    /// what the kernel has queued, is handed out by [`Listener::accept`] before that returns `None`.
     pub async fn stop(&self) {
         self.stopped.set(true);
         {

@@ -59,7 +59,8 @@ impl Reader {
     ///
     /// # Errors
     /// The connection failed or was reset, by the peer or by us; with TLS also `UnexpectedEof` if the peer
-    /// closed without close_notify (RFC 8446 section 6.1: a truncation), and `InvalidData` for a broken record.
+    /// closed without close_notify (RFC 8446 section 6.1: a truncation), and `InvalidData` for a broken
+    /// record.
     pub async fn read(&mut self) -> io::Result<Option<ChunkMut>> {
         poll_fn(|cx| self.poll_read(cx)).await
     }

@@ -21,7 +21,8 @@ impl<T> Slot<T> {
         Slot(Rc::new(RefCell::new(Inner { value: None, waiter: None })))
     }
 
-    /// Leaves `value` and wakes the task that waits; returns the value that nobody had taken, if there is one.
+    /// Leaves `value` and wakes the task that waits; returns the value that nobody had taken, if there is
+    /// one.
     pub fn put(&self, value: T) -> Option<T> {
         let (before, waiter) = {
             let mut inner = self.0.borrow_mut();

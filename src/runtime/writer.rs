@@ -4,10 +4,10 @@ use std::{fmt, io};
 
 /// The sending half of a connection.
 ///
-/// The write that the kernel works on belongs to the writer, so that its futures may be dropped. On clear text
-/// what was handed over is then sent all the same, before anything that follows; with TLS the stream may have
-/// a hole, and everything that follows fails. Dropping the writer ends our direction: with FIN (and never with
-/// close_notify: that is [`Writer::shutdown`]'s), or with a reset if a write is under way or
+/// The write that the kernel works on belongs to the writer, so that its futures may be dropped. On clear
+/// text what was handed over is then sent all the same, before anything that follows; with TLS the stream may
+/// have a hole, and everything that follows fails. Dropping the writer ends our direction: with FIN (and
+/// never with close_notify: that is [`Writer::shutdown`]'s), or with a reset if a write is under way or
 /// [`super::Control::reset_on_drop`] is set.
 pub struct Writer {
     sink: Sink,

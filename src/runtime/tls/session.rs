@@ -92,7 +92,12 @@ impl Session {
         } else {
             self.incoming.extend_from_slice(&ciphertext);
         }
-        self.run(Job::Nothing).map(drop)
+        let result = self.run(Job::Nothing).map(drop);
+        if self.incoming.is_empty() {
+            // An idle connection holds no buffer but the one of its read.
+            self.incoming = BytesMut::new();
+        }
+        result
     }
 
     /// Encrypts `plain` behind what is already in `outgoing`.
@@ -141,8 +146,8 @@ impl Session {
         Ok(step)
     }
 
-    /// After an error the session still gives the alert that tells the peer. It must not be asked for anything
-    /// else: rustls panics if it meets the same error twice.
+    /// After an error the session still gives the alert that tells the peer. It must not be asked for
+    /// anything else: rustls panics if it meets the same error twice.
     fn collect_alert(&mut self) {
         while self.wants_write() {
             let Ok(Step::Again) = self.step(Job::Nothing) else { return };
@@ -234,8 +239,8 @@ fn required(error: EncryptError) -> Option<usize> {
     }
 }
 
-/// Lets `fill` write behind what is in `outgoing`: first into `guess` bytes, then into as many as it asks for.
-/// `fill` says how many it has written, or how many it needs, or that it cannot.
+/// Lets `fill` write behind what is in `outgoing`: first into `guess` bytes, then into as many as it asks
+/// for. `fill` says how many it has written, or how many it needs, or that it cannot.
 fn grow(
     outgoing: &mut Vec<u8>,
     guess: usize,

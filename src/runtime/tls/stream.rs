@@ -214,8 +214,8 @@ impl Shared {
         Ok(Lent { shared: Rc::clone(this), transmit: Some(transmit) })
     }
 
-    /// Sends what the session wants to say by itself, in a task of its own, unless somebody sends already: they
-    /// take it with them.
+    /// Sends what the session wants to say by itself, in a task of its own, unless somebody sends already:
+    /// they take it with them.
     fn flush_aside(self: &Rc<Shared>) {
         let idle = self.transmit.try_borrow().is_ok_and(|transmit| transmit.is_some());
         if !idle || self.session.borrow().outgoing.is_empty() || shard().is_none() {
@@ -259,7 +259,10 @@ impl Lent {
             let spare = transmit.send(outgoing, false, Segments::new()).await;
             let mut session = self.shared.session.borrow_mut();
             match spare {
-                Ok(spare) if session.outgoing.is_empty() => session.outgoing = spare,
+                // A large one is not kept: the connection may be idle from now on.
+                Ok(spare) if session.outgoing.is_empty() && spare.capacity() <= limits::TLS_RECORD_BYTES => {
+                    session.outgoing = spare;
+                }
                 Ok(_) => {}
                 Err(error) => {
                     session.outgoing.clear();
