@@ -1,6 +1,8 @@
 //! The binary as people and scripts call it: exit codes, streams, files.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -202,4 +204,70 @@ fn a_profile_that_others_can_read_is_refused() {
     assert!(stderr(&ringward(dir.path(), &["token"])).contains("run chmod 600"));
     fs::set_permissions(&profiles, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(stderr(&ringward(dir.path(), &["token"])).contains("does not answer"));
+}
+
+/// A token endpoint that answers `answers` times, each with another token; the requests it got come back.
+fn token_endpoint(answers: usize) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        let mut requests = Vec::new();
+        for number in 0..answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(reader.read_line(&mut head).unwrap(), 0);
+            }
+            let length = head.to_lowercase().lines().find_map(|line| {
+                line.strip_prefix("content-length: ").map(|digits| digits.parse::<usize>().unwrap())
+            });
+            let mut body = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut body).unwrap();
+            requests.push(head + &String::from_utf8(body).unwrap());
+            // {"alg":"none"} . {"n":N}, unsigned: the command does not verify, the gateway does.
+            let claims = ["eyJuIjowfQ", "eyJuIjoxfQ", "eyJuIjoyfQ"][number];
+            let json = format!("{{\"access_token\":\"eyJhbGciOiJub25lIn0.{claims}.\",\"expires_in\":3600}}");
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+            write!(stream, "{head}content-length: {}\r\n\r\n{json}", json.len()).unwrap();
+        }
+        requests
+    };
+    (format!("http://{address}/token"), std::thread::spawn(serve))
+}
+
+#[test]
+fn a_token_is_fetched_once_and_kept_for_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (endpoint, server) = token_endpoint(2);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+        command.arg("token").args(arguments).env_clear().env("HOME", dir.path());
+        command.env("RINGWARD_TOKEN_ENDPOINT", &endpoint).env("RINGWARD_TOKEN_CLIENT_ID", "laptop");
+        command.env("RINGWARD_TOKEN_CLIENT_SECRET", "s3cret").env("RINGWARD_TOKEN_AUDIENCE", "gw");
+        command.output().unwrap()
+    };
+    let first = stdout(&run(&[]));
+    assert_eq!(first, "eyJhbGciOiJub25lIn0.eyJuIjowfQ.\n");
+    assert_eq!(stdout(&run(&[])), first, "the first is still good");
+    let claims: serde_json::Value = serde_json::from_str(&stdout(&run(&["--print-claims"]))).unwrap();
+    assert_eq!(claims, serde_json::json!({ "n": 0 }));
+    assert_eq!(stdout(&run(&["--fresh"])), "eyJhbGciOiJub25lIn0.eyJuIjoxfQ.\n");
+    let kept = dir.path().join(".cache/ringward/token-default.json");
+    assert_eq!(fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
+    let requests = server.join().unwrap();
+    // RFC 6749 sections 2.3.1 and 4.4.2: `laptop:s3cret`.
+    assert!(requests[0].to_lowercase().contains("authorization: basic bgfwdg9wonmzy3jlda=="));
+    assert!(requests[0].ends_with("grant_type=client_credentials&audience=gw"), "{}", requests[0]);
+}
+
+#[test]
+fn an_audit_folder_without_a_log_does_not_verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |path: &str| ringward(dir.path(), &["audit", "verify", path]).status.code();
+    assert_eq!(code("missing"), Some(1));
+    fs::create_dir(dir.path().join("audit")).unwrap();
+    assert_eq!(code("audit"), Some(6));
+    fs::write(dir.path().join("audit/stranger"), "x").unwrap();
+    assert_eq!(code("audit"), Some(6));
 }

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Whom to trust, for each of [`Plan::upstreams`]; `None` for clear text.
     pub upstream_tls: Vec<Option<ClientTls>>,
+    /// The configured authorities in PEM, for each of [`Plan::upstreams`]; `None`: the system's.
+    pub upstream_roots: Vec<Option<Vec<u8>>>,
     /// All sources of tokens that are fetched just in time.
     pub leases: Vec<Arc<LeaseSource>>,
     /// Authorities that the background's HTTP client trusts besides the system's.

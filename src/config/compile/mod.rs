@@ -59,7 +59,7 @@ impl Compiler<'_> {
         let document = self.document;
         let issuers = self.issuers();
         let (slots, leases) = self.secrets();
-        let (upstreams, upstream_tls) = self.upstreams(&leases);
+        let (upstreams, trust) = self.upstreams(&leases);
         let routes = self.routes(&issuers, &upstreams);
         let router = self.router();
         let listeners = self.listeners();
@@ -83,10 +83,12 @@ impl Compiler<'_> {
                 super::DenyStatus::Fixed(status) => protocol::DenyStatus::Fixed(status),
             },
         };
+        let (upstream_tls, upstream_roots) = trust.into_iter().unzip();
         Some(Snapshot {
             plan: Arc::new(plan),
             listeners,
             upstream_tls,
+            upstream_roots,
             leases,
             roots,
             admin: admin?,

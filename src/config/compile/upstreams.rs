@@ -16,6 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The TLS towards an upstream, and the configured authorities in PEM.
+type Trust = (Option<ClientTls>, Option<Vec<u8>>);
+
 /// Keys of upstreams: unique in the process, because pools outlive a configuration.
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
@@ -62,10 +65,7 @@ impl Compiler<'_> {
     }
 
     /// The upstreams by name, and whom to trust for each.
-    pub(super) fn upstreams(
-        &mut self,
-        leases: &[Arc<LeaseSource>],
-    ) -> (Vec<Arc<Upstream>>, Vec<Option<ClientTls>>) {
+    pub(super) fn upstreams(&mut self, leases: &[Arc<LeaseSource>]) -> (Vec<Arc<Upstream>>, Vec<Trust>) {
         let mut upstreams = Vec::new();
         let mut trust = Vec::new();
         let mut system = None;
@@ -76,7 +76,10 @@ impl Compiler<'_> {
                 continue;
             };
             let Some(inject) = self.inject(&path, written) else { continue };
-            let tls = if origin.tls { self.client_tls(&path, written, &mut system) } else { None };
+            let trusted = match origin.tls {
+                true => self.trust(&path, written, &mut system),
+                false => Trust::default(),
+            };
             let used = |lease: &&Arc<LeaseSource>| {
                 inject.iter().any(|one| one.value().names().any(|name| *name == lease.name))
             };
@@ -86,17 +89,17 @@ impl Compiler<'_> {
                 let message = "an upstream gets at most one token that is fetched just in time";
                 self.error(&[path.clone(), at!["inject"]].concat(), "inject", message, "");
             }
-            upstreams.push(Arc::new(self.upstream(name, written, origin, inject, lease)));
-            trust.push(tls);
+            upstreams.push(Arc::new(self.upstream((name, written), origin, &trusted.1, inject, lease)));
+            trust.push(trusted);
         }
         (upstreams, trust)
     }
 
     fn upstream(
         &self,
-        name: &str,
-        written: &config::Upstream,
+        (name, written): (&str, &config::Upstream),
         origin: Origin,
+        roots_now: &Option<Vec<u8>>,
         inject: Vec<Injection>,
         lease: Option<Arc<LeaseSource>>,
     ) -> Upstream {
@@ -105,21 +108,23 @@ impl Compiler<'_> {
             first_byte: written.timeout.first_byte.0,
             idle: written.timeout.idle.0,
         };
-        // The same server under the same trust keeps its connections and addresses over a reload.
-        let before = self.previous.into_iter().flat_map(|previous| &previous.plan.upstreams);
-        let same = |old: &&Arc<Upstream>| {
+        // The same server keeps its addresses over a reload, and under the same trust its connections.
+        let previous = self.previous.into_iter();
+        let mut previous =
+            previous.flat_map(|previous| previous.plan.upstreams.iter().zip(&previous.upstream_roots));
+        let before = previous.find(|(old, _)| {
             *old.name == *name && (old.tls, &old.host, old.port) == (origin.tls, &origin.host, origin.port)
-        };
-        let before = before.clone().find(same).filter(|_| written.tls.is_none());
+        });
+        let key = before.filter(|(_, roots)| **roots == *roots_now).map(|(old, _)| old.key);
         let address = origin.host.parse::<IpAddr>().map(|ip| vec![SocketAddr::new(ip, origin.port)]);
         Upstream {
             name: name.into(),
-            key: before.map_or_else(|| NEXT_KEY.fetch_add(1, Ordering::Relaxed), |old| old.key),
+            key: key.unwrap_or_else(|| NEXT_KEY.fetch_add(1, Ordering::Relaxed)),
             protocol: protocol(written.protocol),
             tls: origin.tls,
             authority: origin.authority(),
             addresses: match before {
-                Some(old) => old.addresses.clone(),
+                Some((old, _)) => old.addresses.clone(),
                 None => Arc::new(ArcSwap::from_pointee(address.unwrap_or_default())),
             },
             host: origin.host,
@@ -148,12 +153,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn client_tls(
-        &mut self,
-        path: &Path,
-        written: &config::Upstream,
-        system: &mut Option<ClientTls>,
-    ) -> Option<ClientTls> {
+    fn trust(&mut self, path: &Path, written: &config::Upstream, system: &mut Option<ClientTls>) -> Trust {
         let Some(tls) = &written.tls else {
             if system.is_none() {
                 match ClientTls::with_system_roots() {
@@ -164,15 +164,17 @@ impl Compiler<'_> {
                     }
                 }
             }
-            return system.clone();
+            return (system.clone(), None);
         };
         let path = [path.clone(), at!["tls", "ca", "file"]].concat();
-        let pem = self.read(&path, &self.base.join(&tls.ca.file), false)?;
+        let Some(pem) = self.read(&path, &self.base.join(&tls.ca.file), false) else {
+            return Trust::default();
+        };
         match ClientTls::with_pem_roots(&pem) {
-            Ok(tls) => Some(tls),
+            Ok(tls) => (Some(tls), Some(pem.to_vec())),
             Err(error) => {
                 self.error(&path, "tls", error.to_string(), "");
-                None
+                Trust::default()
             }
         }
     }

@@ -5,14 +5,13 @@ use super::credentials::needs_caller;
 use crate::config::tree::at;
 use crate::config::{Mask, MaskKind, Match, Record, Route};
 use crate::http::Method;
+use crate::limits::MASK_LITERALS_MAX;
 use crate::policy::{HostPattern, PathPattern, RouteMatch, Router};
 
 /// Smallest segment: one group of records must fit.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Largest segment, so that a start reads one in reasonable time.
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
-/// Words of one mask.
-const MASK_WORDS_MAX: usize = 5_000;
 /// Largest body that may be buffered or recorded.
 const BODY_BYTES_MAX: u64 = 1 << 30;
 
@@ -164,8 +163,8 @@ fn words(lint: &mut Lint<'_>, index: usize, mask: &Mask) {
         let path = at!["mask", index, "words", position];
         lint.error(&path, "words", "an empty word would be found everywhere").remedy("remove it");
     }
-    if mask.words.len() > MASK_WORDS_MAX {
-        let message = format!("{} words are more than {}", mask.words.len(), MASK_WORDS_MAX);
+    if mask.words.len() > MASK_LITERALS_MAX {
+        let message = format!("{} words are more than {}", mask.words.len(), MASK_LITERALS_MAX);
         lint.error(&path, "words", message).remedy("split them over several masks");
     }
 }
