@@ -171,4 +171,9 @@ fn out_of_descriptors_child() {
             client.read_to_end(&mut end).unwrap();
         }
     });
+    // Also only in a process of its own.
+    sys::forbid_dumps().unwrap();
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
 }
