@@ -34,8 +34,15 @@ impl Exchange {
         }))
     }
 
-    /// CONTENT: bytes of one direction, as the caller sees them.
-    pub(super) fn content(&mut self, now: Now, direction: Direction, data: &Segments) -> Record {
+    /// CONTENT: bytes of one direction. Of a request that is what upstream gets, of a response what the caller
+    /// gets; `upstream` is what a masked response was before, which is committed to and never stored.
+    pub(super) fn content(
+        &mut self,
+        now: Now,
+        direction: Direction,
+        data: &Segments,
+        upstream: Option<Segments>,
+    ) -> Record {
         let body_bytes_max = self.recorded_bytes_max();
         let flow = match direction {
             Direction::Request => &mut self.request,
@@ -51,7 +58,7 @@ impl Exchange {
             offset,
             elapsed_us: now.instant.since(self.started.instant).as_micros() as u64,
             bytes: data.clone(),
-            upstream: None,
+            upstream,
             edits: edits.collect(),
             keep: flow.recorded <= body_bytes_max,
             leaves: None,

@@ -3,7 +3,8 @@
 use super::{Arrival, Ask, Exchange, Stage, Step, Steps, Surroundings, plan::Route};
 use crate::{
     buffer::Segments,
-    identity::{self, Failure},
+    http::{Method, RequestHead},
+    identity::{self, Failure, TokenError},
     policy::{BodyFacts, Decision, HeadFacts, HeadVerdict, Needs, Routing, Ruling},
     protocol::{self, Code, Protocol},
 };
@@ -39,10 +40,9 @@ impl Exchange {
         self.facts.authority = head.authority.clone();
         self.facts.target = head.target();
         self.facts.client = protocol::client_hint(&head.headers);
-        self.facts.session = match protocol::session_id(&head.headers) {
-            Some(session) => session.into(),
-            None => self.caller.connection.clone(),
-        };
+        let claimed = protocol::session_id(&head.headers);
+        self.facts.is_session_claimed = claimed.is_some();
+        self.facts.session = claimed.map_or_else(|| self.caller.connection.clone(), Into::into);
     }
 
     /// Finds out who calls. Keys that are missing are asked for once.
@@ -58,8 +58,15 @@ impl Exchange {
         }
         match identity::authenticate(around.now, &arrival.head.headers, &route.issuers, around.tokens) {
             Ok(principal) => {
+                if let (false, Some(jti)) = (self.facts.is_session_claimed, &principal.jti) {
+                    self.facts.session = jti.as_str().into();
+                }
                 self.principal = Some(principal);
                 self.decide_head(around, arrival, &route, steps);
+            }
+            // Probes of clients that have no token yet: not an authentication failure (UX section 3).
+            Err(Failure::Refused(TokenError::Missing)) if is_probe(&arrival.head) => {
+                self.refuse(Code::NoRoute, "There is nothing at / on this listener.", steps);
             }
             Err(Failure::Refused(error)) => self.refuse_token(&error, steps),
             Err(Failure::NeedKeys { issuer, .. }) if !self.asked_for_keys => {
@@ -164,6 +171,11 @@ impl Exchange {
             purpose: principal.and_then(|principal| principal.purpose.as_deref()),
         }
     }
+}
+
+/// Whether it is `GET /` or `HEAD /`.
+fn is_probe(head: &RequestHead) -> bool {
+    head.path == "/" && matches!(head.method, Method::Get | Method::Head)
 }
 
 /// All bytes in one slice; copied only when they arrived in pieces.

@@ -72,7 +72,7 @@ impl Exchange {
         let is_whole = has_data && forward.end;
         let body = if is_whole { IntentBody::Buffered } else { IntentBody::Streamed };
         let intent = self.intent(now, &forward.head, body);
-        let content = has_data.then(|| self.content(now, Direction::Request, &forward.data));
+        let content = has_data.then(|| self.content(now, Direction::Request, &forward.data, None));
         match content {
             Some(content) if is_whole => vec![content, intent],
             Some(content) => vec![intent, content],

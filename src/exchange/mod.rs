@@ -102,6 +102,8 @@ struct Facts {
     authority: String,
     target: String,
     session: Arc<str>,
+    /// Whether the client named the session itself.
+    is_session_claimed: bool,
     client: ClientHint,
     /// Id of an MCP tool call: its refusal is a result.
     rpc_id: Option<Arc<str>>,
@@ -227,3 +229,6 @@ impl Exchange {
         self.route.as_ref().and_then(|route| self.plan.upstreams.get(route.upstream))
     }
 }
+
+#[cfg(test)]
+mod tests;

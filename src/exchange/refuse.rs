@@ -120,7 +120,7 @@ impl Exchange {
             Cause::Timeout => (Code::UpstreamTimeout, "did not answer in time".to_owned()),
             Cause::Closed => (Code::UpstreamUnreachable, "closed the connection in the middle".to_owned()),
             Cause::Malformed { reason, .. } => {
-                (Code::UpstreamUnreachable, format!("sent a malformed response: {reason}"))
+                (Code::UpstreamInvalid, format!("sent a malformed response: {reason}"))
             }
             Cause::Shutdown => (Code::Overloaded, "was cut off by the gateway, which shuts down".to_owned()),
         };

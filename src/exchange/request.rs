@@ -52,7 +52,7 @@ impl Exchange {
         }
         match self.recording() {
             Recording::On { commit, .. } if !data.is_empty() => {
-                let record = self.content(now, Direction::Request, &data);
+                let record = self.content(now, Direction::Request, &data, None);
                 self.unrecorded = Some((data, end));
                 self.ask(Ask::Record(vec![record], commit), steps);
             }

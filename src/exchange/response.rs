@@ -45,6 +45,7 @@ impl Exchange {
             steps.push(Step::Abort(Side::Upstream));
             return self.refuse(Code::ResponseUnmaskable, detail, steps);
         }
+        let received = self.response.is_inspected().then(|| data.clone());
         let data = match self.response.push(data, end) {
             Ok(data) => data,
             Err(error) => {
@@ -58,7 +59,7 @@ impl Exchange {
         head.headers.set("x-ringward-request-id", self.caller.id.to_string().as_bytes());
         self.ending.status = Some(head.status);
         self.ending.responded = true;
-        self.note_response(now, &data, steps);
+        self.note_response(now, &data, received, steps);
         steps.push(Step::Respond { head, data, end });
     }
 
@@ -66,11 +67,13 @@ impl Exchange {
         if !matches!(self.stage, Stage::Open) || !self.ending.responded {
             return;
         }
+        let received = self.response.is_inspected().then(|| data.clone());
         match self.response.push(data, end) {
-            Ok(data) if data.is_empty() && !end => {}
             Ok(data) => {
-                self.note_response(now, &data, steps);
-                steps.push(Step::Send { data, end });
+                self.note_response(now, &data, received, steps);
+                if !data.is_empty() || end {
+                    steps.push(Step::Send { data, end });
+                }
             }
             Err(error) => {
                 steps.push(Step::Abort(Side::Upstream));
@@ -105,16 +108,27 @@ impl Exchange {
         Ok(())
     }
 
-    fn note_response(&mut self, now: Now, data: &Segments, steps: &mut Steps) {
-        if data.is_empty() || self.recording() == Recording::Off {
+    /// Records what the caller gets, and commits to what upstream sent where a mask came between.
+    fn note_response(&mut self, now: Now, data: &Segments, received: Option<Segments>, steps: &mut Steps) {
+        let received = received.filter(|received| !is_same(received, data));
+        let is_nothing = data.is_empty() && received.is_none();
+        if is_nothing || self.recording() == Recording::Off {
             return;
         }
-        steps.push(Step::Note(self.content(now, Direction::Response, data)));
+        steps.push(Step::Note(self.content(now, Direction::Response, data, received)));
     }
 
     pub(super) fn path(&self) -> &str {
         self.facts.target.split('?').next().unwrap_or_default()
     }
+}
+
+/// Whether both are the same slices of the same memory.
+fn is_same(one: &Segments, other: &Segments) -> bool {
+    let places = |segments: &Segments| -> Vec<_> {
+        segments.iter().map(|chunk| (chunk.as_ptr(), chunk.len())).collect()
+    };
+    one.len_bytes() == other.len_bytes() && places(one) == places(other)
 }
 
 /// The content coding, unless it is `identity`.

@@ -246,6 +246,13 @@ impl Metrics {
         self.connections.get_or_create_owned(&Shard { shard: shard as u32 })
     }
 
+    /// Body bytes that were joined for TLS.
+    pub fn add_coalesced(&self, bytes: u64) {
+        if bytes > 0 {
+            self.body_bytes.get_or_create(&Path { path: "coalesced" }).inc_by(bytes);
+        }
+    }
+
     /// An exchange has begun.
     pub fn begin(&self) {
         self.in_flight.inc();

@@ -73,6 +73,7 @@ async fn requests(
         };
         shard.metrics.begin();
         let alive = relay::run(shard, exchange, event, &mut Steps::default(), &mut input, &mut output).await;
+        shard.metrics.add_coalesced(output.take_coalesced());
         if !alive || !output.keep_alive {
             break;
         }

@@ -280,6 +280,11 @@ impl Output {
         self.deadlines.control().reset();
     }
 
+    /// Bytes that were joined for TLS since the last call.
+    pub fn take_coalesced(&mut self) -> u64 {
+        self.writer.take_tally().coalesced
+    }
+
     /// Why a write failed.
     pub fn cause(&self) -> Cause {
         self.deadlines.cause()
@@ -470,6 +475,11 @@ impl OriginOutput {
         let result = self.writer.write(body).await;
         self.deadlines.writing(None);
         result
+    }
+
+    /// Bytes that were joined for TLS since the last call.
+    pub fn take_coalesced(&mut self) -> u64 {
+        self.writer.take_tally().coalesced
     }
 
     fn stall(&self) {

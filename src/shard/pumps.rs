@@ -11,6 +11,7 @@ use crate::{
     http::{Method, ResponseHead},
     limits::INFORMATIONAL_COUNT_MAX,
     runtime,
+    time::Instant,
     upstream::{Attempt, may_retry},
 };
 use std::{
@@ -230,7 +231,8 @@ async fn whole(
     output: &mut Output,
     shared: &Shared,
 ) -> bool {
-    let first_byte = runtime::now().instant + upstream.timeouts.first_byte;
+    let since = Cell::new(runtime::now().instant);
+    let first_byte = since.get() + upstream.timeouts.first_byte;
     let mut first = origin.input.next_response(&forward.head.method, Some(first_byte)).await;
     let is_stale = matches!(first, Err(Cause::Closed)) && !relay.has_ended();
     if is_stale && may_retry(&forward.head.method, attempt(origin, forward, false)) {
@@ -243,7 +245,7 @@ async fn whole(
         }
     }
     let deadlines = origin.deadlines.clone();
-    let pump = Response { relay, upstream, origin: &deadlines, shared };
+    let pump = Response { relay, since, upstream, origin: &deadlines, shared };
     pump.run(first, &forward.head.method, &mut origin.input, output).await
 }
 
@@ -257,14 +259,17 @@ async fn streamed(
     output: &mut Output,
     shared: &Shared,
 ) -> bool {
+    let since = Cell::new(runtime::now().instant);
     let first = from.next_response(&forward.head.method, None).await;
-    let pump = Response { relay, upstream, origin: deadlines, shared };
+    let pump = Response { relay, since, upstream, origin: deadlines, shared };
     pump.run(first, &forward.head.method, from, output).await
 }
 
 /// The response's pump: reads from upstream, writes to the caller.
 struct Response<'a> {
     relay: &'a Relay<'a>,
+    /// When the request was sent, then when the response's head came.
+    since: Cell<Instant>,
     upstream: &'a Upstream,
     origin: &'a Deadlines,
     shared: &'a Shared,
@@ -286,6 +291,11 @@ impl Response<'_> {
         loop {
             let is_final = matches!(&read, Ok((Some(head), _)) if head.status >= 200);
             let is_body = matches!(&read, Ok((None, _)));
+            if is_final {
+                let head_at = runtime::now().instant;
+                self.relay.time(|times| times.first_byte = head_at.since(self.since.get()));
+                self.since.set(head_at);
+            }
             self.relay.feed(response_event(read, &mut informational), &mut steps);
             alive &= self.carry_out(&mut steps, output).await;
             if self.relay.has_ended() {
@@ -341,7 +351,11 @@ impl Response<'_> {
                     alive = false;
                     self.relay.client_gone(output.cause(), steps);
                 }
-                Ok(()) if is_end => self.relay.feed(Event::Delivered, steps),
+                Ok(()) if is_end => {
+                    let took = runtime::now().instant.since(self.since.get());
+                    self.relay.time(|times| times.response = took);
+                    self.relay.feed(Event::Delivered, steps);
+                }
                 Ok(()) => {}
             }
         }
@@ -370,6 +384,8 @@ fn response_event(read: Result<(Option<ResponseHead>, Piece), Cause>, informatio
 
 /// Gives the upstream connection back, if both messages were whole.
 fn finish(relay: &Relay<'_>, upstream: &Upstream, origin: Origin, alive: bool, sent_whole: bool) -> bool {
+    let mut origin = origin;
+    relay.shard.metrics.add_coalesced(origin.output.take_coalesced());
     if alive && sent_whole {
         origin::keep(relay.shard, upstream, origin);
     }
