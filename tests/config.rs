@@ -76,8 +76,8 @@ error: unknown key `upstrem` in `route[0]`
 19 | upstrem = \"anthropic\"
    | ^^^^^^^
    |
-   = help: did you mean `upstream`? allowed keys: `all_paths`, `commit`, `identity`, `masks`, `match`, `max_body`, \
-                    `name`, `policies`, `record`, `upstream`
+   = help: did you mean `upstream`? allowed keys: `all_paths`, `commit`, `identity`, `masks`, \
+                    `match`, `max_body`, `name`, `policies`, `record`, `upstream`
 
 ";
     assert_eq!(diagnostic::render_all(&found, Format::Text, false), expected);

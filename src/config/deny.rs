@@ -9,8 +9,8 @@ use std::{borrow::Cow, fmt};
 #[schemars(deny_unknown_fields)]
 #[serde(default)]
 pub struct Deny {
-    /// Status of a request that a policy blocked: 400, 403, 451, or "auto", which is 451 for clients that hide
-    /// the reason of a 403 and repeat what got 400 (Claude Code), and 403 for all others.
+    /// Status of a request that a policy blocked: 400, 403, 451, or "auto", which is 451 for clients that
+    /// hide the reason of a 403 and repeat what got 400 (Claude Code), and 403 for all others.
     pub status: DenyStatus,
 }
 
