@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod completions;
 mod config;
+mod demo;
 mod env;
 pub mod exit;
 mod healthcheck;
@@ -71,6 +72,7 @@ impl ConfigFile {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Command),
+    Demo(demo::Command),
     Init(init::Command),
     Check(check::Command),
     Config(config::Command),
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
     let mut output = Output::new(cli.global.quiet, cli.global.verbose);
     let code = match cli.command {
         Command::Run(command) => command.run(&mut output),
+        Command::Demo(command) => command.run(&mut output),
         Command::Init(command) => command.run(&mut output),
         Command::Check(command) => command.run(&mut output),
         Command::Config(command) => command.run(&mut output),

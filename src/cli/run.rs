@@ -48,7 +48,7 @@ impl Command {
             tracing::info!(listener = %name, %address, "listening");
         }
         let drain = self.drain.unwrap_or_else(|| running.drain_time());
-        match serve(&running) {
+        match serve(&running, || ()) {
             Ok(()) => {}
             Err(error) => output.error(&format!("signals cannot be watched: {error}")),
         }
@@ -59,13 +59,17 @@ impl Command {
     }
 }
 
-/// Reloads on request, until the process is told to stop.
-fn serve(running: &Running) -> std::io::Result<()> {
+/// Reloads on request, until the process is told to stop. `ready` is called once signals are watched.
+///
+/// # Errors
+/// Signals cannot be watched; the system is at fault.
+pub(super) fn serve(running: &Running, ready: impl FnOnce()) -> std::io::Result<()> {
     running.background().block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut drain = std::pin::pin!(running.drain_requested());
+        ready();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,

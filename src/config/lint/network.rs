@@ -22,6 +22,12 @@ pub(super) fn check(lint: &mut Lint<'_>) {
             let help = "add `tls.cert` and `tls.key`, or listen on 127.0.0.1";
             lint.warning(&path, "clear-text", message).remedy(help);
         }
+        // SECURITY R36: whoever reaches the demo's issuer gets any token.
+        if !addr.is_loopback() && document.identity.iter().any(|identity| identity.dev) {
+            let message = format!("{addr} is reached over the network, with the issuer of the demo");
+            let help = "remove the [[identity]] with `dev = true`, or listen on 127.0.0.1";
+            lint.error(&path, "dev-issuer", message).remedy(help);
+        }
         collide(lint, &mut bound, &addr, path);
     }
     admin(lint, &mut bound);

@@ -1,0 +1,308 @@
+//! `ringward demo`.
+
+use super::profile::{ClientSecret, Profile, runtime_profiles};
+use super::{exit, output::Output, run};
+use crate::app::{self, Ended};
+use crate::demo::{self, Demo, Options, Ready};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+/// Name of the profile that `ringward token` takes while a demo runs.
+const PROFILE: &str = "demo";
+
+/// Start a gateway with everything around it, on loopback: no configuration, no network
+///
+/// An issuer, mock language models, a customers API and a warehouse are embedded. Ends with SIGINT or
+/// SIGTERM.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Open the status of the gateway in a browser
+    #[arg(long)]
+    open: bool,
+    /// Leave the configuration and the audit log behind
+    #[arg(long)]
+    keep: bool,
+    /// Print one JSON line when ready, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command {
+    pub(super) fn run(self, output: &mut Output) -> u8 {
+        let began = Instant::now();
+        let profiles = runtime_profiles();
+        let options = Options { keep: self.keep, log_level: output.log_level() };
+        let demo = match demo::start(&options) {
+            Ok(demo) => demo,
+            Err(error) => return refused(&error, output),
+        };
+        let profile = PublishedProfile::write(&profiles, &demo.ready);
+        if let Err(error) = &profile {
+            let path = profiles.display();
+            output.note(&format!(
+                "warning: {path} cannot be written, so `token` does not know the demo: {error}"
+            ));
+        }
+        let drain = demo.gateway.drain_time();
+        let served = run::serve(&demo.gateway, || self.announce(&demo, began, output));
+        if let Err(error) = served {
+            output.error(&format!("signals cannot be watched: {error}"));
+        }
+        drop(profile);
+        let directory = demo.directory().to_owned();
+        let ended = match demo.stop(drain) {
+            Ok(ended) => ended,
+            Err(error) => {
+                output.error(&error.to_string());
+                return exit::FAILED;
+            }
+        };
+        if self.keep && !self.json {
+            let directory = directory.display();
+            output.note(&format!("Kept: {directory}/ringward.toml (edit it first), {directory}/audit"));
+        }
+        match ended {
+            Ended::Drained => exit::OK,
+            Ended::TimedOut => exit::DRAIN,
+        }
+    }
+
+    fn announce(&self, demo: &Demo, began: Instant, output: &mut Output) {
+        if self.json {
+            // Values with text keys always serialise.
+            let line = serde_json::to_string(&demo.ready).expect("text keys");
+            output.result(&(line + "\n"));
+        } else {
+            let ms = began.elapsed().as_millis();
+            let screen = Screen { ready: &demo.ready, program: &program(), ink: Ink::of_stdout() };
+            output.result(&screen.text(ms, self.keep.then(|| demo.directory())));
+        }
+        if self.open {
+            let page = format!("{}/readyz?verbose", demo.ready.admin);
+            let opened = std::process::Command::new("xdg-open")
+                .arg(&page)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+            if let Err(error) = opened {
+                output.note(&format!("no browser could be opened ({error}); see {page}"));
+            }
+        }
+    }
+}
+
+fn refused(error: &demo::Error, output: &mut Output) -> u8 {
+    if let demo::Error::Gateway(app::Error::Config(found)) = error {
+        output.diagnostics(found);
+    }
+    output.error(&error.to_string());
+    exit::FAILED
+}
+
+/// This program as it can be called again: by its name where the shell finds it, else by its path.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+    if !called.is_empty() && called.bytes().all(plain) { called } else { "ringward".to_owned() }
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy)]
+struct Ink(bool);
+
+impl Ink {
+    /// Colour is used on a terminal unless `NO_COLOR` is set (no-color.org).
+    fn of_stdout() -> Ink {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Ink(!no_color && io::stdout().is_terminal())
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn title(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+}
+
+/// What a person reads.
+struct Screen<'a> {
+    ready: &'a Ready,
+    program: &'a str,
+    ink: Ink,
+}
+
+impl Screen<'_> {
+    fn text(&self, ms: u128, kept: Option<&Path>) -> String {
+        let Ready { gateway, gateway_tls, ca, issuer, admin, admin_socket, metrics, audit_dir, log, .. } =
+            self.ready;
+        let (ink, program) = (self.ink, self.program);
+        let mut text = format!("{} in {ms} ms, all on loopback:\n\n", ink.title("The demo is ready"));
+        let mut row = |name: &str, value: String| text.push_str(&format!("  {name:10} {value}\n"));
+        row("gateway", format!("{gateway}  {}", ink.dim("identity, policy, masks, record")));
+        row("over TLS", format!("{gateway_tls}  {}", ink.dim(&format!("signed by {}", ca.display()))));
+        row("upstreams", "Anthropic and OpenAI models, a customers API, a warehouse (embedded)".to_owned());
+        row("issuer", format!("{issuer}  {}", ink.dim("fresh key, OIDC discovery")));
+        row("admin", format!("{admin}, unix:{}", admin_socket.display()));
+        row("metrics", metrics.clone());
+        row("audit", audit_dir.display().to_string());
+        row("log", log.display().to_string());
+        if let Some(kept) = kept {
+            row("kept", format!("{}  {}", kept.display(), ink.dim("configuration and audit log stay")));
+        }
+        text.push_str("\nPaste one of these into another terminal:\n");
+        for (title, command) in self.commands() {
+            text.push_str(&format!("\n  {}\n{}\n", ink.paint("36", &format!("# {title}")), command));
+        }
+        let verify = format!("{program} audit verify {}", audit_dir.display());
+        text.push_str(&format!(
+            "\nThen see what was recorded: {verify}\n{}\n",
+            ink.dim("Ctrl-C ends the demo.")
+        ));
+        text
+    }
+
+    fn commands(&self) -> [(&'static str, String); 3] {
+        let Ready { gateway, routes, .. } = self.ready;
+        let token = format!("$({} token --profile {PROFILE})", self.program);
+        let curl = format!("  curl -s -H \"Authorization: Bearer {token}\"");
+        let sql = "{\"sql\":\"DROP TABLE orders\"}";
+        [
+            (
+                "Personal data comes back masked; the API saw a token that lives 60 s",
+                format!("{curl} {gateway}{}", routes.customers),
+            ),
+            (
+                "Destructive SQL is blocked, with its reason",
+                format!(
+                    "{curl} {gateway}{}/query \\\n       -H 'content-type: application/json' -d '{sql}'",
+                    routes.warehouse
+                ),
+            ),
+            (
+                "Claude Code, or any SDK, through the gateway: it never holds the real key",
+                format!(
+                    "  ANTHROPIC_BASE_URL={gateway}{} ANTHROPIC_AUTH_TOKEN=\"{token}\" claude -p 'Who pays?'",
+                    routes.anthropic
+                ),
+            ),
+        ]
+    }
+}
+
+/// The profile of this demo, in the file that `ringward token` reads. Removed when dropped, unless another demo
+/// has written its own.
+struct PublishedProfile {
+    file: PathBuf,
+    text: String,
+}
+
+impl PublishedProfile {
+    fn write(file: &Path, ready: &Ready) -> io::Result<PublishedProfile> {
+        let profile = Profile {
+            issuer: Some(ready.issuer.clone()),
+            token_endpoint: None,
+            client_id: ready.client_id.to_owned(),
+            client_secret: ClientSecret::File(ready.client_secret_file.clone()),
+            audience: Some(ready.audience.to_owned()),
+            resource: None,
+            scope: None,
+        };
+        let text = toml::to_string(&BTreeMap::from([(PROFILE, profile)])).map_err(io::Error::other)?;
+        if let Some(directory) = file.parent() {
+            own_directory(directory)?;
+        }
+        let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+        let mut opened =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        opened.write_all(text.as_bytes())?;
+        fs::rename(&beside, file)?;
+        Ok(PublishedProfile { file: file.to_owned(), text })
+    }
+}
+
+impl Drop for PublishedProfile {
+    fn drop(&mut self) {
+        if fs::read_to_string(&self.file).is_ok_and(|text| text == self.text) {
+            // It is gone already, or it is the system's to remove at its next start.
+            let _ = fs::remove_file(&self.file);
+        }
+    }
+}
+
+/// A directory of this user: where others may write, they could lay a profile of theirs.
+fn own_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let metadata = fs::symlink_metadata(directory)?;
+    let foreign = metadata.uid() != crate::runtime::sys::user_id() || metadata.mode() & 0o022 != 0;
+    if foreign || !metadata.is_dir() {
+        return Err(io::Error::other("its directory belongs to others, or others may write to it"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::Routes;
+
+    fn ready() -> Ready {
+        Ready {
+            gateway: "http://127.0.0.1:1".into(),
+            gateway_tls: "https://127.0.0.1:2".into(),
+            ca: "/x/ca.pem".into(),
+            open: "http://127.0.0.1:3".into(),
+            admin: "http://127.0.0.1:4".into(),
+            admin_socket: "/x/admin.sock".into(),
+            metrics: "http://127.0.0.1:5/metrics".into(),
+            issuer: "http://127.0.0.1:6".into(),
+            token: "canary-token".into(),
+            client_id: "demo-agent",
+            client_secret_file: "/x/agent.key".into(),
+            audience: "urn:x",
+            audit_dir: "/x/audit".into(),
+            config: "/x/ringward.toml".into(),
+            routes: Routes::ALL,
+            log: "/x/ringward.log".into(),
+        }
+    }
+
+    #[test]
+    fn a_person_gets_three_commands_and_no_token() {
+        let screen = |color| Screen { ready: &ready(), program: "ringward", ink: Ink(color) }.text(120, None);
+        let text = screen(false);
+        assert!(!text.contains('\x1b') && screen(true).contains('\x1b'));
+        assert!(!text.contains("canary"));
+        assert_eq!(text.matches("$(ringward token --profile demo)").count(), 3);
+        assert!(text.contains("http://127.0.0.1:1/customers") && text.contains("DROP TABLE"));
+        assert!(text.contains("ANTHROPIC_BASE_URL=http://127.0.0.1:1/anthropic "));
+    }
+
+    #[test]
+    fn the_profile_lives_as_long_as_the_demo() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ringward/profiles.toml");
+        let published = PublishedProfile::write(&file, &ready()).unwrap();
+        let read: BTreeMap<String, Profile> = toml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!(read["demo"].issuer.as_deref(), Some("http://127.0.0.1:6"));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        let other = Ready { issuer: "http://127.0.0.1:7".into(), ..ready() };
+        let later = PublishedProfile::write(&file, &other).unwrap();
+        drop(published);
+        assert!(file.exists(), "the later demo's profile stays");
+        drop(later);
+        assert!(!file.exists());
+    }
+}
