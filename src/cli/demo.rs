@@ -202,8 +202,8 @@ impl Screen<'_> {
     }
 }
 
-/// The profile of this demo, in the file that `ringward token` reads. Removed when dropped, unless another demo
-/// has written its own.
+/// The profile of this demo, in the file that `ringward token` reads. Removed when dropped, unless another
+/// demo has written its own.
 struct PublishedProfile {
     file: PathBuf,
     text: String,

@@ -220,7 +220,7 @@ impl Demo {
     pub fn stop(self, drain: Duration) -> Result<Ended, Error> {
         let ended = self.gateway.stop(drain);
         drop(self.world);
-        // The keys of servers that are gone are worth nothing, and a configuration that is left must not work.
+        // The keys of servers that are gone are worth nothing, and what is left must not work as it is.
         for name in ["secrets", "cert.pem", "key.pem", "ca.pem", "admin.sock"] {
             self.directory.remove(name);
         }

@@ -1,6 +1,6 @@
-//! An upstream that keeps the raw bytes of every connection it gets, so that a test sees what a gateway really
-//! sent. `GET /recorded` gives them as a JSON list of base64 texts, one a connection; `DELETE /recorded`
-//! forgets them. These two are not recorded themselves.
+//! An upstream that keeps the raw bytes of every connection it gets, so that a test sees what a gateway
+//! really sent. `GET /recorded` gives them as a JSON list of base64 texts, one a connection;
+//! `DELETE /recorded` forgets them. These two are not recorded themselves.
 //!
 //! It is no strict server: it reads just enough of HTTP/1.1 to find where a request ends, answers each with
 //! 200, and records what it does not understand all the same. Start at `connection`.

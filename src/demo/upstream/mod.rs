@@ -1,5 +1,5 @@
-//! What stands behind the gateway in the demo: language models, a customers API, a warehouse. Each is a server
-//! of its own and takes the injected credential only, so that an answer proves the injection.
+//! What stands behind the gateway in the demo: language models, a customers API, a warehouse. Each is a
+//! server of its own and takes the injected credential only, so that an answer proves the injection.
 //!
 //! The models are none: they say the same text each time and what they were asked last. Start at `reply`.
 

@@ -1,5 +1,5 @@
-//! What the models of the demo say, whatever the shape of the API: personal data in prose, what they were asked
-//! last, and a tool call where the question asks for one.
+//! What the models of the demo say, whatever the shape of the API: personal data in prose, what they were
+//! asked last, and a tool call where the question asks for one.
 
 use super::people::PEOPLE;
 use serde_json::{Value, json};
