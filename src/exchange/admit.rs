@@ -94,9 +94,8 @@ impl Exchange {
             return self.refuse_too_large(steps);
         }
         let upstream = self.plan.upstreams[route.upstream].clone();
-        if !route.all_paths
-            && !protocol::allows_by_default(upstream.protocol, &arrival.head.method, &arrival.head.path)
-        {
+        let path = route.stripped(&arrival.head.path);
+        if !route.all_paths && !protocol::allows_by_default(upstream.protocol, &arrival.head.method, &path) {
             let detail = format!(
                 "{} {} is not one of the inference paths that this route forwards; the operator can set \
                  `all_paths = true` on route \"{}\".",

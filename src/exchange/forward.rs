@@ -95,10 +95,8 @@ impl Exchange {
         rules::strip_request(&mut head.headers, Some(&forwarded))?;
         rules::strip_credentials(&mut head.headers);
         secrets::strip_credentials(&mut head.headers, &upstream.inject);
-        if let Some(prefix) = &route.strip_prefix
-            && let Some(rest) = head.path.strip_prefix(prefix.as_str())
-        {
-            head.path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+        if route.strip_prefix.is_some() {
+            head.path = route.stripped(&head.path).into_owned();
         }
         if !upstream.path_prefix.is_empty() {
             head.path.insert_str(0, &upstream.path_prefix);

@@ -10,7 +10,7 @@ use crate::{
     secrets::{Injection, LeaseSource, Slots},
 };
 use arc_swap::ArcSwap;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 /// The compiled configuration, as far as requests are concerned.
 #[derive(Debug)]
@@ -50,6 +50,17 @@ pub struct Route {
     pub strip_prefix: Option<String>,
     /// Whether an LLM route also forwards paths that are not inference (files, batches, stored objects).
     pub all_paths: bool,
+}
+
+impl Route {
+    /// The path as the upstream's API knows it: without [`Route::strip_prefix`].
+    pub fn stripped<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match self.strip_prefix.as_deref().and_then(|prefix| path.strip_prefix(prefix)) {
+            Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
+            Some(rest) => Cow::Owned(format!("/{rest}")),
+            None => Cow::Borrowed(path),
+        }
+    }
 }
 
 /// What the journal gets.
