@@ -39,6 +39,12 @@ impl<'a> Emit<'a> {
         self.offset = offset;
     }
 
+    /// Goes on with `source` in the place of the present one, which is given back with its position.
+    pub fn replace_source(&mut self, source: Chunk) -> (Chunk, u64) {
+        self.flush();
+        (std::mem::replace(&mut self.source, source), self.offset)
+    }
+
     /// The body position of the source's byte `at`.
     pub fn offset(&self, at: usize) -> u64 {
         self.offset + at as u64

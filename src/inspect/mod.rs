@@ -110,6 +110,7 @@ impl Inspector {
         let mut work = Work {
             plan: self.set.plan(self.way),
             rules: self.set.rules(),
+            keeps_length: !matches!(self.body, Body::Events(_)),
             scratch: &mut self.scratch,
             emit: Emit::new(out, edits, tally, &mut self.hits),
         };
@@ -140,6 +141,7 @@ impl Inspector {
         let mut work = Work {
             plan: self.set.plan(self.way),
             rules: self.set.rules(),
+            keeps_length: !matches!(self.body, Body::Events(_)),
             scratch: &mut self.scratch,
             emit: Emit::new(out, edits, tally, &mut self.hits),
         };
@@ -184,6 +186,7 @@ pub fn mask_value(set: &MaskSet, way: Direction, value: &[u8]) -> Option<Vec<u8>
     let mut work = Work {
         plan: set.plan(way),
         rules: set.rules(),
+        keeps_length: true,
         scratch: &mut scratch,
         emit: Emit::new(&mut out, &mut edits, &mut tally, &mut hits),
     };

@@ -64,8 +64,8 @@ impl Direction {
 pub enum Replacement {
     /// A text made of fixed parts and parts of the match.
     Template(Vec<Part>),
-    /// As many asterisks as the match has bytes, so that a body keeps its length. A bare JSON number becomes
-    /// as many nines.
+    /// As many asterisks as the match has bytes as received, so that a body keeps its length (in events: as
+    /// it has decoded bytes). A bare JSON number becomes as many nines.
     Asterisks,
 }
 
@@ -126,11 +126,11 @@ impl Replacement {
         Ok(Replacement::Template(parts))
     }
 
-    /// Renders the replacement of `found` (decoded bytes of the match, `raw_length` bytes as received) for a
+    /// Renders the replacement of `found` (decoded bytes of the match, `length` bytes for asterisks) for a
     /// place without escapes.
-    pub(super) fn render(&self, rule: &Rule, found: &[u8], raw_length: usize, out: &mut Vec<u8>) {
+    pub(super) fn render(&self, rule: &Rule, found: &[u8], length: usize, out: &mut Vec<u8>) {
         let Replacement::Template(parts) = self else {
-            out.resize(out.len() + raw_length, b'*');
+            out.resize(out.len() + length, b'*');
             return;
         };
         for part in parts {

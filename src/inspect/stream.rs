@@ -36,6 +36,9 @@ pub struct Work<'a> {
     pub plan: &'a Plan,
     /// The rules behind the plan.
     pub rules: &'a [Rule],
+    /// Whether a same-length mask has the length of the received bytes, not that of the decoded ones (events
+    /// keep no length, and their values are spelled in several ways).
+    pub keeps_length: bool,
     /// Memory that is used again and again.
     pub scratch: &'a mut Scratch,
     /// Where decided bytes go.
@@ -311,7 +314,8 @@ impl Stream {
             mask.clear();
             let text = self.text(work.scratch, window);
             let rule = &work.rules[usize::from(found.rule)];
-            spell::mask(self.codec, &text, found, end - start, rule, &mut mask);
+            let length = if work.keeps_length { end - start } else { found.end - found.start };
+            spell::mask(self.codec, &text, found, length, rule, &mut mask);
             work.emit.own(&mask);
             work.scratch.mask = mask;
             self.note(work, window, start..end, found.rule);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 /// Cases of each property; `RINGWARD_CASES` asks for more.
 pub fn config(cases: u32) -> ProptestConfig {
     let asked = std::env::var("RINGWARD_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: asked.unwrap_or(cases), max_shrink_iters: 4000, ..ProptestConfig::default() }
+    let cases = asked.unwrap_or(cases);
+    let failure_persistence = None;
+    ProptestConfig { cases, max_shrink_iters: 4000, failure_persistence, ..ProptestConfig::default() }
 }
 
 pub fn rule(name: &str, kind: Kind, replace: &str) -> Rule {

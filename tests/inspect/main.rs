@@ -4,3 +4,4 @@
 mod bodies;
 mod generate;
 mod oracle;
+mod streams;

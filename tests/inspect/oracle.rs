@@ -21,13 +21,15 @@ const NOTHING: u16 = 257;
 pub enum Reading {
     Plain,
     Json,
+    /// JSON whose same-length masks count decoded bytes.
+    JsonInEvents,
 }
 
 /// The masked body, with the number of masks.
 pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (Vec<u8>, usize) {
     let text = match reading {
         Reading::Plain => plain(body),
-        Reading::Json => decode_json(body),
+        Reading::Json | Reading::JsonInEvents => decode_json(body),
     };
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
@@ -148,10 +150,16 @@ fn string(text: &[Symbol], start: usize, end: usize) -> Vec<u8> {
 
 /// Whether the text left of `at` ends in an escape as it stands in source code.
 fn behind_escape(text: &[Symbol], at: usize) -> bool {
+    ends_short_escape(text, at) || ends_long_escape(text, at)
+}
+
+fn ends_short_escape(text: &[Symbol], at: usize) -> bool {
+    matches!(string(text, at.saturating_sub(2), at).as_slice(), [b'\\', letter] if b"ntrbf".contains(letter))
+}
+
+fn ends_long_escape(text: &[Symbol], at: usize) -> bool {
     let left = string(text, at.saturating_sub(6), at);
-    let short = left.len() >= 2 && left[left.len() - 2] == b'\\' && b"ntrbf".contains(&left[left.len() - 1]);
-    let long = left.len() == 6 && left.starts_with(b"\\u") && left[2..].iter().all(u8::is_ascii_hexdigit);
-    short || long
+    left.len() == 6 && left.starts_with(b"\\u") && left[2..].iter().all(u8::is_ascii_hexdigit)
 }
 
 fn word_start(text: &[Symbol], at: usize) -> bool {
@@ -226,11 +234,10 @@ fn email(text: &[Symbol], from: usize, sign: usize) -> Option<(usize, usize)> {
         |at: usize| is(byte(text, at as isize), |c| c.is_ascii_alphanumeric() || "._%+-".contains(c));
     let earliest = from.max(sign.saturating_sub(64));
     let mut start = (earliest..=sign).find(|start| (*start..sign).all(is_local))?;
-    if start > 0 && start < sign && byte(text, start as isize - 1) == u16::from(b'\\') {
-        let long = (start + 5 <= sign && behind_escape(text, start + 5)).then_some(start + 5);
-        let short = behind_escape(text, start + 1).then_some(start + 1);
-        start = long.or(short).unwrap_or(start);
-    }
+    // Not within an escape as it stands in source code.
+    let long = (start + 1..=start + 5).find(|end| *end <= sign && *end >= 6 && ends_long_escape(text, *end));
+    let short = (start < sign && ends_short_escape(text, start + 1)).then_some(start + 1);
+    start = short.or(long).unwrap_or(start);
     while start < sign && byte(text, start as isize) == u16::from(b'.') {
         start += 1;
     }
@@ -275,7 +282,7 @@ fn literal(reading: Reading, text: &[Symbol], start: usize, word: &str) -> bool 
     if is_word(u16::from(last)) && is_word(byte(text, end as isize)) {
         return false;
     }
-    let structure = reading == Reading::Json && word.contains(['{', '}', '[', ']', ':', ',']);
+    let structure = reading != Reading::Plain && word.contains(['{', '}', '[', ']', ':', ',']);
     !structure || in_string(text, start)
 }
 
@@ -285,7 +292,10 @@ fn in_string(text: &[Symbol], at: usize) -> bool {
 
 fn spell(rule: &Rule, reading: Reading, text: &[Symbol], start: usize, end: usize) -> Vec<u8> {
     let found = string(text, start, end);
-    let raw_length = text[end - 1].end - text[start].start;
+    let raw_length = match reading {
+        Reading::JsonInEvents => found.len(),
+        _ => text[end - 1].end - text[start].start,
+    };
     let plain = render(rule, &found, raw_length);
     if reading == Reading::Plain {
         return plain;

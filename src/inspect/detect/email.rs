@@ -33,20 +33,29 @@ fn local_start(text: &Text, from: usize, end: usize) -> Option<usize> {
     let earliest = from.max(end.saturating_sub(EMAIL_LOCAL_BYTES_MAX));
     let run = text.bytes[earliest..end].iter().rev().take_while(|byte| is_local(**byte)).count();
     let mut start = end - run;
-    if run > 0 && text.before(start, 1) == b'\\' {
-        start += escape_letters(&text.bytes[start..end]);
-    }
+    start = behind_escape(text, start, end);
     start += text.bytes[start..end].iter().take_while(|byte| **byte == b'.').count();
     (start < end).then_some(start)
 }
 
-/// Bytes of an escape behind its backslash: a mask over them would leave a broken escape.
-fn escape_letters(bytes: &[u8]) -> usize {
-    match bytes {
-        [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 5,
-        [b'n' | b't' | b'r' | b'b' | b'f', ..] => 1,
-        _ => 0,
+/// Moves a start that lies in an escape (as it stands in JSON or source code inside of a text) behind it: a
+/// mask over a part of it would leave a broken one.
+fn behind_escape(text: &Text, start: usize, end: usize) -> usize {
+    let at = |offset: usize, back: usize| match (start + offset).checked_sub(back) {
+        Some(at) if at >= start => text.bytes[at],
+        _ => text.before(start, back - offset),
+    };
+    let is_short = |letter: u8| matches!(letter, b'n' | b't' | b'r' | b'b' | b'f');
+    if start < end && at(0, 1) == b'\\' && is_short(at(0, 0)) {
+        return start + 1;
     }
+    let long = (1..=5).find(|back| {
+        start + 6 - back <= end
+            && at(0, *back) == b'\\'
+            && at(1, *back) == b'u'
+            && (2..6).all(|digit| at(digit, *back).is_ascii_hexdigit())
+    });
+    long.map_or(start, |back| start + 6 - back)
 }
 
 enum Domain {

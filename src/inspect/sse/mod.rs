@@ -1,24 +1,314 @@
-//! Server-sent events (WHATWG HTML, "Server-sent events").
+//! Server-sent events (WHATWG HTML, "Server-sent events") and the values that LLM protocols stream in them.
+//!
+//! ```text
+//!   bytes ─► Framer ─► event ─► walk ─┬─► strings that are pieces of a value ─► that value's Stream ─┐
+//!                                     └─► everything else, by itself ──────────────────────────────►─┴─► emit
+//! ```
+//!
+//! An event is held until it is whole, because its members may come in any order and its reader can do
+//! nothing with a part of it. What a value's stream holds back goes out with the value's next event, or in
+//! an event of our own in front of the one that ends the value. An event that becomes too large to be held
+//! is masked line by line as it streams (`response.completed` repeats a whole answer); if it has a piece of
+//! a streamed value it is refused.
+
 pub mod dialect;
+mod lines;
+mod values;
+mod walk;
+
 use super::Error;
-use super::stream::Work;
+use super::codec::Codec;
+use super::stream::{Stream, Work};
 use crate::buffer::Chunk;
-use dialect::Dialect;
+use crate::limits::SSE_EVENT_BYTES_MAX;
+use dialect::{Dialect, Grammar};
+use lines::{Framer, LineStream, data_start, lines};
+use smallvec::SmallVec;
+use std::ops::Range;
+use values::Values;
+use walk::{End, Facts, walk};
+
+/// An event stream under inspection.
 #[derive(Debug)]
 pub struct Sse {
     dialect: &'static Dialect,
+    framer: Framer,
+    /// The beginning of an event that is not whole, and where it stands in the body.
+    pending: Vec<u8>,
+    pending_offset: u64,
+    /// Whether the current event is masked line by line. Always, if no values are streamed.
+    by_line: bool,
+    lines: LineStream,
+    /// The parts of events that are no pieces of values: each is a value by itself.
+    shell: Stream,
+    values: Values,
 }
+
 impl Sse {
+    /// At the beginning of a body.
     pub fn new(dialect: &'static Dialect) -> Sse {
-        Sse { dialect }
+        Sse {
+            dialect,
+            framer: Framer::default(),
+            pending: Vec::new(),
+            pending_offset: 0,
+            by_line: dialect.values.is_empty(),
+            lines: LineStream::new(),
+            shell: Stream::new(Codec::Plain, false),
+            values: Values::new(dialect),
+        }
     }
-    pub fn push(&mut self, _: &mut Work, _: &Chunk, _: u64) -> Result<(), Error> {
-        Err(Error::NotText)
-    }
-    pub fn finish(&mut self, _: &mut Work) -> Result<(), Error> {
-        Err(Error::NotText)
-    }
+
+    /// Received bytes that have not been emitted.
     pub fn held_bytes(&self) -> usize {
-        0
+        self.pending.len() + self.lines.held_bytes() + self.values.held_bytes()
+    }
+
+    /// Takes a chunk, which is the emitter's source; its first byte is number `offset` of the body.
+    ///
+    /// # Errors
+    /// [`Error::EventTooLong`], [`Error::TooManyStreams`], [`Error::HoldTooLong`].
+    pub fn push(&mut self, work: &mut Work, chunk: &Chunk, offset: u64) -> Result<(), Error> {
+        if self.dialect.values.is_empty() {
+            return self.lines.push(work, chunk, 0..chunk.len());
+        }
+        let mut at = 0;
+        while at < chunk.len() {
+            let end = self.framer.event_end(&chunk[at..]).map(|length| at + length);
+            let range = at..end.unwrap_or(chunk.len());
+            at = range.end;
+            match end {
+                _ if self.by_line => self.lines.push(work, chunk, range)?,
+                Some(_) if self.pending.is_empty() => self.event(work, chunk, range)?,
+                Some(_) => {
+                    work.emit.tally.copy(&mut self.pending, &chunk[range]);
+                    self.pending_event(work)?;
+                    work.emit.source(chunk.clone(), offset);
+                }
+                None => self.part(work, chunk, range, offset)?,
+            }
+            self.by_line &= end.is_none();
+        }
+        Ok(())
+    }
+
+    /// The body has ended.
+    ///
+    /// # Errors
+    /// As for [`Sse::push`].
+    pub fn finish(&mut self, work: &mut Work) -> Result<(), Error> {
+        self.lines.finish(work)?;
+        self.values.end_body();
+        if !self.pending.is_empty() {
+            // Without its blank line readers drop it, but not all of them do.
+            self.pending_event(work)?;
+        }
+        self.values.flush_ended(work)
+    }
+
+    /// Handles the event that has been held until it was whole.
+    fn pending_event(&mut self, work: &mut Work) -> Result<(), Error> {
+        let event = Chunk::from(std::mem::take(&mut self.pending));
+        work.emit.source(event.clone(), self.pending_offset);
+        self.event(work, &event, 0..event.len())
+    }
+
+    /// Takes a part of an event whose end is not there yet.
+    fn part(
+        &mut self,
+        work: &mut Work,
+        chunk: &Chunk,
+        range: Range<usize>,
+        offset: u64,
+    ) -> Result<(), Error> {
+        if self.pending.is_empty() {
+            self.pending_offset = offset + range.start as u64;
+        }
+        if self.pending.len() + range.len() <= SSE_EVENT_BYTES_MAX {
+            work.emit.tally.copy(&mut self.pending, &chunk[range]);
+            return Ok(());
+        }
+        if self.pending.is_empty() {
+            self.go_by_line(work, &chunk[range.clone()])?;
+            return self.lines.push(work, chunk, range);
+        }
+        let split = range.start + SSE_EVENT_BYTES_MAX - self.pending.len();
+        work.emit.tally.copy(&mut self.pending, &chunk[range.start..split]);
+        let begun = Chunk::from(std::mem::take(&mut self.pending));
+        self.go_by_line(work, &begun)?;
+        work.emit.source(begun.clone(), self.pending_offset);
+        self.lines.push(work, &begun, 0..begun.len())?;
+        work.emit.source(chunk.clone(), offset);
+        self.lines.push(work, chunk, split..range.end)
+    }
+
+    /// Decides that an event is too large to be held; `begun` is its beginning.
+    fn go_by_line(&mut self, work: &mut Work, begun: &[u8]) -> Result<(), Error> {
+        for line in lines(begun) {
+            let Some(start) = data_start(&begun[line.clone()]) else { continue };
+            let data = &begun[line.start + start..line.end];
+            let (facts, end) = walk(self.dialect, data);
+            let kind = facts.kind(data);
+            let is_piece = facts.strings.iter().any(|found| {
+                self.values.choose(found.values, &kind).is_some_and(|value| value.joined.is_some())
+            });
+            if is_piece || end == (End::Cut { in_value: true }) {
+                return Err(Error::EventTooLong);
+            }
+            self.values.end_by(&facts, &kind);
+            self.values.flush_ended(work)?;
+        }
+        self.by_line = true;
+        Ok(())
+    }
+
+    /// Handles a whole event, `range` of `source`.
+    fn event(&mut self, work: &mut Work, source: &Chunk, range: Range<usize>) -> Result<(), Error> {
+        let bom = source[range.clone()].starts_with("\u{feff}".as_bytes()) as usize * 3;
+        let first = range.start + bom;
+        let data: SmallVec<[Range<usize>; 2]> = lines(&source[first..range.end])
+            .filter_map(|line| {
+                let line = first + line.start..first + line.end;
+                let start = data_start(&source[line.clone()])?;
+                Some(line.start + start..line.end)
+            })
+            .collect();
+        if let [_, _, ..] = data.as_slice()
+            && let Some(joined) = self.join_lines(source, range.clone(), &data)
+        {
+            return self.joined_event(work, joined, range);
+        }
+        let read: SmallVec<[(Range<usize>, Facts, End); 2]> = data
+            .into_iter()
+            .map(|range| {
+                let (facts, end) = walk(self.dialect, &source[range.clone()]);
+                (range, facts, end)
+            })
+            .collect();
+        // What ends values must not overtake what was held of them.
+        for (data, facts, _) in &read {
+            let data = &source[data.clone()];
+            if data.trim_ascii() == b"[DONE]" {
+                self.values.end_all();
+            }
+            self.values.note_pieces(data, facts)?;
+            self.values.end_by(facts, &facts.kind(data));
+        }
+        self.values.flush_ended(work)?;
+        let mut at = range.start;
+        for (data, facts, end) in read {
+            self.text(work, source, at..data.start)?;
+            at = data.end;
+            self.data(work, source, data, &facts, end)?;
+        }
+        self.text(work, source, at..range.end)?;
+        self.values.forget_ended();
+        Ok(())
+    }
+
+    /// Field names, comments and line ends.
+    fn text(&mut self, work: &mut Work, source: &Chunk, range: Range<usize>) -> Result<(), Error> {
+        if source[range.clone()].iter().all(u8::is_ascii_whitespace) {
+            work.emit.keep(range);
+            return Ok(());
+        }
+        self.shell.restart(Codec::Plain, false);
+        self.shell.push(work, source, range, true)
+    }
+
+    /// The value of a `data` line.
+    fn data(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        range: Range<usize>,
+        facts: &Facts,
+        end: End,
+    ) -> Result<(), Error> {
+        if end != End::Whole && facts.strings.is_empty() {
+            let is_json =
+                matches!(source[range.clone()].trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
+            self.shell.restart(if is_json { Codec::Json } else { Codec::Plain }, false);
+            return self.shell.push(work, source, range, true);
+        }
+        let kind = facts.kind(&source[range.clone()]).into_owned();
+        let mut at = range.start;
+        for found in &facts.strings {
+            let Some(value) = self.values.choose(found.values, &kind) else { continue };
+            let string = range.start + found.range.start..range.start + found.range.end;
+            self.between(work, source, at..string.start, at > range.start)?;
+            at = string.end;
+            match (value.joined, value.grammar) {
+                (_, Grammar::Opaque) => work.emit.keep(string),
+                (Some(_), _) => {
+                    let data = &source[range.clone()];
+                    self.values.push(work, source, string, facts, found, &kind, data)?;
+                }
+                (None, grammar) => {
+                    self.shell.restart(codec(grammar), false);
+                    self.shell.push(work, source, string, true)?;
+                }
+            }
+        }
+        self.between(work, source, at..range.end, at > range.start)
+    }
+
+    /// A part of the data between strings with a treatment of their own.
+    fn between(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        range: Range<usize>,
+        in_string: bool,
+    ) -> Result<(), Error> {
+        self.shell.restart(Codec::Json, in_string);
+        self.shell.push(work, source, range, true)
+    }
+
+    /// An event with several data lines as one with a single data line, if that is JSON: a line end is white
+    /// space there.
+    fn join_lines(&self, source: &Chunk, range: Range<usize>, data: &[Range<usize>]) -> Option<Vec<u8>> {
+        let pieces: Vec<&[u8]> = data.iter().map(|range| &source[range.clone()]).collect();
+        let joined = pieces.join(&b' ');
+        if walk(self.dialect, &joined).1 != End::Whole {
+            return None;
+        }
+        let mut event = Vec::with_capacity(range.len());
+        let event_bytes = &source[range];
+        for line in lines(event_bytes).map(|line| &event_bytes[line]) {
+            if !line.is_empty() && data_start(line).is_none() {
+                event.extend_from_slice(line);
+                event.push(b'\n');
+            }
+        }
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(&joined);
+        event.extend_from_slice(b"\n\n");
+        Some(event)
+    }
+
+    /// Handles an event that was joined from the lines of `range`.
+    fn joined_event(&mut self, work: &mut Work, event: Vec<u8>, range: Range<usize>) -> Result<(), Error> {
+        work.emit.tally.copied += event.len() as u64;
+        let event = Chunk::from(event);
+        let edits = work.emit.edits.len();
+        let (source, offset) = work.emit.replace_source(event.clone());
+        self.event(work, &event, 0..event.len())?;
+        work.emit.source(source, offset);
+        // Where in the lines a mask begins is not known any more: the whole event counts as masked.
+        if let Some(edit) = work.emit.edits.get(edits).copied() {
+            work.emit.edits.truncate(edits);
+            let (offset, len) = (offset + range.start as u64, range.len() as u64);
+            work.emit.edits.push(super::Edit { offset, len, rule: edit.rule });
+        }
+        Ok(())
+    }
+}
+
+/// How a string with this content is spelled.
+fn codec(grammar: Grammar) -> Codec {
+    match grammar {
+        Grammar::Json => Codec::QuotedJson,
+        Grammar::Text | Grammar::Opaque => Codec::Quoted,
     }
 }
