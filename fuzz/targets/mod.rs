@@ -1,4 +1,5 @@
-//! What each fuzz target does with its bytes. The fuzzer calls it with what it invents, `tests/fuzz_corpus.rs`
+//! What each fuzz target does with its bytes. The fuzzer calls it with what it invents,
+//! `tests/fuzz_corpus.rs`
 //! with the kept corpus in `fuzz/corpus/NAME/`.
 //!
 //! A target asserts properties that hold for any bytes; it never expects a certain answer.
@@ -10,7 +11,8 @@ mod policy;
 /// Takes any bytes; panics if a property does not hold for them.
 pub type Target = fn(&[u8]);
 
-/// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in `Cargo.toml`.
+/// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in
+/// `Cargo.toml`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body_facts", policy::body_facts),
     ("audit_segment", audit::segment),

@@ -19,6 +19,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
@@ -39,26 +40,14 @@ const FIRST_FETCH_TIMEOUT: Duration = Duration::from_millis(500);
 pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     let started = runtime::now();
     // A process without core files and without a debugger's view keeps its secrets (SECURITY R46).
-    sys::forbid_dumps().map_err(|source| Error::Host { what: "cannot switch core files off", source })?;
-    sys::raise_descriptor_limit().map_err(|source| Error::Host { what: "descriptor limit", source })?;
+    let host = |what| move |source| Error::Host { what, source };
+    sys::forbid_dumps().map_err(host("cannot switch core files off"))?;
+    sys::raise_descriptor_limit().map_err(host("descriptor limit"))?;
     let snapshot = reload::read(path, None, &options)?;
     let placed = shards::place(&snapshot.runtime)?;
     let metrics = Arc::new(Metrics::default());
     metrics.epoll_fallback.set(i64::from(placed.iter().any(|shard| shard.driver == Driver::Epoll)));
-    let mut bound = Vec::new();
-    for listener in &snapshot.listeners {
-        bound.push(sockets::bind(listener, placed.len())?);
-    }
-    let admin_tcp = snapshot.admin.addr.map(|addr| sockets::bind_plain("admin", addr)).transpose()?;
-    let metrics_tcp = snapshot.admin.metrics.map(|addr| sockets::bind_plain("metrics", addr)).transpose()?;
-    let addresses = Addresses {
-        listeners: snapshot.listeners.iter().zip(&bound).map(|(l, b)| (l.name.clone(), b.address)).collect(),
-        admin: admin_tcp.as_ref().and_then(|socket| socket.local_addr().ok()),
-        admin_socket: snapshot.admin.socket.clone(),
-        metrics: metrics_tcp.as_ref().and_then(|socket| socket.local_addr().ok()),
-        audit_dir: snapshot.audit.dir.clone(),
-    };
-
+    let sockets = Sockets::bind(&snapshot, placed.len())?;
     let (senders, mailboxes) = mailboxes(placed.len())?;
     let (journal, producers) = open_journal(&snapshot, placed.len(), senders.clone())?;
     let (background, handle, stop_background) = background_thread()?;
@@ -78,7 +67,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         journal: journal.handle(),
         mailboxes: senders,
         shards: placed.clone(),
-        addresses: addresses.clone(),
+        addresses: sockets.addresses.clone(),
         background: handle.clone(),
         services,
         draining: false.into(),
@@ -87,31 +76,29 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         snapshot: ArcSwap::from_pointee(snapshot),
     });
     record_config(&core, &core.options.author)?;
-    handle.block_on(async {
-        let _ = tokio::time::timeout(FIRST_FETCH_TIMEOUT, core.services.ready()).await;
-    });
-    let (stop_admin, admin) = serve_admin(&core, admin_tcp, metrics_tcp)?;
+    handle.block_on(first_fetch(&core));
+    let (stop_admin, admin) = serve_admin(&core, sockets.admin, sockets.metrics)?;
     let (drained_sender, drained) = mpsc::channel();
     let mut ends = Ends {
         world,
         producers: producers.into_iter(),
         mailboxes: mailboxes.into_iter(),
-        sockets: bound.into_iter().map(|bound| bound.sockets).collect(),
+        sockets: sockets.shards,
         errands: errand_sender,
         lines: line_sender,
         metrics,
         token_key: random_key()?,
         drained: drained_sender,
     };
-    let mut threads = Vec::new();
+    let mut shards = Vec::new();
     for shard in placed {
-        threads.push(shards::spawn(shard, ends.parts(shard.index))?);
+        shards.push(shards::spawn(shard, ends.parts(shard.index))?);
     }
     Ok(Running {
-        addresses,
+        addresses: sockets.addresses,
         core,
         journal,
-        shards: threads,
+        shards,
         drained,
         background,
         stop_background,
@@ -121,13 +108,52 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     })
 }
 
+/// Gives issuers and names a moment to answer; whoever does not is named by `/readyz` and tried again.
+async fn first_fetch(core: &Core) {
+    let _ = tokio::time::timeout(FIRST_FETCH_TIMEOUT, core.services.ready()).await;
+}
+
+/// Everything that is bound before the first thread starts.
+struct Sockets {
+    addresses: Addresses,
+    /// By listener, then one a shard.
+    shards: Vec<Vec<TcpListener>>,
+    admin: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn bind(snapshot: &Snapshot, shards: usize) -> Result<Sockets, Error> {
+        let mut bound = Vec::new();
+        for listener in &snapshot.listeners {
+            bound.push(sockets::bind(listener, shards)?);
+        }
+        let plain = |name: &str, addr: Option<SocketAddr>| {
+            addr.map(|addr| sockets::bind_plain(name, addr)).transpose()
+        };
+        let admin = plain("admin", snapshot.admin.addr)?;
+        let metrics = plain("metrics", snapshot.admin.metrics)?;
+        let address = |socket: &Option<TcpListener>| socket.as_ref().and_then(|one| one.local_addr().ok());
+        let named = snapshot.listeners.iter().zip(&bound);
+        let addresses = Addresses {
+            listeners: named.map(|(listener, bound)| (listener.name.clone(), bound.address)).collect(),
+            admin: address(&admin),
+            admin_socket: snapshot.admin.socket.clone(),
+            metrics: address(&metrics),
+            audit_dir: snapshot.audit.dir.clone(),
+        };
+        let shards = bound.into_iter().map(|bound| bound.sockets).collect();
+        Ok(Sockets { addresses, shards, admin, metrics })
+    }
+}
+
 /// What the shards' threads take their parts from.
 struct Ends {
     world: Arc<ArcSwap<World>>,
     producers: std::vec::IntoIter<Producer>,
     mailboxes: std::vec::IntoIter<Mailbox<Delivery>>,
     /// By listener, then one a shard.
-    sockets: Vec<Vec<std::net::TcpListener>>,
+    sockets: Vec<Vec<TcpListener>>,
     errands: queue::Sender<crate::exchange::handover::Errand>,
     lines: queue::Sender<Box<crate::exchange::Summary>>,
     metrics: Arc<Metrics>,
@@ -249,8 +275,8 @@ fn serve_errands(
 
 fn serve_admin(
     core: &Arc<Core>,
-    tcp: Option<std::net::TcpListener>,
-    metrics_listener: Option<std::net::TcpListener>,
+    tcp: Option<TcpListener>,
+    metrics_listener: Option<TcpListener>,
 ) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Error> {
     let snapshot = core.snapshot.load();
     let parts = admin::Parts {

@@ -34,8 +34,8 @@ impl Exchange {
         }))
     }
 
-    /// CONTENT: bytes of one direction. Of a request that is what upstream gets, of a response what the caller
-    /// gets; `upstream` is what a masked response was before, which is committed to and never stored.
+    /// CONTENT: bytes of one direction. Of a request that is what upstream gets, of a response what the
+    /// caller gets; `upstream` is what a masked response was before, which is committed to and never stored.
     pub(super) fn content(
         &mut self,
         now: Now,

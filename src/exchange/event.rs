@@ -1,4 +1,5 @@
-//! The only hand-over between the relay, which moves bytes, and the exchange, which decides: two closed enums.
+//! The only hand-over between the relay, which moves bytes, and the exchange, which decides: two closed
+//! enums.
 
 use crate::{
     audit::{Commit, ExchangeId, Record},

@@ -66,7 +66,8 @@ impl Exchange {
         }
     }
 
-    /// INTENT and what is there of the body. A body that is whole comes first, so that INTENT can commit to it.
+    /// INTENT and what is there of the body. A body that is whole comes first, so that INTENT can commit to
+    /// it.
     fn opening_records(&mut self, now: Now, forward: &Forward) -> Vec<Record> {
         let has_data = !forward.data.is_empty();
         let is_whole = has_data && forward.end;

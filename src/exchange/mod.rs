@@ -37,9 +37,12 @@ pub use event::{
 };
 pub use summary::{Summary, Times};
 
+/// Tokens that a shard has verified: it keeps them for its exchanges and never looks inside.
+pub use crate::identity::TokenCache;
+
 use crate::{
     http::{Headers, Method},
-    identity::{Principal, TokenCache},
+    identity::Principal,
     policy::{Decision, Needs},
     protocol::ClientHint,
     secrets::{Lease, SecretValue},

@@ -71,7 +71,8 @@ impl Exchange {
         }
     }
 
-    /// Ends a request whose first bytes went upstream: upstream is cut, the caller learns why if it still can.
+    /// Ends a request whose first bytes went upstream: upstream is cut, the caller learns why if it still
+    /// can.
     fn cut_request(&mut self, now: Now, code: Code, detail: &str, steps: &mut Steps) {
         steps.push(Step::Abort(Side::Upstream));
         if self.ending.responded {

@@ -327,8 +327,8 @@ mod tests {
     fn an_exchange_shows_up_under_its_labels() {
         let metrics = Metrics::default();
         let labels = RequestLabels {
-            route: "claude".to_owned(),
-            upstream: "anthropic".to_owned(),
+            route: "r".to_owned(),
+            upstream: "u".to_owned(),
             decision: "allow".to_owned(),
             code: 200,
         };
@@ -336,7 +336,7 @@ mod tests {
         metrics.count(&labels, &figures);
         let text = metrics.render(&Scrape { audit_sequence: 9, ..Scrape::default() });
         for line in [
-            "ringward_requests_total{route=\"claude\",upstream=\"anthropic\",decision=\"allow\",code=\"200\"} 1",
+            "ringward_requests_total{route=\"r\",upstream=\"u\",decision=\"allow\",code=\"200\"} 1",
             "ringward_body_bytes_total{path=\"copied\"} 3",
             "ringward_mask_hits_total{mask=\"cards\"} 2",
             "ringward_audit_sequence 9",

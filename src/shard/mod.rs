@@ -24,10 +24,9 @@ pub use world::{Endpoint, World};
 
 use crate::{
     exchange::{
-        Answer, Ask, Summary, Surroundings,
+        Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
     },
-    identity::TokenCache,
     limits::SWEEP_INTERVAL,
     metrics::Metrics,
     runtime::{self, Connection, Listener, Mailbox, Sweeper},

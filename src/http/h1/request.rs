@@ -400,7 +400,8 @@ mod tests {
             let again = parse_request(Chunk::from(wire)).unwrap();
             prop_assert_eq!((again.method, again.path, again.query), (head.method, head.path, head.query));
             prop_assert_eq!((again.authority, again.framing), (head.authority, head.framing));
-            let (one, other): (Vec<_>, Vec<_>) = (again.headers.iter().collect(), head.headers.iter().collect());
+            let one: Vec<_> = again.headers.iter().collect();
+            let other: Vec<_> = head.headers.iter().collect();
             prop_assert_eq!(one, other);
         }
     }
