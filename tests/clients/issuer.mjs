@@ -1,0 +1,59 @@
+// A real OpenID Connect issuer (oidc-provider) on loopback: client_credentials, JWT access tokens signed with
+// ES256 or RS256 by the resource that is asked for. Prints its URL; `POST /test/rotate` exchanges all keys
+// while it runs. Ends with its standard input.
+import { createServer } from 'node:http';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import Provider from 'oidc-provider';
+
+const RESOURCES = { 'urn:test:gateway:es256': 'ES256', 'urn:test:gateway:rs256': 'RS256' };
+const CLIENT = { client_id: 'agent', client_secret: 'agent-secret' };
+
+// A fresh key of each kind, as private JWKs.
+function keys() {
+  const pairs = [
+    ['ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' })],
+    ['RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+  ];
+  return pairs.map(([alg, { privateKey }]) =>
+    ({ ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: randomUUID() }));
+}
+
+function provider(issuer) {
+  return new Provider(issuer, {
+    jwks: { keys: keys() },
+    clients: [{
+      ...CLIENT, grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
+      id_token_signed_response_alg: 'ES256',
+    }],
+    cookies: { keys: [randomUUID()] },
+    ttl: { ClientCredentials: 600 },
+    extraTokenClaims: () => ({ groups: ['agents'], purpose: 'tests' }),
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (_, resource) => {
+          const alg = RESOURCES[resource];
+          return { scope: '', audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg } } };
+        },
+      },
+    },
+  });
+}
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  let handle = provider(issuer).callback();
+  server.on('request', (request, response) => {
+    if (request.method === 'POST' && request.url === '/test/rotate') {
+      handle = provider(issuer).callback();
+      response.writeHead(204).end();
+    } else {
+      handle(request, response);
+    }
+  });
+  console.log(issuer);
+});
+process.stdin.resume().on('end', () => process.exit(0));

@@ -1,0 +1,134 @@
+//! The audit log as operators use it: it verifies, it shows what was changed, and without it nothing is forwarded.
+
+use super::support::{
+    eventually,
+    gateway::{Gateway, open_route, ringward},
+    http::{Client, ask},
+    upstream::Upstream,
+};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// A log with some exchanges in it, of a gateway that has ended.
+fn recorded(requests: usize) -> tempfile::TempDir {
+    let upstream = Upstream::answering("recorded");
+    let mut gateway = Gateway::start(&open_route("up", upstream.address));
+    let mut client = Client::connect(&gateway.address());
+    for number in 0..requests {
+        assert_eq!(client.ask("POST", &format!("/request/{number}"), &[], "a body").status, 200);
+    }
+    gateway.process.signal("TERM");
+    assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.log());
+    let Gateway { folder, .. } = gateway;
+    folder
+}
+
+fn verify(folder: &Path) -> (Option<i32>, String) {
+    let output = ringward(&["audit", "verify", folder.join("audit").to_str().unwrap()], &[]);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), said)
+}
+
+/// The segment files, in order.
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder.join("audit")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_log_verifies_and_a_changed_byte_is_found() {
+    let folder = recorded(20);
+    let (code, said) = verify(folder.path());
+    assert_eq!(code, Some(0), "{said}");
+    let holding = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        let at = bytes.windows(11).position(|part| part == b"/request/10")?;
+        Some((path.clone(), bytes, at))
+    };
+    let (path, bytes, at) = segments(folder.path()).iter().find_map(holding).expect("the path is recorded");
+    for change in [at, at + 10, at + 40] {
+        let mut changed = bytes.clone();
+        changed[change] ^= 1;
+        fs::write(&path, changed).unwrap();
+        let (code, said) = verify(folder.path());
+        assert_eq!(code, Some(6), "byte {change}: {said}");
+        assert!(said.contains("record") || said.contains("batch"), "{said}");
+    }
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(verify(folder.path()).0, Some(0));
+}
+
+#[test]
+fn a_restart_goes_on_with_the_same_log() {
+    let folder = recorded(3);
+    let upstream = Upstream::answering("again");
+    let mut gateway = Gateway::start_in(folder, &open_route("up", upstream.address));
+    assert_eq!(ask(&gateway.address(), "GET", "/second-life", &[], "").status, 200);
+    // A sudden death: what was answered is in the log nevertheless.
+    gateway.process.signal("KILL");
+    gateway.process.wait();
+    let Gateway { folder, .. } = gateway;
+    let mut gateway = Gateway::start_in(folder, &open_route("up", upstream.address));
+    assert_eq!(ask(&gateway.address(), "GET", "/third-life", &[], "").status, 200);
+    gateway.process.signal("TERM");
+    gateway.process.wait();
+    let (code, said) = verify(gateway.folder.path());
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// Starts a gateway whose audit folder is a small file system of its own; none where that is not allowed here.
+fn on_a_small_disk(routes: &str) -> Option<Gateway> {
+    let mut probe = Command::new("unshare");
+    let allowed = probe.args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no file system can be mounted here, so the full disk was not tested");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("audit")).unwrap();
+    Gateway::prepare(folder.path(), routes);
+    let script = "mount -t tmpfs -o size=8m none audit && exec \"$0\" run -c ringward.toml";
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_ringward")]).current_dir(folder.path());
+    Some(Gateway::spawn(folder, command))
+}
+
+#[test]
+fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
+    let upstream = Upstream::answering("done");
+    let Some(gateway) = on_a_small_disk(&open_route("up", upstream.address)) else { return };
+    let address = gateway.address();
+    assert_eq!(ask(&address, "POST", "/before", &[], "").status, 200);
+    // The folder as the gateway sees it.
+    let root = PathBuf::from(format!("/proc/{}/root", gateway.process.id()));
+    let audit = root.join(gateway.folder.path().join("audit").strip_prefix("/").unwrap());
+    let filler = audit.join("filler");
+    let mut file = OpenOptions::new().create(true).append(true).open(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    // The segment in use has room of its own; the next one has none.
+    let long = "x".repeat(6000);
+    let mut client = Client::connect(&address);
+    let refused = eventually("a refusal", || {
+        let forwarded = upstream.received().matches("POST /fill").count();
+        let reply = client.ask("POST", &format!("/fill?{long}"), &[], "");
+        if reply.status == 200 {
+            return None;
+        }
+        assert_eq!(upstream.received().matches("POST /fill").count(), forwarded, "it was forwarded");
+        Some(reply)
+    });
+    assert_eq!((refused.status, refused.header("x-should-retry")), (503, Some("true")), "{}", refused.text());
+    assert!(refused.text().contains("audit_unavailable"), "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    let ready = gateway.command(&["healthcheck"]);
+    assert!(!ready.status.success(), "it calls itself healthy");
+    fs::remove_file(&filler).unwrap();
+    eventually("room again", || (ask(&address, "POST", "/after", &[], "").status == 200).then_some(()));
+}

@@ -1,0 +1,57 @@
+//! Tokens of a real OpenID Connect issuer, with a change of its keys while everything runs.
+
+use super::support::{clients::Issuer, eventually, gateway::Gateway, http::ask, upstream::Upstream};
+use std::time::{Duration, Instant};
+
+/// A new key works within this time after it was published.
+const ROTATION: Duration = Duration::from_secs(60);
+
+fn routes(issuer: &str, upstream: &Upstream) -> String {
+    let identity = |name: &str, algorithm: &str, path: &str| {
+        format!(
+            "[[identity]]\nname = \"{name}\"\nissuer = \"{issuer}\"\naudience = [\"urn:test:gateway:{name}\"]\n\
+             algorithms = [\"{algorithm}\"]\ntypes = [\"at+jwt\"]\nrequire_purpose = true\n\
+             [[route]]\nname = \"{name}\"\nmatch = {{ listen = \"main\", path = \"{path}\" }}\n\
+             identity = [\"{name}\"]\nupstream = \"up\"\npolicies = [\"agents\", \"others\"]\n"
+        )
+    };
+    format!(
+        "[upstreams.up]\nurl = \"http://{}\"\n\
+         [[policy]]\nname = \"agents\"\nwhen = {{ groups_any = [\"agents\"] }}\naction = \"allow\"\n\
+         [[policy]]\nname = \"others\"\naction = \"block\"\nreason = \"Only for agents.\"\n{}{}",
+        upstream.address,
+        identity("es256", "ES256", "/es256/**"),
+        identity("rs256", "RS256", "/rs256/**"),
+    )
+}
+
+#[test]
+fn tokens_of_a_real_issuer_open_the_gateway_also_after_a_key_rotation() {
+    let Some(issuer) = Issuer::start() else { return };
+    let upstream = Upstream::answering("welcome");
+    let gateway = Gateway::start(&routes(&issuer.url, &upstream));
+    let status = |path: &str, token: &str| {
+        let bearer = format!("Bearer {token}");
+        ask(&gateway.address(), "GET", path, &[("authorization", &bearer)], "").status
+    };
+    let tokens = ["es256", "rs256"].map(|name| issuer.token(&format!("urn:test:gateway:{name}")));
+    // The first request may come before the keys.
+    eventually("the issuer's keys", || (status("/es256/a", &tokens[0]) == 200).then_some(()));
+    assert_eq!(status("/rs256/a", &tokens[1]), 200);
+    // Audience and algorithm are those of the route.
+    assert_eq!(status("/rs256/a", &tokens[0]), 401);
+    assert_eq!(status("/es256/a", &tokens[1]), 401);
+    let mut other = tokens[0].clone();
+    other.pop();
+    assert_eq!(status("/es256/a", &other), 401);
+
+    issuer.rotate();
+    let began = Instant::now();
+    for name in ["es256", "rs256"] {
+        let token = issuer.token(&format!("urn:test:gateway:{name}"));
+        eventually("the new key", || (status(&format!("/{name}/b"), &token) == 200).then_some(()));
+    }
+    // A promise of the gateway, and no measure of its speed: the machine's load has no part in it.
+    assert!(began.elapsed() < ROTATION + Duration::from_secs(10));
+    assert!(!upstream.received().contains("authorization"), "the caller's token went upstream");
+}

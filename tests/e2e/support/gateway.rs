@@ -1,0 +1,234 @@
+//! The gateway as a process: the demo, or `run` with a configuration of the test.
+
+use super::{DEADLINE, eventually};
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ringward");
+
+/// A process that is told to end when it is dropped.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the end of the gateway", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
+        // A panicking test has no time for a drain.
+        let _ = if thread::panicking() { self.child.kill() } else { self.terminate() };
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    fn terminate(&mut self) -> std::io::Result<()> {
+        self.signal("TERM");
+        let end = std::time::Instant::now() + DEADLINE;
+        while self.child.try_wait()?.is_none() && std::time::Instant::now() < end {
+            thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        self.child.kill()
+    }
+}
+
+/// The first line that a process writes.
+pub(super) fn first_line(stdout: ChildStdout) -> String {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let _ = BufReader::new(stdout).read_line(&mut line);
+        let _ = sender.send(line);
+    });
+    receiver.recv_timeout(DEADLINE).expect("a line on standard output")
+}
+
+/// Runs the binary to its end.
+pub fn ringward(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let environment = environment.iter().copied();
+    Command::new(BINARY).args(arguments).envs(environment).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A running demo.
+pub struct Demo {
+    pub process: Process,
+    ready: Value,
+    /// Home of what the demo's clients keep.
+    pub home: TempDir,
+}
+
+impl Demo {
+    pub fn start() -> Demo {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(["demo", "--json"]).env("HOME", home.path()).env("TMPDIR", home.path());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().expect("it was piped");
+        let process = Process { child };
+        let line = first_line(stdout);
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Demo { process, ready, home }
+    }
+
+    /// A member of the line that the demo printed.
+    pub fn get(&self, name: &str) -> &str {
+        self.ready[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.ready))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(self.get(name))
+    }
+
+    /// Address and path of one of the demo's routes.
+    pub fn route(&self, name: &str) -> String {
+        format!("{}{}", self.get("gateway"), self.ready["routes"][name].as_str().expect("a route"))
+    }
+
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.get("token"))
+    }
+
+    /// A token of the agent's client, with parameters of the dev issuer such as `lifetime`.
+    pub fn token(&self, parameters: &str) -> String {
+        let secret = fs::read_to_string(self.path("client_secret_file")).unwrap();
+        let body = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={}&{parameters}",
+            self.get("client_id"),
+            secret.trim()
+        );
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let reply = super::http::ask(self.get("issuer"), "POST", "/token", &form, &body);
+        reply.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", reply.text())).to_owned()
+    }
+
+    /// Environment of `ringward token` for the demo's agent.
+    pub fn token_environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("RINGWARD_TOKEN_ISSUER", self.get("issuer").to_owned()),
+            ("RINGWARD_TOKEN_CLIENT_ID", self.get("client_id").to_owned()),
+            ("RINGWARD_TOKEN_CLIENT_SECRET", fs::read_to_string(self.path("client_secret_file")).unwrap()),
+            ("RINGWARD_TOKEN_AUDIENCE", self.get("audience").to_owned()),
+        ]
+    }
+
+    /// The real credentials of the demo, by the name of their file.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let folder = self.path("config").parent().expect("a folder").join("secrets");
+        let read = |entry: std::io::Result<fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+        };
+        fs::read_dir(folder).unwrap().map(read).map(|(name, text)| (name, text.trim().to_owned())).collect()
+    }
+}
+
+/// `ringward run` in a folder of its own.
+pub struct Gateway {
+    pub process: Process,
+    pub folder: TempDir,
+}
+
+impl Gateway {
+    /// Starts with the configuration of [`Gateway::prepare`] and waits until it listens.
+    pub fn start(routes: &str) -> Gateway {
+        Gateway::start_in(tempfile::tempdir().unwrap(), routes)
+    }
+
+    /// As [`Gateway::start`], in a folder that already holds what the configuration names.
+    pub fn start_in(folder: TempDir, routes: &str) -> Gateway {
+        Gateway::prepare(folder.path(), routes);
+        let mut command = Command::new(BINARY);
+        command.arg("run").current_dir(folder.path()).arg("-c").arg("ringward.toml");
+        Gateway::spawn(folder, command)
+    }
+
+    /// Spawns `command`, which runs a gateway in `folder`, and waits until it listens.
+    pub fn spawn(folder: TempDir, mut command: Command) -> Gateway {
+        let log = fs::File::create(folder.path().join("stderr")).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).env("NO_COLOR", "1");
+        let mut gateway = Gateway { process: Process { child: command.spawn().unwrap() }, folder };
+        eventually("a listening gateway", || {
+            if let Some(ended) = gateway.process.child.try_wait().unwrap() {
+                panic!("{ended}: {}", gateway.log());
+            }
+            gateway.find_address("main")
+        });
+        gateway
+    }
+
+    /// Writes a configuration with one clear-text listener `main`, and `routes` behind it.
+    pub fn prepare(folder: &Path, routes: &str) {
+        let text = format!(
+            "version = 1\n[runtime]\ncores = 1\ndrain = \"30s\"\n\
+             [[listen]]\nname = \"main\"\naddr = \"127.0.0.1:0\"\n\
+             [admin]\nsocket = \"admin.sock\"\naddr = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
+             [audit]\ndir = \"audit\"\nsegment_bytes = \"1MiB\"\n[log]\naccess = \"access.log\"\n\
+             [[policy]]\nname = \"default\"\naction = \"allow\"\n{routes}"
+        );
+        fs::write(folder.join("ringward.toml"), text).unwrap();
+    }
+
+    /// Address of the listener `main`.
+    pub fn address(&self) -> String {
+        self.find_address("main").expect("it listens")
+    }
+
+    fn find_address(&self, name: &str) -> Option<String> {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains(&format!("listener={name}")))?;
+        let address = line.split("address=").nth(1)?.split_whitespace().next()?;
+        Some(address.to_owned())
+    }
+
+    /// What it said on standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Runs a command of the binary against this gateway.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let admin = format!("unix:{}", self.folder.path().join("admin.sock").display());
+        ringward(arguments, &[("RINGWARD_ADMIN", &admin)])
+    }
+
+    /// The access log's lines so far.
+    pub fn access_log(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// A route without identity from every path to an upstream on loopback.
+pub fn open_route(name: &str, address: impl std::fmt::Display) -> String {
+    format!(
+        "[upstreams.{name}]\nurl = \"http://{address}\"\n\
+         [[route]]\nname = \"{name}\"\nmatch = {{ listen = \"main\", path = \"/**\" }}\nidentity = []\n\
+         upstream = \"{name}\"\npolicies = [\"default\"]\n"
+    )
+}
