@@ -106,7 +106,8 @@ pub async fn run(parts: Parts) {
     shard.spawn("sweeper", shard.clone().sweep());
     shard.deliver(parts.mailbox).await;
     shard.idle.close_all();
-    for (_, listener) in &listeners {
+    // Dropped here, which closes the sockets: a connection that the kernel went on queuing would wait in vain.
+    for (_, listener) in listeners {
         listener.stop().await;
     }
     shard.drained().await;
