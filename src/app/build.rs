@@ -54,8 +54,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     let services = handle.block_on(reload::Services::start(&snapshot, &metrics))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot)));
     let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
-    let (line_sender, line_receiver) = queue::channel(LOG_QUEUE_LINES);
-    let access_log = handle.spawn(access_log::write(line_receiver, output(&snapshot), metrics.clone()));
+    let (lines, access_log) = access_log(&snapshot, &handle, &metrics);
     handle.spawn(serve_errands(errand_receiver, &services, senders.clone()));
 
     let core = Arc::new(Core {
@@ -85,7 +84,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         mailboxes: mailboxes.into_iter(),
         sockets: sockets.shards,
         errands: errand_sender,
-        lines: line_sender,
+        lines,
         metrics,
         token_key: random_key()?,
         drained: drained_sender,
@@ -155,7 +154,7 @@ struct Ends {
     /// By listener, then one a shard.
     sockets: Vec<Vec<TcpListener>>,
     errands: queue::Sender<crate::exchange::handover::Errand>,
-    lines: queue::Sender<Box<crate::exchange::Summary>>,
+    lines: Option<Arc<access_log::Lines>>,
     metrics: Arc<Metrics>,
     token_key: [u8; 32],
     drained: mpsc::Sender<usize>,
@@ -315,6 +314,18 @@ fn admin_tls(snapshot: &Snapshot) -> Result<Option<Arc<rustls::ServerConfig>>, E
         .with_single_cert(chain, key)
         .map_err(|error| failed(&error))?;
     Ok(Some(Arc::new(config)))
+}
+
+/// The queue of the access log and the task that writes it; no queue where it is off.
+fn access_log(
+    snapshot: &Snapshot,
+    handle: &Handle,
+    metrics: &Arc<Metrics>,
+) -> (Option<Arc<access_log::Lines>>, tokio::task::JoinHandle<()>) {
+    let output = output(snapshot);
+    let lines = Arc::new(access_log::Lines::new(LOG_QUEUE_LINES));
+    let shared = (output != access_log::Output::Off).then(|| lines.clone());
+    (shared, handle.spawn(access_log::write(lines, output, metrics.clone())))
 }
 
 fn output(snapshot: &Snapshot) -> access_log::Output {

@@ -11,6 +11,7 @@ use crate::{
     metrics::Metrics,
     runtime::MailboxSender,
 };
+use crossbeam::queue::ArrayQueue;
 use std::{sync::Arc, thread, time::Duration};
 use tokio::sync::mpsc;
 
@@ -72,15 +73,17 @@ impl Errands for ErrandQueue {
     }
 }
 
-/// A shard's way to the access log.
+/// A shard's way to the access log; `None` where it is off.
 pub struct LogQueue {
-    pub lines: mpsc::Sender<Box<Summary>>,
+    pub lines: Option<Arc<ArrayQueue<Box<Summary>>>>,
     pub metrics: Arc<Metrics>,
 }
 
 impl LogSink for LogQueue {
     fn log(&self, summary: Box<Summary>) {
-        if self.lines.try_send(summary).is_err() {
+        if let Some(lines) = &self.lines
+            && lines.push(summary).is_err()
+        {
             self.metrics.log_lines_dropped.inc();
         }
     }

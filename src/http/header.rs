@@ -80,7 +80,8 @@ impl Headers {
 
     /// Value of the first field called `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let named = |span: Span| self.bytes(span).eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().find(|(n, _)| named(*n)).map(|(_, value)| self.bytes(*value))
     }
 
     /// Value of the first field called `name`, if it is UTF-8.
