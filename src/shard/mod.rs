@@ -27,7 +27,7 @@ use crate::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
     },
-    limits::SWEEP_INTERVAL,
+    limits::{SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
     metrics::Metrics,
     runtime::{self, Connection, Listener, Mailbox, Sweeper},
     upstream::Pool,
@@ -39,7 +39,7 @@ use ids::Ids;
 use prometheus_client::metrics::gauge::Gauge;
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
@@ -103,7 +103,7 @@ pub async fn run(parts: Parts) {
     for (index, listener) in &listeners {
         shard.spawn("listener", listener::accept_loop(shard.clone(), *index, listener.clone()));
     }
-    shard.spawn("sweeper", shard.clone().sweep());
+    shard.spawn("sweeper", sweep(Rc::downgrade(&shard)));
     shard.deliver(parts.mailbox).await;
     shard.idle.close_all();
     // Dropped here, which closes the sockets: a connection that the kernel went on queuing would wait in vain.
@@ -111,7 +111,31 @@ pub async fn run(parts: Parts) {
         listener.stop().await;
     }
     shard.drained().await;
+    // What still waits when the executor ends keeps what it holds for ever, such as its end of the access log.
+    drop(shard.pool.take());
+    alone(&shard).await;
     (parts.on_drained)();
+}
+
+/// Ends connections whose deadline has passed, and those that idled in the pool for too long, while there
+/// is a shard.
+async fn sweep(shard: Weak<Shard>) {
+    loop {
+        runtime::sleep(SWEEP_INTERVAL).await;
+        let Some(shard) = shard.upgrade() else { return };
+        let now = runtime::now();
+        shard.sweeper.sweep(now.instant);
+        let swept = shard.pool.borrow_mut().sweep(now.instant, |connection| connection.reader.is_ready());
+        drop(swept);
+    }
+}
+
+/// Waits until the tasks that were told to end have done so.
+async fn alone(shard: &Rc<Shard>) {
+    let deadline = runtime::now().instant + SETTLE_TIMEOUT;
+    while Rc::strong_count(shard) > 1 && runtime::now().instant < deadline {
+        runtime::sleep(SETTLE_INTERVAL).await;
+    }
 }
 
 impl Shard {
@@ -164,17 +188,6 @@ impl Shard {
                     }
                 }
             }
-        }
-    }
-
-    /// Ends connections whose deadline has passed, and those that idled in the pool for too long.
-    async fn sweep(self: Rc<Self>) {
-        loop {
-            runtime::sleep(SWEEP_INTERVAL).await;
-            let now = runtime::now();
-            self.sweeper.sweep(now.instant);
-            let swept = self.pool.borrow_mut().sweep(now.instant, |connection| connection.reader.is_ready());
-            drop(swept);
         }
     }
 
