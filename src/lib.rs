@@ -10,6 +10,7 @@ pub mod background;
 pub mod buffer;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod exchange;
 pub mod http;

@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod completions;
 mod config;
+#[cfg(feature = "demo")]
 mod demo;
 mod env;
 pub mod exit;
@@ -72,6 +73,7 @@ impl ConfigFile {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Command),
+    #[cfg(feature = "demo")]
     Demo(demo::Command),
     Init(init::Command),
     Check(check::Command),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
     let mut output = Output::new(cli.global.quiet, cli.global.verbose);
     let code = match cli.command {
         Command::Run(command) => command.run(&mut output),
+        #[cfg(feature = "demo")]
         Command::Demo(command) => command.run(&mut output),
         Command::Init(command) => command.run(&mut output),
         Command::Check(command) => command.run(&mut output),
