@@ -54,7 +54,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     let services = handle.block_on(reload::Services::start(&snapshot, &metrics))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot)));
     let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
-    let (lines, access_log) = access_log(&snapshot, &handle, &metrics);
+    let (lines, access_log, end_access_log) = access_log(&snapshot, &handle, &metrics);
     handle.spawn(serve_errands(errand_receiver, &services, senders.clone()));
 
     let core = Arc::new(Core {
@@ -102,6 +102,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         background,
         stop_background,
         access_log,
+        end_access_log,
         stop_admin,
         admin,
     })
@@ -321,11 +322,12 @@ fn access_log(
     snapshot: &Snapshot,
     handle: &Handle,
     metrics: &Arc<Metrics>,
-) -> (Option<Arc<access_log::Lines>>, tokio::task::JoinHandle<()>) {
+) -> (Option<Arc<access_log::Lines>>, tokio::task::JoinHandle<()>, oneshot::Sender<()>) {
     let output = output(snapshot);
     let lines = Arc::new(access_log::Lines::new(LOG_QUEUE_LINES));
     let shared = (output != access_log::Output::Off).then(|| lines.clone());
-    (shared, handle.spawn(access_log::write(lines, output, metrics.clone())))
+    let (end, ended) = oneshot::channel();
+    (shared, handle.spawn(access_log::write(lines, output, metrics.clone(), ended)), end)
 }
 
 fn output(snapshot: &Snapshot) -> access_log::Output {

@@ -74,6 +74,7 @@ pub struct Running {
     background: JoinHandle<()>,
     stop_background: oneshot::Sender<()>,
     access_log: tokio::task::JoinHandle<()>,
+    end_access_log: oneshot::Sender<()>,
     stop_admin: oneshot::Sender<()>,
     admin: tokio::task::JoinHandle<()>,
 }
@@ -154,9 +155,9 @@ impl Running {
         if ended == Ended::Drained {
             self.shards.into_iter().for_each(|shard| drop(shard.join()));
         }
-        // Shards that were cut still hold the ends of these queues: the log gets a moment, then it is left.
         let background = self.core.background.clone();
         background.block_on(async {
+            drop(self.end_access_log);
             let _ = tokio::time::timeout(Duration::from_secs(2), self.access_log).await;
             drop(self.stop_admin);
             let _ = tokio::time::timeout(Duration::from_secs(2), self.admin).await;

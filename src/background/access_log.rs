@@ -7,6 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     fs::{File, OpenOptions},
     io::AsyncWriteExt,
+    sync::oneshot,
 };
 
 /// Lines that are written at once.
@@ -26,13 +27,13 @@ pub enum Output {
     File(PathBuf),
 }
 
-/// Writes lines until nobody else holds the queue and it is empty. An output that fails is reported and its
+/// Writes lines until `end` says that no more will come, and the queue is empty. An output that fails is reported and its
 /// lines are counted as dropped: the log never holds requests up.
-pub async fn write(lines: Arc<Lines>, output: Output, metrics: Arc<Metrics>) {
+pub async fn write(lines: Arc<Lines>, output: Output, metrics: Arc<Metrics>, mut end: oneshot::Receiver<()>) {
     let Some(mut file) = open(&output).await else { return };
     let mut batch = Vec::with_capacity(BATCH_LINES);
     loop {
-        let is_last = Arc::strong_count(&lines) == 1;
+        let is_last = !matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         batch.extend(std::iter::from_fn(|| lines.pop()).take(BATCH_LINES));
         match batch.len() {
             0 if is_last => return,
