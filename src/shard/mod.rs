@@ -111,7 +111,7 @@ pub async fn run(parts: Parts) {
         listener.stop().await;
     }
     shard.drained().await;
-    // What still waits when the executor ends keeps what it holds for ever, such as its end of the access log.
+    // What still waits when the executor ends keeps what it holds for ever: its end of the access log, too.
     drop(shard.pool.take());
     alone(&shard).await;
     (parts.on_drained)();
