@@ -186,7 +186,10 @@ impl Ends {
                 token_key,
                 mailbox,
                 metrics,
-                on_drained: Box::new(move || drop(drained.send(index))),
+                on_drained: Box::new(move || {
+                    // Nobody listens where the stop has given up already.
+                    let _ = drained.send(index);
+                }),
             })
         }
     }

@@ -34,7 +34,7 @@ pub async fn write(lines: Arc<Lines>, output: Output, metrics: Arc<Metrics>, mut
     let mut batch = Vec::with_capacity(BATCH_LINES);
     loop {
         let is_last = !matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-        batch.extend(std::iter::from_fn(|| lines.pop()).take(BATCH_LINES));
+        batch.extend(std::iter::from_fn(|| lines.pop()).take(BATCH_LINES).map(|boxed| *boxed));
         match batch.len() {
             0 if is_last => return,
             0 => tokio::time::sleep(POLL_INTERVAL).await,
@@ -58,7 +58,7 @@ async fn open(output: &Output) -> Option<File> {
     }
 }
 
-async fn write_batch(file: &mut File, batch: &mut Vec<Box<Summary>>, metrics: &Metrics) {
+async fn write_batch(file: &mut File, batch: &mut Vec<Summary>, metrics: &Metrics) {
     let count = batch.len() as u64;
     let mut text = Vec::with_capacity(batch.len() * 512);
     for summary in batch.drain(..) {

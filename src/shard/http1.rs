@@ -22,39 +22,45 @@ const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Deadlines of the two directions of one connection; the earlier one counts.
 #[derive(Clone)]
-pub struct Deadlines(Rc<(Control, Cell<Option<Instant>>, Cell<Option<Instant>>)>);
+pub struct Deadlines(Rc<TwoDeadlines>);
+
+struct TwoDeadlines {
+    control: Control,
+    reading: Cell<Option<Instant>>,
+    writing: Cell<Option<Instant>>,
+}
 
 impl Deadlines {
     /// No deadline yet.
     pub fn new(control: Control) -> Deadlines {
-        Deadlines(Rc::new((control, Cell::new(None), Cell::new(None))))
+        Deadlines(Rc::new(TwoDeadlines { control, reading: Cell::new(None), writing: Cell::new(None) }))
     }
 
     /// Sets the deadline of the reading side.
     pub fn reading(&self, deadline: Option<Instant>) {
-        self.0.1.set(deadline);
+        self.0.reading.set(deadline);
         self.apply();
     }
 
     /// Sets the deadline of the writing side.
     pub fn writing(&self, deadline: Option<Instant>) {
-        self.0.2.set(deadline);
+        self.0.writing.set(deadline);
         self.apply();
     }
 
     /// The connection behind.
     pub fn control(&self) -> &Control {
-        &self.0.0
+        &self.0.control
     }
 
     /// Why a read or write ended without success.
     pub fn cause(&self) -> Cause {
-        if self.0.0.expired().is_some() { Cause::Timeout } else { Cause::Closed }
+        if self.0.control.expired().is_some() { Cause::Timeout } else { Cause::Closed }
     }
 
     fn apply(&self) {
-        let earliest = [self.0.1.get(), self.0.2.get()].into_iter().flatten().min();
-        self.0.0.set_deadline(earliest, 0);
+        let earliest = [self.0.reading.get(), self.0.writing.get()].into_iter().flatten().min();
+        self.0.control.set_deadline(earliest, 0);
     }
 }
 

@@ -8,8 +8,13 @@ use std::{
 /// The connections of a shard, and which of them wait for a request: a drain closes those at once.
 #[derive(Default)]
 pub struct IdleSet {
-    connections: RefCell<BTreeMap<u64, (Control, Rc<Cell<bool>>)>>,
+    connections: RefCell<BTreeMap<u64, Known>>,
     last: Cell<u64>,
+}
+
+struct Known {
+    control: Control,
+    is_idle: Rc<Cell<bool>>,
 }
 
 /// One connection's entry; it leaves the set when this is dropped.
@@ -25,13 +30,15 @@ impl IdleSet {
         let key = self.last.get() + 1;
         self.last.set(key);
         let is_idle = Rc::new(Cell::new(false));
-        self.connections.borrow_mut().insert(key, (control.clone(), is_idle.clone()));
+        self.connections
+            .borrow_mut()
+            .insert(key, Known { control: control.clone(), is_idle: is_idle.clone() });
         Entry { set: self, key, is_idle }
     }
 
     /// Closes all connections that wait for a request.
     pub fn close_all(&self) {
-        for (control, is_idle) in self.connections.borrow().values() {
+        for Known { control, is_idle } in self.connections.borrow().values() {
             if is_idle.get() {
                 control.shutdown();
             }

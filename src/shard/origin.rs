@@ -41,17 +41,23 @@ pub async fn open(
     upstream: &Upstream,
     fresh: bool,
 ) -> Result<Origin, Cause> {
-    while !fresh {
-        let pooled = shard.pool.borrow_mut().take(upstream.key);
-        let Some(mut connection) = pooled else { break };
-        if !connection.reader.is_ready() {
-            shard.metrics.upstream_reused.inc();
-            return Ok(Origin::new(connection, true));
-        }
+    if !fresh && let Some(connection) = reusable(shard, upstream) {
+        shard.metrics.upstream_reused.inc();
+        return Ok(Origin::new(connection, true));
     }
     let connection = connect(shard, index, upstream).await?;
     shard.metrics.upstream_connected.inc();
     Ok(Origin::new(connection, false))
+}
+
+/// An idle connection on which nothing has happened: neither its end nor a byte that nobody asked for.
+fn reusable(shard: &Rc<Shard>, upstream: &Upstream) -> Option<Connection> {
+    loop {
+        let mut connection = shard.pool.borrow_mut().take(upstream.key)?;
+        if !connection.reader.is_ready() {
+            return Some(connection);
+        }
+    }
 }
 
 /// Gives a connection back for the next exchange, if its last answer was whole. A read is left pending on it:
