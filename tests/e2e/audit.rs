@@ -112,6 +112,7 @@ fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
     let filler = audit.join("filler");
     let mut file = OpenOptions::new().create(true).append(true).open(&filler).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
     // The segment in use has room of its own; the next one has none.
     let long = "x".repeat(6000);
     let mut client = Client::connect(&address);
