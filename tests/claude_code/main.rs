@@ -99,7 +99,7 @@ fn an_expired_token_is_recovered_by_the_helper() {
     let expired = world.demo.token("lifetime=-5");
     let (helper, marker) = (home.join("helper"), home.join("asked"));
     let text = format!(
-        "#!/bin/sh\nif [ -e {marker} ]; then exec {binary} token; fi\ntouch {marker}\necho {expired}\n",
+        "#!/bin/sh\nif [ -e {marker} ]; then exec {binary} token --profile demo; fi\ntouch {marker}\necho {expired}\n",
         marker = marker.display(),
         binary = env!("CARGO_BIN_EXE_ringward"),
     );
@@ -107,10 +107,27 @@ fn an_expired_token_is_recovered_by_the_helper() {
     fs::create_dir_all(home.join(".claude")).unwrap();
     let settings = serde_json::json!({ "apiKeyHelper": helper }).to_string();
     fs::write(home.join(".claude/settings.json"), settings).unwrap();
-    let environment = world.demo.token_environment();
-    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let said = world.ask("Say hello", &environment);
+    let runtime = home.to_str().expect("UTF-8");
+    let said = world.ask("Say hello", &[("XDG_RUNTIME_DIR", runtime)]);
     assert!(said.success, "{}", said.text);
     assert!(marker.exists() && said.text.contains("[email]"), "{}", said.text);
     assert_eq!(said.requests, 2, "one refused, one answered: {}", said.text);
+}
+
+#[test]
+fn the_command_that_the_demo_prints_works_as_pasted() {
+    let Some(binary) = clients::claude_code() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let (_process, commands) = Demo::printed(home.path());
+    let command = commands.last().expect("three commands");
+    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    shell.args(["-c", command]).current_dir(home.path()).env_clear();
+    shell.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).env("PATH", path);
+    // Nothing but what is pasted, and no word to anybody off this machine.
+    shell.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("DISABLE_AUTOUPDATER", "1");
+    let output = clients::run(&mut shell, LIMIT);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{command}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("[email]"), "{command}: {text}");
 }
