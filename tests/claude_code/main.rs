@@ -99,7 +99,8 @@ fn an_expired_token_is_recovered_by_the_helper() {
     let expired = world.demo.token("lifetime=-5");
     let (helper, marker) = (home.join("helper"), home.join("asked"));
     let text = format!(
-        "#!/bin/sh\nif [ -e {marker} ]; then exec {binary} token --profile demo; fi\ntouch {marker}\necho {expired}\n",
+        "#!/bin/sh\nif [ -e {marker} ]; then exec {binary} token --profile demo; fi\n\
+         touch {marker}\necho {expired}\n",
         marker = marker.display(),
         binary = env!("CARGO_BIN_EXE_ringward"),
     );

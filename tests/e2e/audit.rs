@@ -1,4 +1,5 @@
-//! The audit log as operators use it: it verifies, it shows what was changed, and without it nothing is forwarded.
+//! The audit log as operators use it: it verifies, it shows what was changed, and without it
+//! nothing is forwarded.
 
 use super::support::{
     eventually,
@@ -83,7 +84,8 @@ fn a_restart_goes_on_with_the_same_log() {
     assert_eq!(code, Some(0), "{said}");
 }
 
-/// Starts a gateway whose audit folder is a small file system of its own; none where that is not allowed here.
+/// Starts a gateway whose audit folder is a small file system of its own; none where that is not
+/// allowed.
 fn on_a_small_disk(routes: &str) -> Option<Gateway> {
     let mut probe = Command::new("unshare");
     let allowed = probe.args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();

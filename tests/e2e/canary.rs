@@ -76,7 +76,8 @@ fn an_injected_credential_goes_upstream_and_nowhere_else() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let routes = format!(
         "[secrets.up]\nsource = {{ file = \"up.key\" }}\n\
-         [upstreams.up]\nurl = \"http://{}\"\ninject = {{ header = \"x-key\", value = \"Key ${{secret:up}}\" }}\n\
+         [upstreams.up]\nurl = \"http://{}\"\n\
+         inject = {{ header = \"x-key\", value = \"Key ${{secret:up}}\" }}\n\
          [[route]]\nname = \"up\"\nmatch = {{ listen = \"main\", path = \"/**\" }}\nidentity = []\n\
          upstream = \"up\"\npolicies = [\"default\"]\n",
         upstream.address
