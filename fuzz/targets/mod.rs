@@ -1,11 +1,11 @@
 //! What each fuzz target does with its bytes. The fuzzer calls it with what it invents,
-//! `tests/fuzz_corpus.rs`
-//! with the kept corpus in `fuzz/corpus/NAME/`.
+//! `tests/fuzz_corpus.rs` with the kept corpus in `fuzz/corpus/NAME/`.
 //!
 //! A target asserts properties that hold for any bytes; it never expects a certain answer.
 
 mod audit;
 mod http;
+mod inspect;
 mod policy;
 
 /// Takes any bytes; panics if a property does not hold for them.
@@ -17,6 +17,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("body_facts", policy::body_facts),
     ("audit_segment", audit::segment),
     ("chunked", http::chunked),
+    ("inspect_json", inspect::json),
+    ("inspect_sse", inspect::sse),
     ("request_head", http::request_head),
     ("response_head", http::response_head),
     ("sql", policy::sql),

@@ -92,9 +92,13 @@ pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mu
     }
     let read = if codec == Codec::QuotedJson { two_levels } else { one_level };
     let mut at = 0;
-    while let Some(run) = memchr::memchr(b'\\', &raw[at..]) {
-        text.extend_from_slice(&raw[at..at + run]);
-        at += run;
+    while at < raw.len() {
+        if raw[at] != b'\\' {
+            let run = memchr::memchr(b'\\', &raw[at..]).unwrap_or(raw.len() - at);
+            text.extend_from_slice(&raw[at..at + run]);
+            at += run;
+            continue;
+        }
         let unit = match read(raw, at) {
             Unit::Cut if !last => return at,
             // A character that no escape contains shows what the cut one is worth.
@@ -103,16 +107,15 @@ pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mu
         };
         let Unit::Char { char, length, escaped } = unit else { return at };
         let before = text.len();
-        if codec.is_json() && escaped && char == '"' {
-            text.push(ESCAPED_QUOTE);
-        } else {
-            text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        match char {
+            '"' if escaped && codec.is_json() => text.push(ESCAPED_QUOTE),
+            '\0'..='\x7f' => text.push(char as u8),
+            _ => text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
         map.push(before, text.len() - before, at, length);
         at += length;
     }
-    text.extend_from_slice(&raw[at..]);
-    raw.len()
+    at
 }
 
 /// What stands at one position: a character with its length as received, or an escape that is cut off.

@@ -39,10 +39,13 @@ impl<'a> Emit<'a> {
         self.offset = offset;
     }
 
-    /// Goes on with `source` in the place of the present one, which is given back with its position.
-    pub fn replace_source(&mut self, source: Chunk) -> (Chunk, u64) {
+    /// Goes on with `source`, which stands for what begins at byte `at` of the present one. That one is given
+    /// back with its position.
+    pub fn replace_source(&mut self, source: Chunk, at: usize) -> (Chunk, u64) {
         self.flush();
-        (std::mem::replace(&mut self.source, source), self.offset)
+        let offset = self.offset;
+        self.offset += at as u64;
+        (std::mem::replace(&mut self.source, source), offset)
     }
 
     /// The body position of the source's byte `at`.

@@ -39,7 +39,7 @@ pub enum Error {
     #[error("a value is escaped so densely that it cannot be held back within bounds")]
     HoldTooLong,
     /// An event that carries a piece of a streamed value is larger than `SSE_EVENT_BYTES_MAX`.
-    #[error("an event with a streamed value is larger than {max} bytes", max = crate::limits::SSE_EVENT_BYTES_MAX)]
+    #[error("a part of a streamed value has over {max} bytes", max = crate::limits::SSE_EVENT_BYTES_MAX)]
     EventTooLong,
     /// More than `SSE_STREAMS_MAX` values of one answer are streamed at once, all of them unfinished.
     #[error("more than {max} values are streamed at once", max = crate::limits::SSE_STREAMS_MAX)]

@@ -100,6 +100,10 @@ fn card() -> impl Strategy<Value = String> {
         })
 }
 
+fn punctuation(marks: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(marks).prop_map(str::to_owned)
+}
+
 /// A piece of text.
 pub fn fragment() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -113,10 +117,8 @@ pub fn fragment() -> impl Strategy<Value = String> {
         2 => "[0-9]{1,20}",
         1 => "[0-9 .-]{1,30}",
         1 => "[a-zA-Z0-9._@+-]{1,80}",
-        6 => prop::sample::select(vec![" ", " ", " ", "@", "+", ".", "-", "--", "_", "/", "\\", "\"", "'", ",", ":"])
-            .prop_map(str::to_owned),
-        2 => prop::sample::select(vec!["\n", "\\n", "\\u00e9", "\\\\", "é", "日本", "😀", "\u{1f}", "{", "]", "“"])
-            .prop_map(str::to_owned),
+        6 => punctuation(&[" ", " ", "@", "+", ".", "-", "--", "_", "/", "\\", "\"", "'", ",", ":"]),
+        2 => punctuation(&["\n", "\\n", "\\u00e9", "\\\\", "é", "日", "😀", "\u{1f}", "{", "]", "“"]),
     ]
 }
 
@@ -159,7 +161,7 @@ fn scalar() -> impl Strategy<Value = String> {
         1 => any::<u64>().prop_map(|seed| card_number("4", 16, seed)),
         1 => any::<u64>().prop_map(|seed| format!("-{}", card_number("51", 16, seed))),
         1 => any::<u64>().prop_map(|seed| format!("{}.5e+3", card_number("4", 16, seed))),
-        1 => any::<f64>().prop_filter("JSON has no NaN", |one| one.is_finite()).prop_map(|one| format!("{one:?}")),
+        1 => any::<f64>().prop_map(|one| if one.is_finite() { format!("{one:?}") } else { "0".to_owned() }),
         1 => prop::sample::select(vec!["4111", "-1", "true", "null", "0.4111111111111111"])
             .prop_map(str::to_owned),
     ]

@@ -188,10 +188,10 @@ fn is_card(number: &[u8]) -> bool {
         return false;
     }
     let grouping = groupings.into_iter().max_by_key(Vec::len).unwrap_or_default();
-    let shape_is_known = match grouping.as_slice() {
-        [14..=19] | [4, 6, 4 | 5] | [4, 4, 4, 2..=7] | [4, 4, 4, 4, 1..=3] | [6, 13] => true,
-        _ => false,
-    };
+    let shape_is_known = matches!(
+        grouping.as_slice(),
+        [14..=19] | [4, 6, 4 | 5] | [4, 4, 4, 2..=7] | [4, 4, 4, 4, 1..=3] | [6, 13]
+    );
     shape_is_known
         && grouping.len() == separators + 1
         && digits.chars().any(|digit| !digits.starts_with(digit))

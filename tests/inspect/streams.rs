@@ -63,8 +63,7 @@ fn interleave(
     mut ping: impl FnMut(usize),
 ) {
     let mut next = vec![0; streams.len()];
-    let mut order = order.iter().copied().cycle();
-    while let Some(turn) = order.next() {
+    for turn in order.iter().copied().cycle() {
         let open: Vec<usize> =
             (0..streams.len()).filter(|one| next[*one] < streams[*one].pieces.len()).collect();
         if open.is_empty() {
@@ -81,7 +80,8 @@ fn interleave(
 
 fn anthropic(streams: &[Stream], order: &[u8], ends_interleaved: bool) -> String {
     let body = std::cell::RefCell::new(String::from(
-        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"content\":[]}}\n\n",
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\
+        \"content\":[]}}\n\n",
     ));
     for (index, stream) in streams.iter().enumerate() {
         let block = if stream.json {
@@ -90,7 +90,8 @@ fn anthropic(streams: &[Stream], order: &[u8], ends_interleaved: bool) -> String
             "{\"type\":\"text\",\"text\":\"\"}"
         };
         body.borrow_mut().push_str(&format!(
-            "event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":{index},\"content_block\":{block}}}\n\n"
+            "event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":{index},\
+            \"content_block\":{block}}}\n\n"
         ));
     }
     let stop = |index: usize| {
@@ -128,7 +129,10 @@ fn anthropic(streams: &[Stream], order: &[u8], ends_interleaved: bool) -> String
     );
     (0..streams.len()).for_each(stop);
     let mut body = body.into_inner();
-    body.push_str("event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n");
+    body.push_str(
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\
+    \"end_turn\"}}\n\n",
+    );
     body.push_str("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     body
 }
@@ -149,7 +153,8 @@ fn chat(streams: &[Stream], order: &[u8], in_last: bool) -> String {
                 true => (
                     0,
                     format!(
-                        "{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":\"{piece}\"}}}}]}}"
+                        "{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":\"{\
+                        piece}\"}}}}]}}"
                     ),
                 ),
                 false => (index, format!("{{\"content\":\"{piece}\"}}")),
@@ -179,7 +184,9 @@ fn responses(streams: &[Stream], order: &[u8], expected: &[String]) -> (String, 
             let piece = escape(piece, 15, index as u64);
             number += 1;
             body.borrow_mut().push_str(&format!(
-                "event: {kind}.delta\ndata: {{\"type\":\"{kind}.delta\",\"sequence_number\":{number},\"item_id\":\"i{index}\",\"output_index\":{index},\"content_index\":0,\"delta\":\"{piece}\"}}\n\n"
+                "event: {kind}.delta\ndata: {{\"type\":\"{kind}.delta\",\"sequence_number\":{number},\
+                \"item_id\":\"i{index}\",\"output_index\":{index},\"content_index\":0,\"delta\":\"{\
+                piece}\"}}\n\n"
             ));
         },
         |_| {},
@@ -190,7 +197,8 @@ fn responses(streams: &[Stream], order: &[u8], expected: &[String]) -> (String, 
             let member = if stream.json { "arguments" } else { "text" };
             let whole = escape(whole, percent, 7);
             format!(
-                "event: {kind}.done\ndata: {{\"type\":\"{kind}.done\",\"output_index\":{index},\"content_index\":0,\"{member}\":\"{whole}\"}}\n\n"
+                "event: {kind}.done\ndata: {{\"type\":\"{kind}.done\",\"output_index\":{index},\
+                \"content_index\":0,\"{member}\":\"{whole}\"}}\n\n"
             )
         });
         let done: String = done.collect();
@@ -206,7 +214,8 @@ fn responses(streams: &[Stream], order: &[u8], expected: &[String]) -> (String, 
             })
             .collect();
         format!(
-            "{done}event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{\"output\":[{}]}}}}\n\n",
+            "{done}event: response.completed\ndata: {{\"type\":\"response.completed\",\
+            \"response\":{{\"output\":[{}]}}}}\n\n",
             output.join(",")
         )
     };
@@ -294,13 +303,18 @@ fn wanted(
         .collect()
 }
 
+/// Whose turn it is, as [`interleave`] reads it.
+fn order() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 1..20)
+}
+
 proptest! {
     #![proptest_config(generate::config(1500))]
 
     #[test]
     fn anthropic_blocks_are_masked_over_any_split(
         rules in generate::rules(), streams in prop::collection::vec(stream(), 1..4),
-        order in prop::collection::vec(any::<u8>(), 1..20), interleaved in any::<bool>(), cuts in generate::cuts(),
+        order in order(), interleaved in any::<bool>(), cuts in generate::cuts(),
     ) {
         let body = anthropic(&streams, &order, interleaved);
         let out = masked(&rules, &ANTHROPIC, &body, &cuts);
@@ -313,7 +327,7 @@ proptest! {
     #[test]
     fn chat_choices_and_tool_calls_are_masked_over_any_split(
         rules in generate::rules(), streams in prop::collection::vec(stream(), 1..4),
-        order in prop::collection::vec(any::<u8>(), 1..20), in_last in any::<bool>(), cuts in generate::cuts(),
+        order in order(), in_last in any::<bool>(), cuts in generate::cuts(),
     ) {
         let body = chat(&streams, &order, in_last);
         let out = masked(&rules, &OPENAI_CHAT, &body, &cuts);
@@ -326,7 +340,7 @@ proptest! {
     #[test]
     fn responses_and_their_repeats_are_masked_alike(
         rules in generate::rules(), streams in prop::collection::vec(stream(), 1..4),
-        order in prop::collection::vec(any::<u8>(), 1..20), cuts in generate::cuts(),
+        order in order(), cuts in generate::cuts(),
     ) {
         let expected: Vec<String> = streams.iter().map(|stream| stream.expected(&rules)).collect();
         let (body, repeats) = responses(&streams, &order, &expected);
@@ -341,8 +355,8 @@ proptest! {
 
     #[test]
     fn other_events_are_masked_by_themselves(
-        rules in generate::rules(), texts in prop::collection::vec((generate::text(0..6), generate::document()), 0..5),
-        cuts in generate::cuts(),
+        rules in generate::rules(), cuts in generate::cuts(),
+        texts in prop::collection::vec((generate::text(0..6), generate::document()), 0..5),
     ) {
         let (mut body, mut expected) = (Vec::new(), Vec::new());
         for (text, document) in texts {
@@ -351,10 +365,12 @@ proptest! {
             let is_json = document.trim_start().starts_with(['{', '[', '"']);
             let reading = if is_json { Reading::JsonInEvents } else { Reading::Plain };
             let json = oracle::mask(&rules, Direction::Response, reading, document.trim_start().as_bytes()).0;
-            let plain = oracle::mask(&rules, Direction::Response, Reading::Plain, format!("x{text}").as_bytes()).0;
+            let plain = oracle::mask(&rules, Direction::Response, Reading::Plain, format!("x{\
+            text}").as_bytes()).0;
             body.extend_from_slice(format!("data: x{text}\n\nevent: e\ndata:{document}\r\n\r\n").as_bytes());
             let space = &document[..document.len() - document.trim_start().len()];
-            expected.extend_from_slice(&[b"data: ", plain.as_slice(), b"\n\nevent: e\ndata:", space.as_bytes(), &json, b"\r\n\r\n"].concat());
+            expected.extend_from_slice(&[b"data: ", plain.as_slice(), b"\n\nevent: e\ndata:\
+            ", space.as_bytes(), &json, b"\r\n\r\n"].concat());
         }
         let out = masked(&rules, &GENERIC, &show(&body), &cuts);
         prop_assert_eq!(show(&out.body), show(&expected));
@@ -362,7 +378,7 @@ proptest! {
 
     #[test]
     fn an_untouched_stream_leaves_as_it_came(
-        streams in prop::collection::vec(stream(), 1..4), order in prop::collection::vec(any::<u8>(), 1..20),
+        streams in prop::collection::vec(stream(), 1..4), order in order(),
         cuts in generate::cuts(),
     ) {
         let rules = [generate::rule("none", Kind::Literals(vec!["Nebuchadnezzar".into()]), "[{name}]")];
@@ -393,7 +409,8 @@ fn check(dialect: &'static Dialect, body: &str, expected: &str) {
 
 fn delta(text: &str) -> String {
     format!(
-        "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+        "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\
+        \"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
     )
 }
 
@@ -414,9 +431,12 @@ fn what_is_held_goes_out_with_the_next_delta_or_in_front_of_the_stop() {
 #[test]
 fn thinking_and_signatures_reach_the_caller_as_they_are() {
     let body = concat!(
-        "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"bob@x.com\",\"signature\":\"a@b.com\"}}\n\n",
-        "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"bob@x.com\"}}\n\n",
-        "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"4111111111111111 \"}}\n\n",
+        "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\
+        \"thinking\":\"bob@x.com\",\"signature\":\"a@b.com\"}}\n\n",
+        "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\
+        \"thinking\":\"bob@x.com\"}}\n\n",
+        "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\
+        \"signature\":\"4111111111111111 \"}}\n\n",
     );
     check(&ANTHROPIC, body, body);
 }
@@ -425,7 +445,8 @@ fn thinking_and_signatures_reach_the_caller_as_they_are() {
 fn doubly_escaped_arguments_are_read_and_stay_json() {
     let json = |piece: &str| {
         format!(
-            "data: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{{\"type\":\"input_json_delta\",\"partial_json\":\"{piece}\"}}}}\n\n"
+            "data: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{{\"type\":\
+            \"input_json_delta\",\"partial_json\":\"{piece}\"}}}}\n\n"
         )
     };
     let stop = STOP.replace(":0}", ":1}");
@@ -450,14 +471,16 @@ fn everything_else_in_an_event_is_masked_by_itself() {
         ": bob@x.com\n",
         "data: {\"type\":\"error\",\"error\":{\"message\":\"no such user: bob\\u0040x.com\"}}\n\n",
         "data: plain 4111111111111111\n\n",
-        "data: {\"type\":\"content_block_start\",\"content_block\":{\"content\":[{\"url\":\"mailto:eve@x.com\"}]}}\n\n",
+        "data: {\"type\":\"content_block_start\",\"content_block\":{\"content\":[{\"url\":\"mailto:\
+        eve@x.com\"}]}}\n\n",
         "\n",
     );
     let expected = concat!(
         ": [email]\n",
         "data: {\"type\":\"error\",\"error\":{\"message\":\"no such user: [email]\"}}\n\n",
         "data: plain [card …1111]\n\n",
-        "data: {\"type\":\"content_block_start\",\"content_block\":{\"content\":[{\"url\":\"mailto:[email]\"}]}}\n\n",
+        "data: {\"type\":\"content_block_start\",\"content_block\":{\"content\":[{\"url\":\"mailto:\
+        [email]\"}]}}\n\n",
         "\n",
     );
     check(&ANTHROPIC, body, expected);
@@ -467,26 +490,38 @@ fn everything_else_in_an_event_is_masked_by_itself() {
 fn escaped_member_names_and_several_data_lines_hide_nothing() {
     let body = concat!(
         "data: {\"type\":\"content_block_delta\",\"index\":0,\"d\\u0065lta\":{\"text\":\"bob@\"}}\n\n",
-        "event: x\ndata: {\"type\":\"content_block_delta\",\r\ndata: \"index\":0,\"delta\":{\"text\":\"x.com \"}}\n\n",
+        "event: x\ndata: {\"type\":\"content_block_delta\",\r\ndata: \"index\":0,\"delta\":{\"text\":\
+        \"x.com \"}}\n\n",
     );
     let expected = concat!(
         "data: {\"type\":\"content_block_delta\",\"index\":0,\"d\\u0065lta\":{\"text\":\"\"}}\n\n",
-        "event: x\ndata: {\"type\":\"content_block_delta\", \"index\":0,\"delta\":{\"text\":\"[email] \"}}\n\n",
+        "event: x\ndata: {\"type\":\"content_block_delta\", \"index\":0,\"delta\":{\"text\":\"[email] \
+        \"}}\n\n",
     );
     check(&ANTHROPIC, body, expected);
+}
+
+/// An event of our own stood between the two bytes of a line end.
+#[test]
+fn a_line_end_over_a_cut_stays_together() {
+    let crlf = |event: String| event.replace('\n', "\r\n");
+    let body = [crlf(delta("bob@x.com")), crlf(STOP.to_owned())].concat();
+    check(&ANTHROPIC, &body, &[crlf(delta("")), delta("[email]"), crlf(STOP.to_owned())].concat());
 }
 
 #[test]
 fn a_chat_that_ends_with_its_text_is_flushed_in_place() {
     let event = |text: &str, finish: &str| {
         format!(
-            "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":{finish}}}]}}\n\n"
+            "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\
+            \"finish_reason\":{finish}}}]}}\n\n"
         )
     };
     check(&OPENAI_CHAT, &event("bob@x.com", "\"stop\""), &event("[email]", "\"stop\""));
     let done = "data: [DONE]\n\n";
     let body = [&event("bob@x.com", "null"), done].concat();
-    let flushed = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"[email]\"},\"finish_reason\":null}]}\n\n";
+    let flushed = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"[email]\"},\
+    \"finish_reason\":null}]}\n\n";
     check(&OPENAI_CHAT, &body, &[&event("", "null"), flushed, done].concat());
 }
 
@@ -495,7 +530,8 @@ fn large_events_are_masked_as_they_stream() {
     let filler = "nothing in here \\n".repeat(20_000);
     let event = |email: &str| {
         format!(
-            "event: response.completed\ndata: {{\"type\":\"response.completed\",\"text\":\"{filler}{email} {filler}\"}}\n\n"
+            "event: response.completed\ndata: {{\"type\":\"response.completed\",\"text\":\"{filler}{\
+            email} {filler}\"}}\n\n"
         )
     };
     let tail =

@@ -20,6 +20,50 @@ const SHAPES: &[&[(u8, u8)]] = &[
     &[(6, 6), (13, 13)],
 ];
 
+/// Shapes as a bit set: those whose group `group` may have `length` digits.
+const fn fitting(group: usize, length: usize) -> u8 {
+    let mut set = 0;
+    let mut shape = 0;
+    while shape < SHAPES.len() {
+        if group < SHAPES[shape].len() {
+            let (low, high) = SHAPES[shape][group];
+            if low as usize <= length && length <= high as usize {
+                set |= 1 << shape;
+            }
+        }
+        shape += 1;
+    }
+    set
+}
+
+/// By group and its length: the shapes that fit when the group is whole, and when it may still grow.
+const FITTING: [[(u8, u8); DIGITS_MAX + 1]; GROUPS_MAX] = {
+    let mut table = [[(0, 0); DIGITS_MAX + 1]; GROUPS_MAX];
+    let mut group = 0;
+    while group < GROUPS_MAX {
+        let mut length = DIGITS_MAX + 1;
+        let mut growing = 0;
+        while length > 0 {
+            length -= 1;
+            growing |= fitting(group, length);
+            table[group][length] = (fitting(group, length), growing);
+        }
+        group += 1;
+    }
+    table
+};
+
+/// By group: the shapes that end with it.
+const ENDING: [u8; GROUPS_MAX] = {
+    let mut table = [0; GROUPS_MAX];
+    let mut shape = 0;
+    while shape < SHAPES.len() {
+        table[SHAPES[shape].len() - 1] |= 1 << shape;
+        shape += 1;
+    }
+    table
+};
+
 /// Issuers: lowest and highest prefix (of equal length), and the lengths of their numbers in digits.
 /// From the public list of issuer identification numbers; the ranges of Maestro and RuPay overlap others.
 const ISSUERS: &[(u32, u32, &[std::ops::RangeInclusive<usize>])] = &[
@@ -120,10 +164,12 @@ fn in_run(text: &Text, start: usize, rule: u16) -> Result<Candidate, usize> {
 /// Not inside of a word, not the fraction of a decimal, not behind a group with `-`.
 fn may_start(text: &Text, at: usize) -> bool {
     let left = text.before(at, 1);
-    if matches!(left, b'.' | b'-') && text.before(at, 2).is_ascii_digit() {
-        return false;
+    if left.is_ascii_digit() {
+        // The usual case, decided early: only the last digit of an escape may stand there.
+        return text.before(at, 5) == b'u' && text.word_may_start(at);
     }
-    text.word_may_start(at)
+    let joins = matches!(left, b'.' | b'-') && text.before(at, 2).is_ascii_digit();
+    !joins && text.word_may_start(at)
 }
 
 enum Number {
@@ -137,77 +183,75 @@ fn number(text: &Text, start: usize) -> Number {
     let mut best = Number::No;
     let mut digits = [0u8; DIGITS_MAX];
     let mut count = 0;
-    let mut groups = [0u8; GROUPS_MAX];
-    let mut group = 0;
+    // The shapes that fit the whole groups so far.
+    let mut shapes = u8::MAX;
     let mut separator = None;
     let mut at = start;
-    loop {
+    for group in 0..GROUPS_MAX {
+        let Some(length) = read_group(&text.bytes[at..], &mut digits[count..]) else { return best };
+        count += length;
+        at += length;
+        let digits = &digits[..count];
+        let (fitting, growing) = FITTING[group][length];
         let Some(byte) = text.at(at) else {
-            return if may_continue(&groups[..=group], &digits[..count]) { Number::Live } else { best };
+            return if shapes & growing != 0 && issuer_may_match(digits) { Number::Live } else { best };
         };
-        if byte.is_ascii_digit() {
-            if count == DIGITS_MAX {
-                return best;
-            }
-            digits[count] = byte - b'0';
-            count += 1;
-            groups[group] += 1;
-            at += 1;
-            continue;
-        }
-        if !is_word(byte) && is_valid(&groups[..=group], &digits[..count]) {
+        shapes &= fitting;
+        if shapes & ENDING[group] != 0 && !is_word(byte) && is_valid(digits) {
             best = Number::End(at);
         }
-        let may_join = is_separator(byte) && separator.is_none_or(|one| one == byte);
-        if !may_join || group + 1 == GROUPS_MAX || !group_may_follow(&groups[..=group]) {
+        shapes &= !ENDING[group];
+        if shapes == 0 || !is_separator(byte) || separator.is_some_and(|one| one != byte) {
             return best;
         }
         match text.at(at + 1) {
-            None if issuer_may_match(&digits[..count]) => return Number::Live,
+            None if issuer_may_match(digits) => return Number::Live,
             Some(next) if next.is_ascii_digit() => {}
             _ => return best,
         }
         separator = Some(byte);
-        group += 1;
         at += 1;
     }
+    best
 }
 
-fn is_valid(groups: &[u8], digits: &[u8]) -> bool {
-    let fits = |shape: &&[(u8, u8)]| {
-        shape.len() == groups.len()
-            && shape.iter().zip(groups).all(|((low, high), group)| (low..=high).contains(&group))
-    };
-    digits.len() >= DIGITS_MIN
-        && SHAPES.iter().any(fits)
-        && digits.iter().any(|digit| *digit != digits[0])
-        && issuer_matches(digits)
-        && check_digit_is_right(digits)
+/// Reads the digits at the beginning of `bytes` as numbers; `None` if there are more than `digits` takes.
+#[inline]
+fn read_group(bytes: &[u8], digits: &mut [u8]) -> Option<usize> {
+    let mut length = 0;
+    for byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        *digits.get_mut(length)? = digit;
+        length += 1;
+    }
+    Some(length)
 }
 
-/// Whether more digits or groups may make a valid number of these: all groups are whole but the last.
-fn may_continue(groups: &[u8], digits: &[u8]) -> bool {
-    let Some((last, whole)) = groups.split_last() else { return true };
-    let fits = |shape: &&[(u8, u8)]| {
-        shape.len() >= groups.len()
-            && shape.iter().zip(whole).all(|((low, high), group)| (low..=high).contains(&group))
-            && *last <= shape[groups.len() - 1].1
-    };
-    SHAPES.iter().any(fits) && issuer_may_match(digits)
+fn is_valid(digits: &[u8]) -> bool {
+    digits.len() >= DIGITS_MIN && check_digit_is_right(digits) && is_known(digits)
 }
 
-/// Whether a grouping goes on behind these whole groups.
-fn group_may_follow(groups: &[u8]) -> bool {
-    SHAPES.iter().any(|shape| {
-        shape.len() > groups.len()
-            && shape.iter().zip(groups).all(|((low, high), group)| (low..=high).contains(&group))
-    })
+/// ISO/IEC 7812-1 annex B, "Luhn".
+fn check_digit_is_right(digits: &[u8]) -> bool {
+    const DOUBLED: [u8; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
+    let mut places = digits.rchunks_exact(2);
+    let pairs: u8 = places.by_ref().map(|pair| pair[1] + DOUBLED[usize::from(pair[0])]).sum();
+    // At most 19 times 9.
+    (pairs + places.remainder().iter().sum::<u8>()).is_multiple_of(10)
+}
+
+fn is_known(digits: &[u8]) -> bool {
+    digits.iter().any(|digit| *digit != digits[0]) && issuer_matches(digits)
 }
 
 fn issuer_matches(digits: &[u8]) -> bool {
+    let prefixes = [1, 2, 3, 4].map(|length| value(&digits[..length]));
     ISSUERS.iter().any(|(low, high, lengths)| {
-        let prefix = value(&digits[..low.ilog10() as usize + 1]);
-        (low..=high).contains(&&prefix) && lengths.iter().any(|length| length.contains(&digits.len()))
+        (low..=high).contains(&&prefixes[low.ilog10() as usize])
+            && lengths.iter().any(|length| length.contains(&digits.len()))
     })
 }
 
@@ -224,19 +268,4 @@ fn issuer_may_match(digits: &[u8]) -> bool {
 
 fn value(digits: &[u8]) -> u32 {
     digits.iter().fold(0, |value, digit| value * 10 + u32::from(*digit))
-}
-
-/// ISO/IEC 7812-1 annex B, "Luhn".
-fn check_digit_is_right(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| match (place % 2, u32::from(*digit)) {
-            (0, digit) => digit,
-            (_, digit @ 0..5) => digit * 2,
-            (_, digit) => digit * 2 - 9,
-        })
-        .sum();
-    sum % 10 == 0
 }

@@ -14,11 +14,13 @@ const TOP_LEVEL_LETTERS: std::ops::RangeInclusive<usize> = 2..=24;
 pub fn find(text: &Text, from: usize, rule: u16) -> Option<Candidate> {
     for found in memchr::memchr_iter(b'@', &text.bytes[from..]) {
         let sign = from + found;
-        let Some(start) = local_start(text, from, sign) else { continue };
-        match domain_end(text, sign + 1) {
-            Domain::No => {}
-            Domain::Live => return Some(Candidate { start, outcome: Outcome::Live }),
-            Domain::End(end) => return Some(Candidate { start, outcome: Outcome::Match { end, rule } }),
+        let outcome = match domain_end(text, sign + 1) {
+            Domain::No => continue,
+            Domain::Live => Outcome::Live,
+            Domain::End(end) => Outcome::Match { end, rule },
+        };
+        if let Some(start) = local_start(text, from, sign) {
+            return Some(Candidate { start, outcome });
         }
     }
     if text.last {

@@ -1,9 +1,9 @@
 //! Words and phrases, without regard to the case of ASCII letters, not inside a longer word.
 //!
-//! Every literal has at least `shortest` bytes, so among any `shortest - gram + 1` neighbouring positions of
-//! a literal in the text one is a sample. At a sample the next `gram` bytes are looked up in a bit set of all
-//! grams that literals have near their beginning: only a hit is looked at closely. Text without hits costs
-//! one look-up every few bytes.
+//! Every literal has at least `shortest` bytes, so of so many neighbouring positions of a literal in the text
+//! one is a sample. At a sample the next bytes are looked up in a bit set of all grams that literals have
+//! near their beginning; only behind a hit the starts that it stands for are looked at, first by the hash of
+//! a literal's first bytes. Text without hits costs one look-up every few bytes.
 
 use super::{Candidate, Outcome, Text, is_word};
 use crate::inspect::codec::ESCAPED_QUOTE;
@@ -15,12 +15,15 @@ pub struct Literals {
     words: Vec<(Box<[u8]>, u16)>,
     /// By folded first byte: where its words begin. One more entry for the end.
     first: [u16; 257],
+    /// The grams near the beginning of each word, and the first bytes of each word.
     grams: Grams,
-    shortest: usize,
+    heads: Grams,
+    /// Samples are so far apart.
+    stride: usize,
 }
 
-/// Bytes of a gram, where literals are long enough.
-const GRAM_BYTES: usize = 3;
+/// Bytes of a gram at most.
+const GRAM_BYTES: usize = 4;
 /// Samples are at most this far apart; more gains nothing.
 const STRIDE_MAX: usize = 16;
 
@@ -37,33 +40,41 @@ impl Literals {
             // Bounded by MASK_LITERALS_MAX.
             *start = words.partition_point(|(word, _)| usize::from(word[0]) < byte) as u16;
         }
-        let grams = Grams::new(&words, shortest);
-        Some(Literals { words, first, grams, shortest })
+        let mut heads = Grams::new(words.len(), shortest);
+        // A longer gram tells more; a shorter one lets samples be further apart.
+        let gram = if shortest < 2 * GRAM_BYTES { shortest.min(GRAM_BYTES - 1) } else { GRAM_BYTES };
+        let stride = (shortest - gram + 1).min(STRIDE_MAX);
+        let mut grams = Grams::new(words.len() * stride, gram);
+        for (word, _) in &words {
+            heads.insert(word);
+            (0..stride).for_each(|start| grams.insert(&word[start..]));
+        }
+        Some(Literals { words, first, grams, heads, stride })
     }
 
     /// The first literal, or the first start of what may become one, from `from` on.
     pub fn find(&self, text: &Text, from: usize) -> Option<Candidate> {
         let fold = if text.json { &FOLD_JSON } else { &FOLD };
-        let gram = self.grams.length;
-        let stride = self.grams.stride;
-        let mut start = from;
-        while start + self.shortest <= text.bytes.len() {
-            // Starts in start..start + stride all have this gram in their first bytes.
-            let sample = start + stride - 1;
-            if self.grams.contains(&text.bytes[sample..sample + gram], fold) {
-                let found = (start..start + stride).find_map(|start| self.candidate(text, start, fold));
-                if found.is_some() {
-                    return found;
-                }
+        let mut sample = from + self.stride - 1;
+        let end = loop {
+            match self.grams.next(text.bytes, sample, self.stride) {
+                Err(end) => break end,
+                Ok(hit) => sample = hit,
             }
-            start += stride;
-        }
-        // What is left is too short for a whole literal.
-        let left = if text.last { text.bytes.len() } else { start };
-        (left..text.bytes.len()).find_map(|start| self.candidate(text, start, fold))
+            // The starts up to the sample all have its gram in their first bytes.
+            let mut starts = sample + 1 - self.stride..=sample;
+            if let Some(found) = starts.find_map(|start| self.candidate(text, start, fold)) {
+                return Some(found);
+            }
+            sample += self.stride;
+        };
+        (end + 1 - self.stride..text.bytes.len()).find_map(|start| self.candidate(text, start, fold))
     }
 
     fn candidate(&self, text: &Text, start: usize, fold: &[u8; 256]) -> Option<Candidate> {
+        if text.bytes[start..].first_chunk().is_some_and(|head| !self.heads.contains(head)) {
+            return None;
+        }
         let outcome = self.anchored(text, start, fold)?;
         Some(Candidate { start, outcome })
     }
@@ -112,59 +123,81 @@ impl Literals {
         let found = &text.bytes[start..start + length];
         let inside_word = is_word(found[length - 1]) && next.is_some_and(is_word);
         let is_structure = |byte: &u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',');
-        !inside_word && !(text.json && found.iter().any(is_structure) && !text.in_string(start))
+        let structure = text.json && found.iter().any(is_structure) && !text.in_string(start);
+        !inside_word && !structure
     }
 }
 
-/// A bit set of folded grams, by hash.
+/// A bit set of grams, by hash. Case is folded coarsely: it only has to say no.
 #[derive(Debug)]
 struct Grams {
     bits: Box<[u64]>,
     shift: u32,
-    length: usize,
-    stride: usize,
+    /// The bytes of a gram within four bytes of text.
+    mask: u32,
 }
+
+/// Folds the case of letters, and some other characters into each other.
+const FOLD_COARSELY: u32 = 0x2020_2020;
 
 impl Grams {
-    fn new(words: &[(Box<[u8]>, u16)], shortest: usize) -> Grams {
-        let length = shortest.min(GRAM_BYTES);
-        let stride = (shortest - length + 1).min(STRIDE_MAX);
+    /// An empty set for `count` grams of `length` bytes.
+    fn new(count: usize, length: usize) -> Grams {
         // At most one bit in 16 set, so that chance hits stay rare; 8 KiB to 64 KiB.
-        let log2 = (words.len() * stride * 16).next_power_of_two().ilog2().clamp(16, 19);
-        let bits = vec![0; 1 << (log2 - 6)].into();
-        let mut grams = Grams { bits, shift: 32 - log2, length, stride };
-        for (word, _) in words {
-            for start in 0..stride {
-                let hash = grams.hash(&word[start..start + length], &IDENTITY);
-                grams.bits[hash >> 6] |= 1 << (hash & 63);
-            }
+        let log2 = (count * 16).next_power_of_two().ilog2().clamp(16, 19);
+        let mask = u32::MAX >> (8 * (GRAM_BYTES - length.min(GRAM_BYTES)));
+        Grams { bits: vec![0; 1 << (log2 - 6)].into(), shift: 32 - log2, mask }
+    }
+
+    /// Inserts the gram at the beginning of `word`, also as it stands in the text of a JSON document.
+    fn insert(&mut self, word: &[u8]) {
+        for quote in [b'"', ESCAPED_QUOTE] {
+            let bytes = std::array::from_fn(|index| match word.get(index) {
+                Some(b'"') => quote,
+                Some(byte) => *byte,
+                None => 0,
+            });
+            let (index, bit) = self.place(u32::from_le_bytes(bytes));
+            self.bits[index] |= bit;
         }
-        grams
+    }
+
+    /// The first of the positions `sample`, `sample + stride` and so on whose gram may be in the set, or
+    /// that has no four bytes any more.
+    #[inline]
+    fn next(&self, text: &[u8], mut sample: usize, stride: usize) -> Result<usize, usize> {
+        while let Some(gram) = text.get(sample..).and_then(<[u8]>::first_chunk) {
+            if self.contains(gram) {
+                return Ok(sample);
+            }
+            sample += stride;
+        }
+        Err(sample)
+    }
+
+    /// Whether the gram at the beginning of these bytes may be in the set.
+    #[inline]
+    fn contains(&self, bytes: &[u8; GRAM_BYTES]) -> bool {
+        let (index, bit) = self.place(u32::from_le_bytes(*bytes));
+        self.bits[index] & bit != 0
     }
 
     #[inline]
-    fn contains(&self, bytes: &[u8], fold: &[u8; 256]) -> bool {
-        let hash = self.hash(bytes, fold);
-        self.bits[hash >> 6] >> (hash & 63) & 1 != 0
-    }
-
-    #[inline]
-    fn hash(&self, bytes: &[u8], fold: &[u8; 256]) -> usize {
-        let gram = bytes.iter().fold(0u32, |gram, byte| gram << 8 | u32::from(fold[usize::from(*byte)]));
-        (gram.wrapping_mul(0x9e37_79b1) >> self.shift) as usize
+    fn place(&self, gram: u32) -> (usize, u64) {
+        let hash = ((gram | FOLD_COARSELY) & self.mask).wrapping_mul(0x9e37_79b1) >> self.shift;
+        ((hash >> 6) as usize, 1 << (hash & 63))
     }
 }
 
-static IDENTITY: [u8; 256] = folding(false, false);
-static FOLD: [u8; 256] = folding(true, false);
+static FOLD: [u8; 256] = folding(false);
 /// In the text of a JSON document a quote matches nothing and the escaped one matches a quote.
-static FOLD_JSON: [u8; 256] = folding(true, true);
+static FOLD_JSON: [u8; 256] = folding(true);
 
-const fn folding(lower: bool, json: bool) -> [u8; 256] {
+const fn folding(json: bool) -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = if lower { (byte as u8).to_ascii_lowercase() } else { byte as u8 };
+        table[byte] = (byte as u8).to_ascii_lowercase();
         byte += 1;
     }
     if json {

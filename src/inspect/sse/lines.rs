@@ -17,6 +17,18 @@ pub struct Framer {
 }
 
 impl Framer {
+    /// Whether an event begins here and nothing of it, nor a line feed of the one before, can be missing.
+    pub fn is_between_events(&self) -> bool {
+        !self.in_line && !self.after_return
+    }
+
+    /// Whether `bytes` begin with the line feed of a line end whose CR came before. It is taken.
+    pub fn take_line_feed(&mut self, bytes: &[u8]) -> bool {
+        let taken = self.after_return && bytes.first() == Some(&b'\n');
+        self.after_return &= !taken;
+        taken
+    }
+
     /// The length of `bytes` up to the end of the event, behind its blank line; `None` if it goes on.
     pub fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   bytes ─► Framer ─► event ─► walk ─┬─► strings that are pieces of a value ─► that value's Stream ─┐
-//!                                     └─► everything else, by itself ──────────────────────────────►─┴─► emit
+//!                                     └─► everything else, by itself ────────────────────────────►─┴─► emit
 //! ```
 //!
 //! An event is held until it is whole, because its members may come in any order and its reader can do
@@ -74,6 +74,15 @@ impl Sse {
         }
         let mut at = 0;
         while at < chunk.len() {
+            if self.pending.is_empty() && !self.by_line && self.framer.take_line_feed(&chunk[at..]) {
+                work.emit.keep(at..at + 1);
+                at += 1;
+                continue;
+            }
+            if let Some(end) = self.repeated_event(work, chunk, at)? {
+                at = end;
+                continue;
+            }
             let end = self.framer.event_end(&chunk[at..]).map(|length| at + length);
             let range = at..end.unwrap_or(chunk.len());
             at = range.end;
@@ -90,6 +99,21 @@ impl Sse {
             self.by_line &= end.is_none();
         }
         Ok(())
+    }
+
+    /// Handles an event that differs from an earlier one only in its piece of a value, as most do; gives its
+    /// end.
+    fn repeated_event(&mut self, work: &mut Work, chunk: &Chunk, at: usize) -> Result<Option<usize>, Error> {
+        if self.by_line || !self.pending.is_empty() || !self.framer.is_between_events() {
+            return Ok(None);
+        }
+        let Some(repeat) = self.values.repeat(&chunk[at..]) else { return Ok(None) };
+        let string = at + repeat.string.start..at + repeat.string.end;
+        let end = at + repeat.end;
+        work.emit.keep(at..string.start);
+        self.values.push_repeated(work, chunk, &repeat, string.clone())?;
+        work.emit.keep(string.end..end);
+        Ok(Some(end))
     }
 
     /// The body has ended.
@@ -176,7 +200,8 @@ impl Sse {
         if let [_, _, ..] = data.as_slice()
             && let Some(joined) = self.join_lines(source, range.clone(), &data)
         {
-            return self.joined_event(work, joined, range);
+            let lines = range.start..data.last().map_or(range.end, |last| last.end);
+            return self.joined_event(work, joined, lines);
         }
         let read: SmallVec<[(Range<usize>, Facts, End); 2]> = data
             .into_iter()
@@ -195,6 +220,8 @@ impl Sse {
             self.values.end_by(facts, &facts.kind(data));
         }
         self.values.flush_ended(work)?;
+        let piece = self.only_piece(source, &read);
+        let hits: u64 = work.emit.hits.iter().sum();
         let mut at = range.start;
         for (data, facts, end) in read {
             self.text(work, source, at..data.start)?;
@@ -202,8 +229,22 @@ impl Sse {
             self.data(work, source, data, &facts, end)?;
         }
         self.text(work, source, at..range.end)?;
-        self.values.forget_ended();
+        let ended = self.values.forget_ended();
+        let quiet = !ended && hits == work.emit.hits.iter().sum::<u64>();
+        if let Some(piece) = piece.filter(|_| quiet && bom == 0) {
+            self.values.note_shape(&source[range.start..piece.start], &source[piece.end..range.end]);
+        }
         Ok(())
+    }
+
+    /// The piece of a streamed value, if an event has one data line with one such piece and no other string
+    /// with a treatment of its own.
+    fn only_piece(&self, source: &Chunk, read: &[(Range<usize>, Facts, End)]) -> Option<Range<usize>> {
+        let [(data, facts, End::Whole)] = read else { return None };
+        let [found] = facts.strings.as_slice() else { return None };
+        let value = self.values.choose(found.values, &facts.kind(&source[data.clone()]))?;
+        value.joined?;
+        (facts.stops.is_empty()).then(|| data.start + found.range.start..data.start + found.range.end)
     }
 
     /// Field names, comments and line ends.
@@ -231,7 +272,7 @@ impl Sse {
             self.shell.restart(if is_json { Codec::Json } else { Codec::Plain }, false);
             return self.shell.push(work, source, range, true);
         }
-        let kind = facts.kind(&source[range.clone()]).into_owned();
+        let kind = facts.kind(&source[range.clone()]);
         let mut at = range.start;
         for found in &facts.strings {
             let Some(value) = self.values.choose(found.values, &kind) else { continue };
@@ -273,29 +314,29 @@ impl Sse {
         if walk(self.dialect, &joined).1 != End::Whole {
             return None;
         }
+        let last = data.last()?.end;
         let mut event = Vec::with_capacity(range.len());
-        let event_bytes = &source[range];
-        for line in lines(event_bytes).map(|line| &event_bytes[line]) {
-            if !line.is_empty() && data_start(line).is_none() {
+        for line in lines(&source[range.start..last]).map(|line| &source[range.start..last][line]) {
+            if data_start(line).is_none() {
                 event.extend_from_slice(line);
                 event.push(b'\n');
             }
         }
         event.extend_from_slice(b"data: ");
         event.extend_from_slice(&joined);
-        event.extend_from_slice(b"\n\n");
+        event.extend_from_slice(&source[last..range.end]);
         Some(event)
     }
 
-    /// Handles an event that was joined from the lines of `range`.
+    /// Handles an event that was joined from the lines in `range`.
     fn joined_event(&mut self, work: &mut Work, event: Vec<u8>, range: Range<usize>) -> Result<(), Error> {
         work.emit.tally.copied += event.len() as u64;
         let event = Chunk::from(event);
         let edits = work.emit.edits.len();
-        let (source, offset) = work.emit.replace_source(event.clone());
+        let (source, offset) = work.emit.replace_source(event.clone(), range.start);
         self.event(work, &event, 0..event.len())?;
         work.emit.source(source, offset);
-        // Where in the lines a mask begins is not known any more: the whole event counts as masked.
+        // Where in the lines a mask begins is not known any more: all of them count as masked.
         if let Some(edit) = work.emit.edits.get(edits).copied() {
             work.emit.edits.truncate(edits);
             let (offset, len) = (offset + range.start as u64, range.len() as u64);

@@ -34,13 +34,33 @@ struct Key {
 struct Open {
     key: Key,
     stream: Stream,
-    /// The members to repeat, as they are spelled, each with a comma behind it. Kept while bytes are held.
+    /// The members to repeat, as they are spelled, each with a comma behind it, and the event type: for the
+    /// event that carries what is held.
     echo: Vec<u8>,
-    /// The event type, for the event that carries what is held.
     kind: SmallVec<[u8; 32]>,
+    /// What stands around the value's piece in its last event, if another event like it needs no reading:
+    /// nothing was found there, and nothing ends.
+    shape: Option<Shape>,
     /// Whether the current event ends it, and how many pieces that event still has for it.
     ended: bool,
     pieces: u32,
+}
+
+/// All bytes of an event but those of its one piece.
+#[derive(Debug)]
+struct Shape {
+    before: Box<[u8]>,
+    after: Box<[u8]>,
+}
+
+/// Where the piece of an event of known shape stands, and where the event ends.
+#[derive(Debug)]
+pub struct Repeat {
+    index: usize,
+    /// The string without its quotes.
+    pub string: Range<usize>,
+    /// The end of the event.
+    pub end: usize,
 }
 
 impl Values {
@@ -134,24 +154,61 @@ impl Values {
     ) -> Result<(), Error> {
         let Some(key) = self.key(facts, found, kind) else { return Ok(()) };
         let Some(index) = self.open.iter().position(|open| open.key == key) else { return Ok(()) };
-        // The most recently used last.
-        self.open[index..].rotate_left(1);
         let echo_names = self.dialect.echo;
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        let open = &mut self.open[index];
         open.pieces = open.pieces.saturating_sub(1);
-        let last = open.ended && open.pieces == 0;
-        open.stream.push(work, source, string, last)?;
-        if open.stream.held_bytes() > 0 {
-            open.kind = SmallVec::from_slice(kind);
-            open.echo.clear();
-            for (name, range) in &facts.echo {
-                if open.echo.len() + range.len() < SSE_ECHO_BYTES_MAX {
-                    let name = echo_names[*name].as_bytes();
-                    open.echo.extend_from_slice(&[b"\"", name, b"\":", &data[range.clone()], b","].concat());
-                }
+        open.shape = None;
+        open.kind = SmallVec::from_slice(kind);
+        open.echo.clear();
+        for (name, range) in &facts.echo {
+            if open.echo.len() + range.len() < SSE_ECHO_BYTES_MAX {
+                let name = echo_names[*name].as_bytes();
+                open.echo.extend_from_slice(&[b"\"", name, b"\":", &data[range.clone()], b","].concat());
             }
         }
+        let last = open.ended && open.pieces == 0;
+        open.stream.push(work, source, string, last)?;
+        // The most recently used last.
+        self.open[index..].rotate_left(1);
         Ok(())
+    }
+
+    /// Whether an event of known shape begins here.
+    pub fn repeat(&self, bytes: &[u8]) -> Option<Repeat> {
+        self.open.iter().enumerate().rev().find_map(|(index, open)| {
+            let shape = open.shape.as_ref()?;
+            let rest = bytes.strip_prefix(&*shape.before)?;
+            let length = string_length(rest)?;
+            rest[length..].starts_with(&shape.after).then(|| {
+                let start = shape.before.len();
+                Repeat { index, string: start..start + length, end: start + length + shape.after.len() }
+            })
+        })
+    }
+
+    /// Takes `string` of `source`, the piece of an event of known shape.
+    ///
+    /// # Errors
+    /// As [`Stream::push`].
+    pub fn push_repeated(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        repeat: &Repeat,
+        string: Range<usize>,
+    ) -> Result<(), Error> {
+        self.open[repeat.index].stream.push(work, source, string, false)?;
+        self.open[repeat.index..].rotate_left(1);
+        Ok(())
+    }
+
+    /// Remembers the shape of the event that has just brought the most recently used value its one piece.
+    pub fn note_shape(&mut self, before: &[u8], after: &[u8]) {
+        if before.len() + after.len() <= SSE_ECHO_BYTES_MAX
+            && let Some(open) = self.open.last_mut()
+        {
+            open.shape = Some(Shape { before: before.into(), after: after.into() });
+        }
     }
 
     fn begin(&mut self, key: Key) -> Result<usize, Error> {
@@ -162,7 +219,8 @@ impl Values {
         }
         let stream = Stream::new(codec(self.dialect.values[key.value].grammar), false);
         let kind = SmallVec::new();
-        self.open.push(Open { key, stream, echo: Vec::new(), kind, ended: self.body_ended, pieces: 0 });
+        let echo = Vec::new();
+        self.open.push(Open { key, stream, echo, kind, shape: None, ended: self.body_ended, pieces: 0 });
         Ok(self.open.len() - 1)
     }
 
@@ -179,9 +237,23 @@ impl Values {
         Ok(())
     }
 
-    /// Forgets the values that the current event has ended.
-    pub fn forget_ended(&mut self) {
+    /// Forgets the values that the current event has ended; says whether there were any.
+    pub fn forget_ended(&mut self) -> bool {
+        let count = self.open.len();
         self.open.retain(|open| !open.ended);
+        self.open.len() < count
+    }
+}
+
+/// Bytes up to the quote that ends a string; `None` if it does not end within its line.
+fn string_length(bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    loop {
+        length += memchr::memchr2(b'"', b'\\', bytes.get(length..)?)?;
+        if bytes[length] == b'"' {
+            return memchr::memchr2(b'\n', b'\r', &bytes[..length]).is_none().then_some(length);
+        }
+        length += 2;
     }
 }
 

@@ -1,0 +1,62 @@
+use ringward::buffer::{Chunk, Segments, Tally};
+use ringward::inspect::dialect::{ANTHROPIC, GENERIC, OPENAI_CHAT, OPENAI_RESPONSES};
+use ringward::inspect::{Context, Direction, Edit, Inspector, Kind, MaskSet, Replacement, Rule};
+use std::sync::Arc;
+
+/// However a body is cut, the same comes out; what was JSON is JSON. The first byte is the length of the
+/// chunks.
+pub fn json(data: &[u8]) {
+    let Some((length, body)) = data.split_first() else { return };
+    let Some((out, _)) = same_for_all_cuts(Context::Json, body, *length) else { return };
+    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("masked JSON is JSON");
+    }
+    same_for_all_cuts(Context::Text, body, *length);
+}
+
+/// However an event stream is cut, the same comes out, and what has no match comes out whole. The first two
+/// bytes are the dialect and the length of the chunks.
+pub fn sse(data: &[u8]) {
+    let [dialect, length, body @ ..] = data else { return };
+    let dialect = [&ANTHROPIC, &OPENAI_CHAT, &OPENAI_RESPONSES, &GENERIC][usize::from(dialect % 4)];
+    same_for_all_cuts(Context::Sse(dialect), body, *length);
+}
+
+fn same_for_all_cuts(context: Context, body: &[u8], length: u8) -> Option<(Vec<u8>, Vec<Edit>)> {
+    let whole = mask(context, &[body])?;
+    let pieces: Vec<&[u8]> = body.chunks(usize::from(length).max(1)).collect();
+    if let Some(cut) = mask(context, &pieces) {
+        assert_eq!(String::from_utf8_lossy(&whole.0), String::from_utf8_lossy(&cut.0));
+        assert_eq!(whole, cut);
+    }
+    for edit in &whole.1 {
+        assert!(edit.len > 0 && edit.offset + edit.len <= body.len() as u64, "{edit:?}");
+    }
+    Some(whole)
+}
+
+/// `None` if the body cannot be masked, which may depend on how it is cut.
+fn mask(context: Context, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
+    let rule = |name: &str, kind, replace: &str| Rule {
+        name: name.into(),
+        kind,
+        replace: Replacement::parse(replace).expect("a good template"),
+        direction: Direction::Both,
+        dry_run: false,
+    };
+    let words = ["falcon", "Project Falcon", "a\"b", "-1", "{"].map(str::to_owned).to_vec();
+    let rules = vec![
+        rule("cards", Kind::CreditCard, "[\"{last4}\"]"),
+        rule("emails", Kind::Email, "*"),
+        rule("words", Kind::Literals(words), "[{name}]"),
+        Rule { dry_run: true, ..rule("dry", Kind::Email, "") },
+    ];
+    let set = Arc::new(MaskSet::compile(rules).expect("good rules"));
+    let mut inspector = Inspector::new(set, Direction::Response, context);
+    let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
+    for piece in pieces {
+        inspector.push(Chunk::from(piece.to_vec()), &mut out, &mut edits, &mut tally).ok()?;
+    }
+    inspector.finish(&mut out, &mut edits, &mut tally).ok()?;
+    Some((out.to_vec(), edits))
+}
