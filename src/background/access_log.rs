@@ -27,8 +27,8 @@ pub enum Output {
     File(PathBuf),
 }
 
-/// Writes lines until `end` says that no more will come, and the queue is empty. An output that fails is reported and its
-/// lines are counted as dropped: the log never holds requests up.
+/// Writes lines until `end` says that no more will come, and the queue is empty. An output that fails is
+/// reported and its lines are counted as dropped: the log never holds requests up.
 pub async fn write(lines: Arc<Lines>, output: Output, metrics: Arc<Metrics>, mut end: oneshot::Receiver<()>) {
     let Some(mut file) = open(&output).await else { return };
     let mut batch = Vec::with_capacity(BATCH_LINES);

@@ -193,8 +193,10 @@ impl Screen<'_> {
             ),
             (
                 "Claude Code, or any SDK, through the gateway: it never holds the real key",
+                // Some models are asked for more by default, which `big-spend` holds for a human.
                 format!(
-                    "  ANTHROPIC_BASE_URL={gateway}{} ANTHROPIC_AUTH_TOKEN=\"{token}\" claude -p 'Who pays?'",
+                    "  ANTHROPIC_BASE_URL={gateway}{} ANTHROPIC_AUTH_TOKEN=\"{token}\" \\\n       \
+                     CLAUDE_CODE_MAX_OUTPUT_TOKENS=32000 claude -p 'Who pays?'",
                     routes.anthropic
                 ),
             ),

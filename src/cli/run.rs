@@ -2,6 +2,7 @@
 
 use super::{ConfigFile, exit, output::Output};
 use crate::app::{self, Ended, Options, Running, logging};
+use crate::config::{Severity, UNREADABLE_FILE};
 use clap::Args;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,12 @@ impl Command {
             Ok(running) => running,
             Err(app::Error::Config(found)) => {
                 output.diagnostics(&found);
+                // A file that is not there is a fault of the host, not of the configuration.
+                let mut errors = found.iter().filter(|one| one.severity == Severity::Error);
+                if errors.all(|one| one.code == UNREADABLE_FILE) {
+                    output.error("a file that the configuration names cannot be read; nothing was started");
+                    return exit::FAILED;
+                }
                 output.error("the configuration is invalid; nothing was started");
                 return exit::CONFIG;
             }

@@ -3,6 +3,9 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
+/// [`Diagnostic::code`] of a file that the configuration names and that cannot be read.
+pub const UNREADABLE_FILE: &str = "unreadable-file";
+
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

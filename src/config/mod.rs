@@ -32,7 +32,7 @@ mod upstreams;
 mod value;
 
 pub use compile::{compile, unreadable_secret};
-pub use diagnostic::{Diagnostic, Format, Severity};
+pub use diagnostic::{Diagnostic, Format, Severity, UNREADABLE_FILE};
 pub use document::Document;
 pub use host::Host;
 pub use origin::{ListenAddr, Origin};

@@ -8,7 +8,7 @@ use crate::{
     identity::Principal,
     policy::{self, Ruling},
     protocol::Code,
-    secrets::Lease,
+    secrets::{self, Lease},
     time::Now,
 };
 use std::{borrow::Cow, sync::Arc};
@@ -133,7 +133,10 @@ impl Exchange {
         named
     }
 
-    fn head_facts_of_record(&self, headers: Headers) -> Head {
+    /// The head without credentials: a request that was refused still carries the caller's (SECURITY R40).
+    fn head_facts_of_record(&self, mut headers: Headers) -> Head {
+        let inject = self.upstream().map_or(&[][..], |upstream| &upstream.inject);
+        secrets::strip_credentials(&mut headers, inject);
         Head {
             listener: self.plan.listeners.get(self.caller.listener).cloned().unwrap_or_default(),
             peer: Some(self.caller.peer),

@@ -308,6 +308,9 @@ fn a_blocked_request_is_refused_with_its_reason_and_recorded_once() {
     let steps = driven.on(Event::Delivered);
     assert_eq!(words(&steps), ["finish"]);
     assert_eq!((refusal(&steps).code.as_ref(), refusal(&steps).status), ("policy_denied", 403));
+    for name in ["x-api-key", "cookie"] {
+        assert!(!refusal(&steps).head.headers.contains(name), "{name} of the caller was recorded");
+    }
 }
 
 #[test]

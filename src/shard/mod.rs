@@ -106,7 +106,7 @@ pub async fn run(parts: Parts) {
     shard.spawn("sweeper", sweep(Rc::downgrade(&shard)));
     shard.deliver(parts.mailbox).await;
     shard.idle.close_all();
-    // Dropped here, which closes the sockets: a connection that the kernel went on queuing would wait in vain.
+    // Dropped here, which closes the sockets: what the kernel went on queuing would wait in vain.
     for (_, listener) in listeners {
         listener.stop().await;
     }

@@ -1,4 +1,5 @@
-//! The audit log as operators use it: it verifies, it shows what was changed, and without it nothing is forwarded.
+//! The audit log as operators use it: it verifies, it shows what was changed, and without it
+//! nothing is forwarded.
 
 use super::support::{
     eventually,
@@ -83,7 +84,8 @@ fn a_restart_goes_on_with_the_same_log() {
     assert_eq!(code, Some(0), "{said}");
 }
 
-/// Starts a gateway whose audit folder is a small file system of its own; none where that is not allowed here.
+/// Starts a gateway whose audit folder is a small file system of its own; none where that is not
+/// allowed.
 fn on_a_small_disk(routes: &str) -> Option<Gateway> {
     let mut probe = Command::new("unshare");
     let allowed = probe.args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();
@@ -112,6 +114,7 @@ fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
     let filler = audit.join("filler");
     let mut file = OpenOptions::new().create(true).append(true).open(&filler).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
     // The segment in use has room of its own; the next one has none.
     let long = "x".repeat(6000);
     let mut client = Client::connect(&address);

@@ -53,6 +53,24 @@ fn customers_come_masked_in_clear_text_and_over_tls() {
     assert!(said.contains("Verification: OK"), "{said}");
 }
 
+#[test]
+fn the_commands_that_the_demo_prints_work_as_pasted() {
+    let home = tempfile::tempdir().unwrap();
+    let (_process, commands) = Demo::printed(home.path());
+    let check = |command: &String, expected: &[&str]| {
+        let mut shell = Command::new("bash");
+        let output = shell.args(["-c", command]).env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
+        let output = output.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {text}{errors}");
+        expected.iter().for_each(|word| assert!(text.contains(word), "{command}: {text}{errors}"));
+    };
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    check(&commands[0], &["[email]", "[card …", "[project]"]);
+    check(&commands[1], &["Blocked by policy", "no-destructive-sql", "#db-oncall"]);
+}
+
 /// Calls the demo as its agent.
 fn post(demo: &Demo, url: &str, body: &str) -> Response {
     let (header, json) = (format!("authorization: {}", demo.bearer()), "content-type: application/json");

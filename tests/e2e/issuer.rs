@@ -9,7 +9,8 @@ const ROTATION: Duration = Duration::from_secs(60);
 fn routes(issuer: &str, upstream: &Upstream) -> String {
     let identity = |name: &str, algorithm: &str, path: &str| {
         format!(
-            "[[identity]]\nname = \"{name}\"\nissuer = \"{issuer}\"\naudience = [\"urn:test:gateway:{name}\"]\n\
+            "[[identity]]\nname = \"{name}\"\nissuer = \"{issuer}\"\n\
+             audience = [\"urn:test:gateway:{name}\"]\n\
              algorithms = [\"{algorithm}\"]\ntypes = [\"at+jwt\"]\nrequire_purpose = true\n\
              [[route]]\nname = \"{name}\"\nmatch = {{ listen = \"main\", path = \"{path}\" }}\n\
              identity = [\"{name}\"]\nupstream = \"up\"\npolicies = [\"agents\", \"others\"]\n"

@@ -1,5 +1,6 @@
 //! The whole gateway as a process, with real clients, a real issuer, and upstreams that misbehave.
 
+#[allow(dead_code, reason = "shared with the tests of Claude Code, which use the rest of it")]
 mod support;
 
 mod audit;

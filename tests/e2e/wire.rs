@@ -86,7 +86,8 @@ fn a_client_that_leaves_during_the_answer_cuts_the_upstream() {
     let (ended, end) = mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         connection.read_request();
-        connection.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        connection.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n");
+        connection.write(b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
         // Says nothing more: only the client's end can end this.
         let _ = ended.send(connection.read().is_none());
     });

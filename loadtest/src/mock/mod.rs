@@ -48,7 +48,8 @@ pub struct Options {
     #[arg(long)]
     pub sse: bool,
     /// Tokens of an answer, each an event of its own in a stream
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(TOKENS_MAX)))]
+    #[arg(long, default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(TOKENS_MAX)))]
     pub tokens: u32,
     /// Pause before each token but the first, such as 5ms
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = milliseconds)]

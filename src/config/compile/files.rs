@@ -2,7 +2,7 @@
 
 use super::Compiler;
 use crate::config::tree::{Path, at};
-use crate::config::{KeySource, ServerTls as Written};
+use crate::config::{KeySource, ServerTls as Written, UNREADABLE_FILE};
 use crate::runtime::tls::ServerTls;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::fs;
@@ -65,7 +65,7 @@ impl Compiler<'_> {
         let metadata = match fs::metadata(file) {
             Ok(metadata) => metadata,
             Err(error) => {
-                self.error(path, "unreadable-file", format!("cannot read {shown}: {error}"), "");
+                self.error(path, UNREADABLE_FILE, format!("cannot read {shown}: {error}"), "");
                 return None;
             }
         };
@@ -77,13 +77,13 @@ impl Compiler<'_> {
         }
         if !metadata.is_file() || metadata.len() > PEM_BYTES_MAX {
             let message = format!("{shown} is not a regular file of at most {PEM_BYTES_MAX} bytes");
-            self.error(path, "unreadable-file", message, "");
+            self.error(path, UNREADABLE_FILE, message, "");
             return None;
         }
         match fs::read(file) {
             Ok(bytes) => Some(Zeroizing::new(bytes)),
             Err(error) => {
-                self.error(path, "unreadable-file", format!("cannot read {shown}: {error}"), "");
+                self.error(path, UNREADABLE_FILE, format!("cannot read {shown}: {error}"), "");
                 None
             }
         }

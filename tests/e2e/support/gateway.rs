@@ -86,14 +86,43 @@ pub struct Demo {
 impl Demo {
     pub fn start() -> Demo {
         let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(BINARY);
-        command.args(["demo", "--json"]).env("HOME", home.path()).env("TMPDIR", home.path());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Demo::command(home.path());
+        let mut child = command.arg("--json").stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().expect("it was piped");
         let process = Process { child };
         let line = first_line(stdout);
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         Demo { process, ready, home }
+    }
+
+    /// `ringward demo` with everything that it leaves anywhere below `home`.
+    fn command(home: &Path) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("demo").env("HOME", home).env("TMPDIR", home).env("XDG_RUNTIME_DIR", home);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a demo as a person does, and gives the commands that it prints to be pasted.
+    pub fn printed(home: &Path) -> (Process, Vec<String>) {
+        let mut child = Demo::command(home).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().expect("it was piped");
+        let process = Process { child };
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.starts_with("Then see")).for_each(|line| drop(sender.send(line)));
+        });
+        let mut lines = vec![];
+        while let Ok(line) = receiver.recv_timeout(DEADLINE) {
+            lines.push(line);
+        }
+        let text = lines.join("\n");
+        let (_, commands) = text.split_once("Paste one of these").unwrap_or_else(|| panic!("{text}"));
+        // Each command stands below a title, up to the next empty line.
+        let commands =
+            commands.split("\n\n").filter_map(|part| part.trim().strip_prefix('#')?.split_once('\n'));
+        (process, commands.map(|(_, command)| command.to_owned()).collect())
     }
 
     /// A member of the line that the demo printed.
@@ -125,16 +154,6 @@ impl Demo {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let reply = super::http::ask(self.get("issuer"), "POST", "/token", &form, &body);
         reply.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", reply.text())).to_owned()
-    }
-
-    /// Environment of `ringward token` for the demo's agent.
-    pub fn token_environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("RINGWARD_TOKEN_ISSUER", self.get("issuer").to_owned()),
-            ("RINGWARD_TOKEN_CLIENT_ID", self.get("client_id").to_owned()),
-            ("RINGWARD_TOKEN_CLIENT_SECRET", fs::read_to_string(self.path("client_secret_file")).unwrap()),
-            ("RINGWARD_TOKEN_AUDIENCE", self.get("audience").to_owned()),
-        ]
     }
 
     /// The real credentials of the demo, by the name of their file.
