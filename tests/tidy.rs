@@ -101,7 +101,7 @@ struct Source {
 impl Source {
     fn new(path: &str, text: String, is_test: bool) -> Source {
         let code = blank(&text);
-        let tests = if is_test { vec![0..code.len()] } else { test_items(&code) };
+        let tests = if is_test { vec![Range { start: 0, end: code.len() }] } else { test_items(&code) };
         Source { path: path.to_owned(), text, code, tests }
     }
 
@@ -497,7 +497,7 @@ fn sources() -> Vec<Source> {
     for source in &mut all {
         let stem = source.path.strip_suffix(".rs").unwrap_or(&source.path);
         if test_files.iter().any(|file| stem == file || stem.starts_with(&format!("{file}/"))) {
-            source.tests = vec![0..source.code.len()];
+            source.tests = vec![Range { start: 0, end: source.code.len() }];
         }
     }
     all
