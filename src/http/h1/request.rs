@@ -394,7 +394,11 @@ mod tests {
         /// What is written is read again as the same.
         #[test]
         fn encoded_heads_come_back(bytes in head()) {
-            let Ok(head) = parse_request(Chunk::from(bytes)) else { return Ok(()) };
+            let Ok(mut head) = parse_request(Chunk::from(bytes)) else { return Ok(()) };
+            if head.authority.is_empty() {
+                // HTTP/1.0 without Host; whoever forwards it names the upstream's.
+                head.authority = "up.test".to_owned();
+            }
             let mut wire = Vec::new();
             encode_request(&head, &[], &mut wire);
             let again = parse_request(Chunk::from(wire)).unwrap();
