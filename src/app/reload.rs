@@ -9,7 +9,7 @@ use crate::{
         resolve,
         secrets::{Keeper, Surroundings, provision},
     },
-    config::{self, Diagnostic, Host, Snapshot, Text},
+    config::{self, Diagnostic, Host, Severity, Snapshot, Text},
     metrics::Metrics,
     runtime,
 };
@@ -194,9 +194,10 @@ fn http(snapshot: &Snapshot) -> Result<reqwest::Client, Error> {
     client::client(&snapshot.roots).map_err(|error| Error::Client(error.to_string()))
 }
 
-/// One line for the log and the status.
+/// One line for the log and the status. Warnings may come first; they are not why it was refused.
 pub fn summary(diagnostics: &[Diagnostic]) -> String {
-    match diagnostics {
+    let errors: Vec<_> = diagnostics.iter().filter(|one| one.severity == Severity::Error).collect();
+    match &*errors {
         [one] => format!("line {}: {}", one.line, one.message),
         [first, rest @ ..] => format!("line {}: {} (and {} more)", first.line, first.message, rest.len()),
         [] => String::new(),
