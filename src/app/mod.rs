@@ -38,11 +38,16 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
 pub use build::start;
+
+/// How long exchanges that are cut may take to end.
+const CUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before a full mailbox is tried again.
+const ORDER_RETRY: Duration = Duration::from_millis(1);
 
 /// How a gateway is started, beside its configuration.
 #[derive(Clone, Debug)]
@@ -143,19 +148,16 @@ impl Running {
     pub fn stop(self, drain: Duration) -> Ended {
         tracing::info!(seconds = drain.as_secs(), "draining");
         self.core.draining.store(true, Ordering::Relaxed);
-        for mailbox in &self.core.mailboxes {
-            // A shard that takes nothing has ended.
-            let _ = mailbox.send(Delivery::Drain);
+        let deadline = Instant::now() + drain;
+        self.order(|| Delivery::Drain, deadline.max(Instant::now() + CUT_TIMEOUT));
+        let mut running = self.await_drained(self.shards.len(), deadline);
+        let ended = if running == 0 { Ended::Drained } else { Ended::TimedOut };
+        if running > 0 {
+            let deadline = Instant::now() + CUT_TIMEOUT;
+            self.order(|| Delivery::Cut, deadline);
+            running = self.await_drained(running, deadline);
         }
-        let deadline = std::time::Instant::now() + drain;
-        let mut ended = Ended::Drained;
-        for _ in &self.shards {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            if self.drained.recv_timeout(left).is_err() {
-                ended = Ended::TimedOut;
-            }
-        }
-        if ended == Ended::Drained {
+        if running == 0 {
             self.shards.into_iter().for_each(|shard| drop(shard.join()));
         }
         let background = self.core.background.clone();
@@ -171,5 +173,25 @@ impl Running {
         drop(self.stop_background);
         let _ = self.background.join();
         ended
+    }
+
+    /// Tells all shards something; one whose mailbox is full until `deadline` is stuck.
+    fn order(&self, delivery: impl Fn() -> Delivery, deadline: Instant) {
+        for (mailbox, shard) in self.core.mailboxes.iter().zip(&self.shards) {
+            while mailbox.send(delivery()).is_err() && !shard.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(ORDER_RETRY);
+            }
+        }
+    }
+
+    /// Waits for `running` shards; gives the number of those that still run at `deadline`.
+    fn await_drained(&self, running: usize, deadline: Instant) -> usize {
+        for left in (1..=running).rev() {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if self.drained.recv_timeout(patience).is_err() {
+                return left;
+            }
+        }
+        0
     }
 }

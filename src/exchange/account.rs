@@ -90,7 +90,7 @@ impl Exchange {
     }
 
     fn outcome(&self, now: Now, lease: Option<&Lease>) -> Outcome {
-        let (cause, place) = self.ending.cause_and_place();
+        let (cause, place) = self.ending.cause_and_place(self.request.ended);
         let is_complete = cause == audit::Cause::Complete;
         Outcome {
             id: self.caller.id,
@@ -200,12 +200,20 @@ impl Ending {
         }
     }
 
-    fn cause_and_place(&self) -> (audit::Cause, audit::Place) {
+    /// `received`: whether the whole request was.
+    fn cause_and_place(&self, received: bool) -> (audit::Cause, audit::Place) {
         use audit::{Cause as End, Place};
-        let place = if self.responded { Place::ResponseBody } else { Place::FirstByte };
+        let place = match (self.responded, received, &self.cause) {
+            (true, ..) => Place::ResponseBody,
+            (false, true, _) => Place::FirstByte,
+            (false, false, Some((Side::Upstream, _))) => Place::Send,
+            (false, false, _) => Place::RequestBody,
+        };
         match (&self.cause, &self.refusal) {
             (Some((_, Cause::Timeout)), _) => (End::Timeout, place),
             (Some((_, Cause::Shutdown)), _) => (End::Cut, place),
+            (Some((_, Cause::Unrecorded)), _) => (End::Unrecorded, place),
+            (Some((_, Cause::Internal)), _) => (End::Internal, place),
             (Some((Side::Client, Cause::Malformed { .. })), _) => (End::ClientFault, Place::RequestBody),
             (Some((Side::Client, _)), _) => (End::ClientGone, place),
             (Some((Side::Upstream, Cause::Malformed { .. })), _) => (End::UpstreamFault, place),

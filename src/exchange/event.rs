@@ -76,6 +76,8 @@ impl Cause {
             Cause::Timeout => "timeout",
             Cause::Malformed { reason, .. } => reason,
             Cause::Shutdown => "shutdown",
+            Cause::Unrecorded => "unrecorded",
+            Cause::Internal => "internal",
         }
     }
 }
@@ -93,8 +95,12 @@ pub enum Cause {
     Timeout,
     /// The peer broke the protocol: a reason code, and the status that the sender of a request gets.
     Malformed { reason: &'static str, status: u16 },
-    /// The gateway itself stops: a drain ran out of time, a queue stayed full.
+    /// The gateway itself stops: a drain ran out of time.
     Shutdown,
+    /// The journal took a record of the body neither at once nor later.
+    Unrecorded,
+    /// The gateway is at fault.
+    Internal,
 }
 
 /// Answers to [`Ask`].
@@ -194,8 +200,13 @@ impl Steps {
         self.0.is_empty()
     }
 
-    /// Forgets all steps: the side that they were meant for is gone.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets what is meant for the client, which is gone. Records and leases are not.
+    pub fn forget_client(&mut self) {
+        self.0.retain(|step| match step {
+            Step::Note(_) | Step::Finish(..) | Step::Release(_) | Step::Abort(_) => true,
+            Step::Ask(..) | Step::Continue | Step::ReadBody | Step::Forward(_) => false,
+            Step::ForwardBody { .. } | Step::Reply(_) | Step::Inform(_) => false,
+            Step::Respond { .. } | Step::Send { .. } => false,
+        });
     }
 }

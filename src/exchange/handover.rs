@@ -42,6 +42,8 @@ pub enum Delivery {
     Lease(ShardTicket, Result<Lease, String>),
     /// Stop accepting, end idle connections, let exchanges finish.
     Drain,
+    /// The time to finish is up: cut what still runs.
+    Cut,
 }
 
 /// The way of records from one shard to the journal.

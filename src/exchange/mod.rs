@@ -127,6 +127,8 @@ struct Ending {
     /// Why the token was refused.
     token_failure: Option<&'static str>,
     audit_sequence: Option<u64>,
+    /// The last record was made.
+    finished: bool,
 }
 
 impl Exchange {
@@ -171,7 +173,7 @@ impl Exchange {
 
     /// Whether everything is over: no further event has an effect.
     pub fn has_ended(&self) -> bool {
-        matches!(self.stage, Stage::Ended)
+        self.ending.finished
     }
 
     /// Whether the exchange still wants the request's body.

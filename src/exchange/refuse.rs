@@ -82,31 +82,27 @@ impl Exchange {
     }
 
     fn client_gone(&mut self, now: Now, cause: Cause, steps: &mut Steps) {
-        let is_open = matches!(self.stage, Stage::Open);
-        match (&self.stage, &cause) {
-            (Stage::Ended, _) => return,
-            (Stage::Fresh | Stage::Body(_), Cause::Malformed { reason, status }) => {
-                let code = match status {
-                    417 => Code::ExpectationFailed,
-                    431 => Code::HeadersTooLarge,
-                    _ => Code::MalformedRequest,
-                };
-                let detail = format!("The request is malformed: {reason}.");
-                self.ending.cause = Some((Side::Client, cause.clone()));
-                return self.refuse(code, detail, steps);
-            }
-            (Stage::Fresh | Stage::Body(_), Cause::Timeout) => {
-                self.ending.cause = Some((Side::Client, cause));
-                return self.refuse(Code::RequestTimeout, "The request did not arrive in time.", steps);
-            }
-            _ => {}
+        if self.ending.finished {
+            return;
         }
-        if is_open {
+        if matches!(self.stage, Stage::Open) {
             steps.push(Step::Abort(Side::Upstream));
         }
-        steps.push(Step::Abort(Side::Client));
+        // A caller that is at fault is still there to be told why, unless it is in the middle of an answer.
+        let may_answer = match self.stage {
+            Stage::Fresh | Stage::Body(_) => true,
+            Stage::Open => !self.ending.responded,
+            _ => false,
+        };
+        let fault = fault(&cause).filter(|_| may_answer);
         self.ending.cause = Some((Side::Client, cause));
-        self.finish(now, steps);
+        match fault {
+            Some((code, detail)) => self.refuse(code, detail, steps),
+            None => {
+                steps.push(Step::Abort(Side::Client));
+                self.finish(now, steps);
+            }
+        }
     }
 
     fn upstream_gone(&mut self, now: Now, cause: Cause, steps: &mut Steps) {
@@ -123,6 +119,10 @@ impl Exchange {
                 (Code::UpstreamInvalid, format!("sent a malformed response: {reason}"))
             }
             Cause::Shutdown => (Code::Overloaded, "was cut off by the gateway, which shuts down".to_owned()),
+            Cause::Unrecorded => {
+                (Code::AuditUnavailable, "was cut off: the audit journal takes no records".to_owned())
+            }
+            Cause::Internal => (Code::InternalError, "was cut off by a fault of the gateway".to_owned()),
         };
         self.ending.cause = Some((Side::Upstream, cause));
         steps.push(Step::Abort(Side::Upstream));
@@ -136,9 +136,10 @@ impl Exchange {
 
     /// Writes the last record, the log line and gives the lease back. Happens once.
     pub(super) fn finish(&mut self, now: Now, steps: &mut Steps) {
-        if matches!(std::mem::replace(&mut self.stage, Stage::Ended), Stage::Ended) {
+        if std::mem::replace(&mut self.ending.finished, true) {
             return;
         }
+        self.stage = Stage::Ended;
         let lease = self.lease.take();
         let record = self.last_record(now, lease.as_ref());
         let summary = Box::new(self.summary(now));
@@ -150,5 +151,21 @@ impl Exchange {
 
     pub(super) fn protocol(&self) -> Protocol {
         self.upstream().map_or(Protocol::Http, |upstream| upstream.protocol)
+    }
+}
+
+/// What a caller is told that broke the protocol or was too slow.
+fn fault(cause: &Cause) -> Option<(Code, String)> {
+    match cause {
+        Cause::Malformed { reason, status } => {
+            let code = match status {
+                417 => Code::ExpectationFailed,
+                431 => Code::HeadersTooLarge,
+                _ => Code::MalformedRequest,
+            };
+            Some((code, format!("The request is malformed: {reason}.")))
+        }
+        Cause::Timeout => Some((Code::RequestTimeout, "The request did not arrive in time.".to_owned())),
+        _ => None,
     }
 }

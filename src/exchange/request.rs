@@ -36,12 +36,8 @@ impl Exchange {
 
     fn stream_body(&mut self, now: Now, data: Segments, end: bool, steps: &mut Steps) {
         if self.is_too_large(self.request.received + data.len_bytes() as u64) {
-            return self.cut_request(
-                now,
-                Code::BodyTooLarge,
-                "the body is larger than the route allows",
-                steps,
-            );
+            let detail = self.too_large();
+            return self.cut_request(now, Code::BodyTooLarge, &detail, steps);
         }
         let data = match self.request.push(data, end) {
             Ok(data) => data,
@@ -66,7 +62,8 @@ impl Exchange {
         match result {
             Ok(_) => steps.push(Step::ForwardBody { data, end }),
             Err(_) => {
-                self.cut_request(now, Code::AuditUnavailable, "the audit journal takes no records", steps)
+                let detail = "The audit journal takes no records, so the rest is not forwarded.";
+                self.cut_request(now, Code::AuditUnavailable, detail, steps)
             }
         }
     }
@@ -87,9 +84,12 @@ impl Exchange {
     }
 
     pub(super) fn refuse_too_large(&mut self, steps: &mut Steps) {
+        self.refuse(Code::BodyTooLarge, self.too_large(), steps);
+    }
+
+    fn too_large(&self) -> String {
         let max = self.route.as_ref().map_or(0, |route| route.body_bytes_max);
-        let detail = format!("The request body is larger than the {max} bytes that this route accepts.");
-        self.refuse(Code::BodyTooLarge, detail, steps);
+        format!("The request body is larger than the {max} bytes that this route accepts.")
     }
 
     pub(super) fn recording(&self) -> Recording {

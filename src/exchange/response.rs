@@ -40,8 +40,7 @@ impl Exchange {
         }
         let content_type = head.headers.get_str("content-type").unwrap_or_default();
         self.is_event_stream = content_type.trim_start().starts_with("text/event-stream");
-        let has_body = head.framing != Framing::None;
-        if has_body && let Err(detail) = self.inspect_response(&mut head) {
+        if let Err(detail) = self.inspect_response(&mut head) {
             steps.push(Step::Abort(Side::Upstream));
             return self.refuse(Code::ResponseUnmaskable, detail, steps);
         }
@@ -87,6 +86,14 @@ impl Exchange {
         let Some(masks) = self.route.as_ref().and_then(|route| route.response_masks.clone()) else {
             return Ok(());
         };
+        STALE_AFTER_MASKS.iter().for_each(|name| {
+            head.headers.remove(name);
+        });
+        if head.framing == Framing::None {
+            // The length of what is not sent here is that of a body without masks.
+            head.declared_length = None;
+            return Ok(());
+        }
         if head.status == 206 {
             return Err("upstream sent a part of a document (206), which cannot be masked".to_owned());
         }
@@ -101,9 +108,6 @@ impl Exchange {
         if !masks.keeps_length(inspect::Direction::Response) {
             head.framing = Framing::Chunked;
         }
-        STALE_AFTER_MASKS.iter().for_each(|name| {
-            head.headers.remove(name);
-        });
         self.response.inspect_with(Inspector::new(masks, inspect::Direction::Response, context));
         Ok(())
     }

@@ -1,4 +1,4 @@
-use super::{Exchange, Side};
+use super::{Cause, Exchange, Side};
 use crate::{
     audit::ExchangeId,
     buffer::Tally,
@@ -140,7 +140,7 @@ impl Exchange {
             tally,
             duration: now.instant.since(self.started.instant),
             times: Times::default(),
-            client_closed: matches!(self.ending.cause, Some((Side::Client, _))),
+            client_closed: matches!(self.ending.cause, Some((Side::Client, Cause::Closed))),
             audit_sequence: self.ending.audit_sequence,
             shard: 0,
         }

@@ -85,13 +85,19 @@ impl Answers {
         }
     }
 
-    /// Hands records over, the last of them under `ticket`.
+    /// Hands records over, the last of them under `ticket`. An INTENT that was taken stays, even if what
+    /// follows is not: then it is owed its OUTCOME.
     fn record(&self, ticket: ShardTicket, commit: Commit, records: Vec<Record>) -> Result<(), Unavailable> {
         let mut recorder = self.0.recorder.borrow_mut();
         let last = records.len().saturating_sub(1);
+        let mut unavailable = Unavailable::TurnedAway;
         for (index, record) in records.into_iter().enumerate() {
             let ticket = if index == last { ticket } else { 0 };
-            recorder.submit(ticket, commit, record).map_err(|_| Unavailable::TurnedAway)?;
+            let is_intent = matches!(record, Record::Intent(_));
+            recorder.submit(ticket, commit, record).map_err(|_| unavailable)?;
+            if is_intent {
+                unavailable = Unavailable::Failed;
+            }
         }
         Ok(())
     }
@@ -136,7 +142,7 @@ impl Answers {
             Delivery::Recorded(ticket, result) => (ticket, Answer::Recorded(result)),
             Delivery::Keys(ticket) => (ticket, Answer::Keys),
             Delivery::Lease(ticket, result) => (ticket, Answer::Lease(result)),
-            Delivery::Drain => return None,
+            Delivery::Drain | Delivery::Cut => return None,
         };
         let waiter = self.0.waiters.borrow_mut().remove(&ticket)?;
         match (waiter, answer) {
@@ -152,9 +158,49 @@ impl Answers {
         }
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.waiters.borrow().is_empty()
+    }
+
     fn next_ticket(&self) -> ShardTicket {
         let ticket = self.0.last_ticket.get() + 1;
         self.0.last_ticket.set(ticket);
         ticket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::samples;
+
+    /// Takes so many records.
+    struct Room(usize);
+
+    impl Recorder for Room {
+        fn submit(&mut self, _: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+            self.0 = self.0.checked_sub(1).ok_or_else(|| Refused::Full(Box::new(record)))?;
+            Ok(())
+        }
+
+        fn inflight_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn an_intent_that_was_taken_is_owed_its_outcome_though_its_content_was_not() {
+        let content = Record::Content(Box::new(samples::content(1, b"body", true)));
+        let intent = samples::intent(1);
+        let check = |room, records: &[&Record], expected| {
+            let answers = Answers::new(Box::new(Room(room)));
+            let records = records.iter().map(|record| (*record).clone()).collect();
+            assert_eq!(answers.record(1, Commit::Written, records), expected);
+        };
+        check(2, &[&intent, &content], Ok(()));
+        check(1, &[&intent, &content], Err(Unavailable::Failed));
+        check(0, &[&intent, &content], Err(Unavailable::TurnedAway));
+        check(1, &[&content, &intent], Err(Unavailable::TurnedAway));
     }
 }

@@ -1,10 +1,10 @@
 use super::{
     Shard,
     http1::{self, NoRequest},
-    relay,
+    relay::Relay,
 };
 use crate::{
-    exchange::{Arrival, Caller, Cause, Event, Exchange, Side, Steps},
+    exchange::{Arrival, Caller, Cause, Event, Exchange, Side},
     limits::HANDSHAKE_TIMEOUT,
     runtime::{self, Connection},
 };
@@ -51,15 +51,14 @@ async fn requests(
         if shard.draining.get() {
             break;
         }
-        let received = input.next_request().await;
-        guard.set_idle(false);
+        let received = input.next_request(|| guard.set_idle(false)).await;
         let now = runtime::now();
         let id = shard.ids.borrow_mut().next_id(now.wall);
         let caller = Caller { id, listener, peer, connection: name.clone(), secure };
-        let plan = shard.world.load().plan.clone();
-        let exchange = Exchange::new(plan, caller, now);
+        let world = shard.world.load_full();
+        let exchange = Exchange::new(world.plan.clone(), caller, now);
         let event = match received {
-            Err(NoRequest::Idle) => return,
+            Err(NoRequest::Idle) => break,
             Err(NoRequest::Failed(Cause::Closed)) => return,
             Err(NoRequest::Failed(cause)) => {
                 output.keep_alive = false;
@@ -72,7 +71,8 @@ async fn requests(
             }
         };
         shard.metrics.begin();
-        let alive = relay::run(shard, exchange, event, &mut Steps::default(), &mut input, &mut output).await;
+        let relay = Relay::new(shard, world, exchange);
+        let alive = relay.run(event, &mut input, &mut output).await;
         shard.metrics.add_coalesced(output.take_coalesced());
         if !alive || !output.keep_alive {
             break;

@@ -90,6 +90,8 @@ pub struct Output {
     version: Version,
     /// Whether the connection may be kept after the current message.
     pub keep_alive: bool,
+    /// Whether the caller waits for `100 Continue` before it sends its body.
+    awaits_continue: bool,
     head: Vec<u8>,
 }
 
@@ -109,6 +111,7 @@ pub fn halves(connection: Connection) -> (Input, Output, Deadlines) {
         deadlines: deadlines.clone(),
         version: Version::Http11,
         keep_alive: true,
+        awaits_continue: false,
         head: Vec::new(),
     };
     (input, output, deadlines)
@@ -116,13 +119,15 @@ pub fn halves(connection: Connection) -> (Input, Output, Deadlines) {
 
 impl Input {
     /// Reads one request head and what came with it of its body.
-    pub async fn next_request(&mut self) -> Result<(RequestHead, Piece), NoRequest> {
+    /// `begun` is called with its first byte.
+    pub async fn next_request(&mut self, begun: impl FnOnce()) -> Result<(RequestHead, Piece), NoRequest> {
         let idle = if self.requests == 0 { HEAD_READ_TIMEOUT } else { KEEP_ALIVE_TIMEOUT };
         self.deadlines.reading(Some(runtime::now().instant + idle));
         let mut buffer = match self.reader.read().await {
             Ok(Some(buffer)) => buffer,
             Ok(None) | Err(_) => return Err(NoRequest::Idle),
         };
+        begun();
         let late = runtime::now().instant + HEAD_READ_TIMEOUT;
         self.deadlines.reading(Some(late));
         self.requests += 1;
@@ -178,6 +183,11 @@ impl Input {
         }
     }
 
+    /// The connection behind.
+    pub fn control(&self) -> &Control {
+        self.deadlines.control()
+    }
+
     /// Whether the current request's body was received to its end.
     pub fn is_complete(&self) -> bool {
         self.decoder.is_done()
@@ -226,12 +236,19 @@ impl Output {
     pub fn begin(&mut self, head: &RequestHead) {
         self.version = head.version;
         self.keep_alive = head.keep_alive;
+        self.awaits_continue = head.expect_continue;
         self.encoder = None;
     }
 
     /// Sends `100 Continue`.
     pub async fn send_continue(&mut self) -> io::Result<()> {
+        self.awaits_continue = false;
         self.write(Chunk::from_static(b"HTTP/1.1 100 Continue\r\n\r\n").into()).await
+    }
+
+    /// Whether the caller still waits for `100 Continue`: after a final answer it may never send its body.
+    pub fn awaits_continue(&self) -> bool {
+        self.awaits_continue
     }
 
     /// Sends an informational response; HTTP/1.0 callers get none (RFC 9110 section 15.2).
@@ -258,13 +275,17 @@ impl Output {
         h1::encode_response(head, self.keep_alive, &mut self.head);
         self.encoder = (head.framing == Framing::Chunked).then(ChunkEncoder::default);
         let body = frame(&mut self.encoder, data, end);
+        // Whatever happens before the end, also a panic: half a response must not end cleanly.
+        self.deadlines.control().reset_on_drop(!end);
         self.write_head(body).await
     }
 
     /// Sends more of the body.
     pub async fn send(&mut self, data: Segments, end: bool) -> io::Result<()> {
         let body = frame(&mut self.encoder, data, end);
-        self.write(body).await
+        self.write(body).await?;
+        self.deadlines.control().reset_on_drop(!end);
+        Ok(())
     }
 
     /// Sends a reply that the gateway made.
@@ -382,9 +403,7 @@ impl OriginInput {
         to: &Method,
         first_byte: Option<Instant>,
     ) -> Result<(ResponseHead, Piece), Cause> {
-        if first_byte.is_some() {
-            self.deadlines.reading(first_byte);
-        }
+        self.deadlines.reading(first_byte);
         let mut buffer = match self.reader.read().await {
             Ok(Some(buffer)) => buffer,
             Ok(None) | Err(_) => return Err(self.deadlines.cause()),
@@ -420,8 +439,8 @@ impl OriginInput {
     ///
     /// # Errors
     /// Upstream broke off, was silent for too long, or broke the framing.
-    pub async fn next_piece(&mut self, idle: Instant) -> Result<Piece, Cause> {
-        self.deadlines.reading(Some(idle));
+    pub async fn next_piece(&mut self, idle: Option<Instant>) -> Result<Piece, Cause> {
+        self.deadlines.reading(idle);
         match self.reader.read().await {
             Ok(Some(buffer)) => self.decode(buffer),
             Ok(None) if self.deadlines.control().expired().is_none() => match self.decoder.finish_on_eof() {
@@ -465,6 +484,7 @@ impl OriginOutput {
         self.encoder = (head.framing == Framing::Chunked).then(ChunkEncoder::default);
         let body = frame(&mut self.encoder, data, end);
         let head = std::mem::take(&mut self.head);
+        self.deadlines.control().reset_on_drop(!end);
         self.stall();
         let result = self.writer.write_head(head, body).await;
         self.deadlines.writing(None);
@@ -480,6 +500,7 @@ impl OriginOutput {
         self.stall();
         let result = self.writer.write(body).await;
         self.deadlines.writing(None);
+        self.deadlines.control().reset_on_drop(!end || result.is_err());
         result
     }
 

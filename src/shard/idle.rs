@@ -36,6 +36,11 @@ impl IdleSet {
         Entry { set: self, key, is_idle }
     }
 
+    /// Resets all connections.
+    pub fn reset_all(&self) {
+        self.connections.borrow().values().for_each(|known| known.control.reset());
+    }
+
     /// Closes all connections that wait for a request.
     pub fn close_all(&self) {
         for Known { control, is_idle } in self.connections.borrow().values() {

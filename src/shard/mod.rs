@@ -27,9 +27,9 @@ use crate::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
     },
-    limits::{SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
+    limits::{RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
     metrics::Metrics,
-    runtime::{self, Connection, Listener, Mailbox, Sweeper},
+    runtime::{self, Connection, Inbox, Listener, Mailbox, Slot, Sweeper},
     upstream::Pool,
 };
 use answers::Answers;
@@ -76,6 +76,8 @@ pub struct Shard {
     metrics: Arc<Metrics>,
     connections: Gauge,
     draining: Cell<bool>,
+    drain_ordered: Slot<()>,
+    cut: Cell<bool>,
     idle: IdleSet,
     date: RefCell<(u64, Rc<str>)>,
 }
@@ -95,6 +97,8 @@ pub async fn run(parts: Parts) {
         connections: parts.metrics.connections(parts.index),
         metrics: parts.metrics,
         draining: Cell::new(false),
+        drain_ordered: Slot::new(),
+        cut: Cell::new(false),
         idle: IdleSet::default(),
         date: RefCell::new((0, "".into())),
     });
@@ -104,13 +108,10 @@ pub async fn run(parts: Parts) {
         shard.spawn("listener", listener::accept_loop(shard.clone(), *index, listener.clone()));
     }
     shard.spawn("sweeper", sweep(Rc::downgrade(&shard)));
-    shard.deliver(parts.mailbox).await;
-    shard.idle.close_all();
-    // Dropped here, which closes the sockets: what the kernel went on queuing would wait in vain.
-    for (_, listener) in listeners {
-        listener.stop().await;
+    match parts.mailbox.open() {
+        Ok(inbox) => drop(runtime::race(shard.deliver(inbox), shard.live(listeners)).await),
+        Err(error) => tracing::error!(%error, shard = shard.index, "the mailbox cannot be opened"),
     }
-    shard.drained().await;
     // What still waits when the executor ends keeps what it holds for ever: its end of the access log, too.
     drop(shard.pool.take());
     alone(&shard).await;
@@ -147,55 +148,62 @@ impl Shard {
         });
     }
 
-    /// Hands what other threads bring to those who wait for it, until the order to drain.
-    async fn deliver(&self, mailbox: Mailbox<Delivery>) {
-        let mut mailbox = match mailbox.open() {
-            Ok(inbox) => inbox,
-            Err(error) => return tracing::error!(%error, "the mailbox cannot be opened"),
-        };
+    /// Hands what other threads bring to those who wait for it. Never ends.
+    async fn deliver(&self, mut inbox: Inbox<Delivery>) {
         let mut batch = Vec::new();
-        while !self.draining.get() {
-            if let Err(error) = mailbox.recv(&mut batch).await {
+        loop {
+            if let Err(error) = inbox.recv(&mut batch).await {
                 tracing::error!(%error, shard = self.index, "the mailbox failed; the shard drains");
-                self.draining.set(true);
+                self.order_drain();
+                return std::future::pending().await;
             }
-            self.take_batch(&mut batch);
-        }
-        // Exchanges that still run go on getting their answers.
-        let this = self.answers.clone();
-        let log_metrics = self.metrics.clone();
-        runtime::spawn_guarded(
-            "mailbox",
-            async move {
-                let mut batch = Vec::new();
-                while mailbox.recv(&mut batch).await.is_ok() {
-                    batch.drain(..).for_each(|delivery| drop(this.take(delivery)));
-                }
-            },
-            move |_| {
-                log_metrics.panics.inc();
-            },
-        );
-    }
-
-    fn take_batch(&self, batch: &mut Vec<Delivery>) {
-        for delivery in batch.drain(..) {
-            match delivery {
-                Delivery::Drain => self.draining.set(true),
-                other => {
-                    if let Some(summary) = self.answers.take(other) {
-                        self.log.log(summary);
+            for delivery in batch.drain(..) {
+                match delivery {
+                    Delivery::Drain => self.order_drain(),
+                    Delivery::Cut => self.cut(),
+                    other => {
+                        if let Some(summary) = self.answers.take(other) {
+                            self.log.log(summary);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Waits until the last connection has ended.
-    async fn drained(&self) {
-        while self.connections.get() > 0 {
-            runtime::sleep(SWEEP_INTERVAL).await;
+    /// Waits for the order to drain, and carries it out.
+    async fn live(&self, listeners: Vec<(usize, Rc<Listener>)>) {
+        self.drain_ordered.take().await;
+        self.idle.close_all();
+        // Dropped here, which closes the sockets: what the kernel went on queuing would wait in vain.
+        for (_, listener) in listeners {
+            listener.stop().await;
         }
+        while self.connections.get() > 0 {
+            runtime::sleep(SETTLE_INTERVAL).await;
+        }
+        // The log lines of the last exchanges wait for their records.
+        let deadline = runtime::now().instant + RECORD_TIMEOUT;
+        while !self.answers.is_empty() && runtime::now().instant < deadline {
+            runtime::sleep(SETTLE_INTERVAL).await;
+        }
+    }
+
+    fn order_drain(&self) {
+        self.draining.set(true);
+        self.drain_ordered.put(());
+    }
+
+    /// Ends what still runs, so that callers see incomplete messages and records say why.
+    fn cut(&self) {
+        self.cut.set(true);
+        self.order_drain();
+        self.idle.reset_all();
+    }
+
+    /// Whether connections were closed by [`Delivery::Cut`].
+    fn is_cut(&self) -> bool {
+        self.cut.get()
     }
 
     /// Runs `step` on the state that exchanges borrow for one event.

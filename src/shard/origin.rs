@@ -10,7 +10,10 @@ use crate::{
         handover::{Errand, Work},
         plan::Upstream,
     },
-    runtime::{self, Connection, tls::TlsError},
+    runtime::{
+        self, Connection,
+        tls::{ClientTls, TlsError},
+    },
     secrets::Lease,
 };
 use std::{io, net::SocketAddr, rc::Rc, time::Duration};
@@ -37,15 +40,15 @@ impl Origin {
 /// No address answers, or the upstream's certificate is refused.
 pub async fn open(
     shard: &Rc<Shard>,
-    index: usize,
     upstream: &Upstream,
+    tls: Option<&ClientTls>,
     fresh: bool,
 ) -> Result<Origin, Cause> {
     if !fresh && let Some(connection) = reusable(shard, upstream) {
         shard.metrics.upstream_reused.inc();
         return Ok(Origin::new(connection, true));
     }
-    let connection = connect(shard, index, upstream).await?;
+    let connection = connect(shard, upstream, tls).await?;
     shard.metrics.upstream_connected.inc();
     Ok(Origin::new(connection, false))
 }
@@ -62,8 +65,8 @@ fn reusable(shard: &Rc<Shard>, upstream: &Upstream) -> Option<Connection> {
 
 /// Gives a connection back for the next exchange, if its last answer was whole. A read is left pending on it:
 /// it is the one that notices when the peer closes, or receives the next response.
-pub fn keep(shard: &Rc<Shard>, upstream: &Upstream, origin: Origin) {
-    let Some(mut connection) = http1::reunite(origin.input, origin.output) else { return };
+pub fn keep(shard: &Rc<Shard>, upstream: &Upstream, input: OriginInput, output: OriginOutput) {
+    let Some(mut connection) = http1::reunite(input, output) else { return };
     connection.reader.start();
     let overflow = shard.pool.borrow_mut().put(upstream.key, connection, runtime::now().instant);
     drop(overflow);
@@ -78,7 +81,11 @@ pub fn release(shard: &Rc<Shard>, lease: Lease) {
     }
 }
 
-async fn connect(shard: &Rc<Shard>, index: usize, upstream: &Upstream) -> Result<Connection, Cause> {
+async fn connect(
+    shard: &Rc<Shard>,
+    upstream: &Upstream,
+    tls: Option<&ClientTls>,
+) -> Result<Connection, Cause> {
     let addresses = upstream.addresses.load_full();
     if addresses.is_empty() {
         return Err(Cause::Unreachable(format!("the name \"{}\" does not resolve", upstream.host)));
@@ -86,7 +93,7 @@ async fn connect(shard: &Rc<Shard>, index: usize, upstream: &Upstream) -> Result
     let mut last = None;
     for address in addresses.iter() {
         match runtime::connect(*address, upstream.timeouts.connect).await {
-            Ok(connection) => return secure(shard, index, upstream, connection).await,
+            Ok(connection) => return secure(shard, upstream, tls, connection).await,
             Err(error) => last = Some((*address, error)),
         }
     }
@@ -96,17 +103,16 @@ async fn connect(shard: &Rc<Shard>, index: usize, upstream: &Upstream) -> Result
 
 async fn secure(
     shard: &Rc<Shard>,
-    index: usize,
     upstream: &Upstream,
+    tls: Option<&ClientTls>,
     connection: Connection,
 ) -> Result<Connection, Cause> {
     shard.sweeper.register(&connection.control);
     if !upstream.tls {
         return Ok(connection);
     }
-    let tls = shard.world.load().client_tls.get(index).cloned().flatten();
     let Some(tls) = tls else { return Err(Cause::Tls("no TLS settings for this upstream".to_owned())) };
-    let result = connection.connect_tls(&tls, &upstream.host, upstream.timeouts.connect).await;
+    let result = connection.connect_tls(tls, &upstream.host, upstream.timeouts.connect).await;
     result.map_err(|error| match error {
         TlsError::Certificate(reason) => Cause::Tls(reason.to_string()),
         other => Cause::Tls(other.to_string()),

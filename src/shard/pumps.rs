@@ -7,19 +7,19 @@ use super::{
     relay::Relay,
 };
 use crate::{
-    exchange::{Cause, Event, Forward, Side, Step, Steps, plan::Upstream},
-    http::{Method, ResponseHead},
+    exchange::{Cause, Event, Forward, Side, Step, Steps, Times, plan::Upstream},
+    http::ResponseHead,
     limits::INFORMATIONAL_COUNT_MAX,
-    runtime,
+    runtime::{self, Control, Slot},
     time::Instant,
     upstream::{Attempt, may_retry},
 };
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
+    pin::{Pin, pin},
     task::Poll,
+    time::Duration,
 };
 
 /// What the two pumps share.
@@ -27,87 +27,107 @@ use std::{
 struct Shared {
     /// The response pump is done: the request pump must not wait any longer.
     done: Cell<bool>,
+    /// The request pump has ended the exchange's way upstream: no connection is to be made any more.
+    given_up: Cell<bool>,
     /// Steps towards the client that the request pump came to.
     outbox: RefCell<Steps>,
-    /// Upstream does not take the rest of the request; its answer may still come.
-    deaf: Cell<bool>,
+    /// The upstream connection, as soon as there is one; another one after a retry.
+    origin: RefCell<Option<Deadlines>>,
+    /// Its sending half, for the request pump, once the head was sent.
+    outgoing: Slot<OriginOutput>,
     /// The request went upstream to its last byte.
     sent_whole: Cell<bool>,
+    /// Upstream does not take the rest of the request; its answer may still come.
+    deaf: Cell<bool>,
+    /// The final response has begun.
+    responding: Cell<bool>,
 }
 
-/// Sends a request upstream and its response back. True if the caller's connection may carry another one.
-/// What is to be done when no connection can be made stays in `steps`.
-pub async fn forward(
-    relay: &Relay<'_>,
-    forward: Forward,
-    input: &mut Input,
-    output: &mut Output,
-    steps: &mut Steps,
-) -> bool {
-    let plan = relay.plan();
-    let upstream = plan.upstreams[forward.upstream].clone();
-    let began = runtime::now().instant;
-    let mut origin = match send(relay, &forward, &upstream, false).await {
-        Ok(origin) => origin,
-        Err(cause) => {
-            relay.feed(Event::Gone(Side::Upstream, cause), steps);
-            return true;
+impl Shared {
+    fn cut_origin(&self) {
+        if let Some(origin) = &*self.origin.borrow() {
+            origin.control().reset();
         }
-    };
-    relay.time(|times| times.connect = runtime::now().instant.since(began));
-    let shared = Shared::default();
-    shared.sent_whole.set(forward.end);
-    if forward.end {
-        // Nothing more of the request will come: the response pump may send it again on another connection.
-        let deadlines = origin.deadlines.clone();
-        let alive = {
-            let watch = pin!(watch(relay, input, &deadlines, &shared));
-            let answer = pin!(whole(relay, &forward, &upstream, &mut origin, output, &shared));
-            join(answer, watch).await
-        };
-        finish(relay, &upstream, origin, alive, true)
-    } else {
-        let Origin { input: from, output: mut to, deadlines, reused } = origin;
-        let mut from = from;
-        let alive = {
-            let request = pin!(request(relay, input, &mut to, &deadlines, &shared, &upstream));
-            let answer = pin!(streamed(relay, &forward, &upstream, &mut from, &deadlines, output, &shared));
-            join(answer, request).await
-        };
-        let origin = Origin { input: from, output: to, deadlines, reused };
-        finish(relay, &upstream, origin, alive, shared.sent_whole.get())
+    }
+
+    /// How long upstream may be silent from now on. As long as it gets the request there is no bound: it may
+    /// wait for the end of that.
+    fn patience(&self, upstream: &Upstream) -> Option<Instant> {
+        let is_over = self.sent_whole.get() || self.deaf.get();
+        let silence =
+            if self.responding.get() { upstream.timeouts.idle } else { upstream.timeouts.first_byte };
+        is_over.then(|| runtime::now().instant + silence)
     }
 }
 
-/// Both at once; the answer is looked at first, so that its end is seen by the other in the same turn.
-async fn join(
-    mut answer: std::pin::Pin<&mut impl Future<Output = bool>>,
-    mut other: std::pin::Pin<&mut impl Future<Output = ()>>,
-) -> bool {
-    let mut alive = None;
-    let mut other_done = false;
+/// The halves of an upstream connection that the response pump had; the request pump may have the other one.
+type Halves = (OriginInput, Option<OriginOutput>);
+
+/// Sends a request upstream and its response back. True if the caller's connection may carry another one.
+pub async fn forward(relay: &Relay<'_>, forward: Forward, input: &mut Input, output: &mut Output) -> bool {
+    let upstream = relay.world.plan.upstreams[forward.upstream].clone();
+    let shared = Shared::default();
+    shared.sent_whole.set(forward.end);
+    let response = Response {
+        relay,
+        forward: &forward,
+        upstream: &upstream,
+        shared: &shared,
+        since: Cell::new(runtime::now().instant),
+    };
+    let ((alive, halves), outgoing) = {
+        let answer = pin!(response.run(output));
+        let request = pin!(request(relay, input, &shared, &upstream));
+        join(answer, request).await
+    };
+    let Some((from, to)) = halves else { return alive };
+    let Some(mut to) = to.or(outgoing).or_else(|| shared.outgoing.try_take()) else { return alive };
+    relay.shard.metrics.add_coalesced(to.take_coalesced());
+    if alive && shared.sent_whole.get() {
+        origin::keep(relay.shard, &upstream, from, to);
+    }
+    alive
+}
+
+/// Both at once. When one of them ends, the other one is looked at in the same turn: it may wait for that.
+async fn join<A, B>(
+    mut answer: Pin<&mut impl Future<Output = A>>,
+    mut request: Pin<&mut impl Future<Output = B>>,
+) -> (A, B) {
+    let (mut answered, mut requested) = (None, None);
     poll_fn(move |context| {
-        if alive.is_none()
-            && let Poll::Ready(result) = answer.as_mut().poll(context)
-        {
-            alive = Some(result);
-        }
-        if !other_done {
-            other_done = other.as_mut().poll(context).is_ready();
-        }
-        match (alive, other_done) {
-            (Some(alive), true) => Poll::Ready(alive),
-            _ => Poll::Pending,
+        let mut is_first = true;
+        loop {
+            if answered.is_none()
+                && let Poll::Ready(output) = answer.as_mut().poll(context)
+            {
+                answered = Some(output);
+            }
+            if requested.is_none()
+                && let Poll::Ready(output) = request.as_mut().poll(context)
+            {
+                requested = Some(output);
+                if answered.is_none() && std::mem::take(&mut is_first) {
+                    continue;
+                }
+            }
+            return match (answered.take(), requested.take()) {
+                (Some(answered), Some(requested)) => Poll::Ready((answered, requested)),
+                (one, other) => {
+                    (answered, requested) = (one, other);
+                    Poll::Pending
+                }
+            };
         }
     })
     .await
 }
 
-/// `future`, unless the response is done before it. Dropping `future` must lose nothing.
-async fn unless_done<T>(shared: &Shared, future: impl Future<Output = T>) -> Option<T> {
+/// `future`, unless `flag` is raised before it ends. Dropping `future` must lose nothing.
+async fn unless<T>(flag: &Cell<bool>, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| {
-        if shared.done.get() {
+        if flag.get() {
             return Poll::Ready(None);
         }
         future.as_mut().poll(context).map(Some)
@@ -115,83 +135,25 @@ async fn unless_done<T>(shared: &Shared, future: impl Future<Output = T>) -> Opt
     .await
 }
 
-/// Connects and sends the head with what is there of the body.
-async fn send(
-    relay: &Relay<'_>,
-    forward: &Forward,
-    upstream: &Arc<Upstream>,
-    fresh: bool,
-) -> Result<Origin, Cause> {
-    let mut fresh = fresh;
-    loop {
-        let mut origin = origin::open(relay.shard, forward.upstream, upstream, fresh).await?;
-        let injected: Vec<(&str, &[u8])> =
-            forward.injected.iter().map(|(name, value)| (&**name, value.expose())).collect();
-        let sent = origin.output.send_head(&forward.head, &injected, forward.data.clone(), forward.end).await;
-        if sent.is_ok() {
-            return Ok(origin);
-        }
-        // A peer that refuses more may have answered already, so a fresh connection's answer is awaited.
-        let attempt = attempt(&origin, forward, fresh);
-        if !origin.reused || !may_retry(&forward.head.method, attempt) {
-            return Ok(origin);
-        }
-        fresh = true;
-    }
-}
+// ------------------------------------------------------------------------------------- the request's side
 
-fn attempt(origin: &Origin, forward: &Forward, retried: bool) -> Attempt {
-    Attempt {
-        reused: origin.reused,
-        wrote: true,
-        received: origin.input.received,
-        replayable: forward.end,
-        retried,
-        approved: forward.approved,
-    }
-}
-
-/// Watches whether the caller goes away, once its request was received whole.
-async fn watch(relay: &Relay<'_>, input: &mut Input, origin: &Deadlines, shared: &Shared) {
-    let Some(cause) = unless_done(shared, input.closed()).await else { return };
-    let mut steps = Steps::default();
-    relay.feed(Event::Gone(Side::Client, cause), &mut steps);
-    aside(relay, &mut steps, origin, shared).await;
-}
-
-/// Carries out steps of the request's side; what concerns the client is left to the response pump, which
-/// wakes because upstream is cut.
-async fn aside(relay: &Relay<'_>, steps: &mut Steps, origin: &Deadlines, shared: &Shared) {
-    while let Some(step) = steps.next_step() {
-        match step {
-            Step::Abort(Side::Upstream) => origin.control().reset(),
-            Step::Reply(_) | Step::Send { .. } | Step::Abort(Side::Client) => {
-                shared.outbox.borrow_mut().push(step);
-            }
-            // The exchange is over either way; a record without room is counted by the journal.
-            other => drop(relay.carry_out(other).await),
-        }
-    }
-}
-
-/// Reads the rest of the request, has it decided and recorded, and sends it upstream.
+/// Reads the rest of the request, has it decided and recorded, and sends it upstream; then watches whether
+/// the caller goes away. Gives back the sending half, if it got that.
 async fn request(
     relay: &Relay<'_>,
     input: &mut Input,
-    to: &mut OriginOutput,
-    origin: &Deadlines,
     shared: &Shared,
     upstream: &Upstream,
-) {
+) -> Option<OriginOutput> {
     let mut steps = Steps::default();
+    let mut to = None;
     while !input.is_complete() && !shared.deaf.get() {
-        let Some(read) = unless_done(shared, input.next_piece()).await else { return };
+        let read = unless(&shared.done, input.next_piece()).await;
+        let is_gone = matches!(read, Some(Err(_)));
         match read {
-            Ok((data, end)) => relay.feed(Event::RequestBody { data, end }, &mut steps),
-            Err(cause) => {
-                relay.feed(Event::Gone(Side::Client, cause), &mut steps);
-                return aside(relay, &mut steps, origin, shared).await;
-            }
+            None => return to,
+            Some(Ok((data, end))) => relay.feed(Event::RequestBody { data, end }, &mut steps),
+            Some(Err(cause)) => relay.feed(Event::Gone(Side::Client, cause), &mut steps),
         }
         while let Some(step) = steps.next_step() {
             match step {
@@ -200,88 +162,151 @@ async fn request(
                     relay.feed(Event::Answer(ticket, answer), &mut steps);
                 }
                 Step::ForwardBody { data, end } => {
-                    if to.send(data, end).await.is_err() {
-                        shared.deaf.set(true);
+                    if to.is_none() {
+                        to = unless(&shared.done, shared.outgoing.take()).await;
                     }
+                    let Some(to) = &mut to else { return None };
+                    shared.deaf.set(to.send(data, end).await.is_err());
                     shared.sent_whole.set(end && !shared.deaf.get());
-                    if end || shared.deaf.get() {
-                        origin.reading(Some(runtime::now().instant + upstream.timeouts.first_byte));
+                    if let Some(origin) = &*shared.origin.borrow()
+                        && let Some(patience) = shared.patience(upstream)
+                    {
+                        origin.reading(Some(patience));
                     }
                 }
-                other => {
-                    let mut rest = Steps::default();
-                    rest.push(other);
-                    while let Some(step) = steps.next_step() {
-                        rest.push(step);
-                    }
-                    return aside(relay, &mut rest, origin, shared).await;
+                last => {
+                    aside(relay, last, &mut steps, input.control(), shared).await;
+                    return to;
                 }
             }
         }
-    }
-    watch(relay, input, origin, shared).await;
-}
-
-/// The response to a request that was sent whole; a connection that died idle is replaced.
-async fn whole(
-    relay: &Relay<'_>,
-    forward: &Forward,
-    upstream: &Arc<Upstream>,
-    origin: &mut Origin,
-    output: &mut Output,
-    shared: &Shared,
-) -> bool {
-    let since = Cell::new(runtime::now().instant);
-    let first_byte = since.get() + upstream.timeouts.first_byte;
-    let mut first = origin.input.next_response(&forward.head.method, Some(first_byte)).await;
-    let is_stale = matches!(first, Err(Cause::Closed)) && !relay.has_ended();
-    if is_stale && may_retry(&forward.head.method, attempt(origin, forward, false)) {
-        match send(relay, forward, upstream, true).await {
-            Ok(replacement) => {
-                *origin = replacement;
-                first = origin.input.next_response(&forward.head.method, Some(first_byte)).await;
-            }
-            Err(cause) => first = Err(cause),
+        if is_gone {
+            return to;
         }
     }
-    let deadlines = origin.deadlines.clone();
-    let pump = Response { relay, since, upstream, origin: &deadlines, shared };
-    pump.run(first, &forward.head.method, &mut origin.input, output).await
+    if let Some(cause) = unless(&shared.done, input.closed()).await {
+        relay.feed(Event::Gone(Side::Client, cause), &mut steps);
+        if let Some(step) = steps.next_step() {
+            aside(relay, step, &mut steps, input.control(), shared).await;
+        }
+    }
+    to
 }
 
-/// The response to a request whose body still goes out.
-async fn streamed(
-    relay: &Relay<'_>,
-    forward: &Forward,
-    upstream: &Arc<Upstream>,
-    from: &mut OriginInput,
-    deadlines: &Deadlines,
-    output: &mut Output,
-    shared: &Shared,
-) -> bool {
-    let since = Cell::new(runtime::now().instant);
-    let first = from.next_response(&forward.head.method, None).await;
-    let pump = Response { relay, since, upstream, origin: deadlines, shared };
-    pump.run(first, &forward.head.method, from, output).await
+/// Carries out the last steps of the request's side. What concerns the client is left to the response pump,
+/// which sees that upstream is cut.
+async fn aside(relay: &Relay<'_>, first: Step, steps: &mut Steps, client: &Control, shared: &Shared) {
+    shared.given_up.set(true);
+    let mut next = Some(first);
+    while let Some(step) = next {
+        match step {
+            Step::Abort(Side::Upstream) => shared.cut_origin(),
+            Step::Reply(_) | Step::Send { .. } => shared.outbox.borrow_mut().push(step),
+            Step::Abort(Side::Client) => {
+                let mut outbox = shared.outbox.borrow_mut();
+                if outbox.is_empty() {
+                    // At once: the response pump may be in the middle of a write that nobody takes.
+                    client.reset();
+                }
+                outbox.push(step);
+            }
+            // The exchange is over either way; a record without room is counted by the journal.
+            other => drop(relay.carry_out(other).await),
+        }
+        next = steps.next_step();
+    }
 }
 
-/// The response's pump: reads from upstream, writes to the caller.
+// ------------------------------------------------------------------------------------ the response's side
+
+/// The response's pump: connects, reads from upstream, writes to the caller.
 struct Response<'a> {
     relay: &'a Relay<'a>,
-    /// When the request was sent, then when the response's head came.
-    since: Cell<Instant>,
+    forward: &'a Forward,
     upstream: &'a Upstream,
-    origin: &'a Deadlines,
     shared: &'a Shared,
+    /// When the stage began that is being timed.
+    since: Cell<Instant>,
 }
 
 impl Response<'_> {
     /// Runs until the exchange has ended. True if the caller's connection is still good.
-    async fn run(
+    async fn run(&self, output: &mut Output) -> (bool, Option<Halves>) {
+        let mut halves = None;
+        let alive = match self.first(&mut halves).await {
+            Some(first) => self.pump(first, &mut halves, output).await,
+            None => self.carry_out(&mut Steps::default(), output).await,
+        };
+        self.shared.done.set(true);
+        if !self.shared.sent_whole.get() {
+            // Also wakes a request pump that upstream keeps waiting.
+            self.shared.cut_origin();
+        }
+        (alive, halves)
+    }
+
+    /// Connects, sends what is there of the request, and reads the first of the answer. A pooled connection
+    /// that turns out to be dead is replaced once. `None`: the request pump has given up meanwhile.
+    async fn first(&self, halves: &mut Option<Halves>) -> Option<Result<(ResponseHead, Piece), Cause>> {
+        let mut fresh = false;
+        loop {
+            let (mut origin, sent) = match unless(&self.shared.given_up, self.send(fresh)).await? {
+                Ok(sent) => sent,
+                Err(cause) => return Some(Err(cause)),
+            };
+            self.lap(|times, took| times.connect += took);
+            if !sent && self.may_retry(&origin, fresh) {
+                fresh = true;
+                continue;
+            }
+            // A peer that takes no more may have answered already, so that the answer is awaited.
+            self.shared.origin.replace(Some(origin.deadlines.clone()));
+            if !self.forward.end {
+                self.shared.outgoing.put(origin.output);
+                let first = origin.input.next_response(&self.forward.head.method, None).await;
+                *halves = Some((origin.input, None));
+                return Some(first);
+            }
+            let patience = self.shared.patience(self.upstream);
+            let first = origin.input.next_response(&self.forward.head.method, patience).await;
+            let is_dead = matches!(first, Err(Cause::Closed)) && !self.shared.given_up.get();
+            if is_dead && self.may_retry(&origin, fresh) {
+                fresh = true;
+                continue;
+            }
+            *halves = Some((origin.input, Some(origin.output)));
+            return Some(first);
+        }
+    }
+
+    /// Connects and sends the head with what is there of the body; says whether upstream took it.
+    async fn send(&self, fresh: bool) -> Result<(Origin, bool), Cause> {
+        let tls = self.relay.world.client_tls.get(self.forward.upstream).and_then(Option::as_ref);
+        let mut origin = origin::open(self.relay.shard, self.upstream, tls, fresh).await?;
+        let Forward { head, data, end, .. } = self.forward;
+        let injected: Vec<(&str, &[u8])> =
+            self.forward.injected.iter().map(|(name, value)| (&**name, value.expose())).collect();
+        let sent = origin.output.send_head(head, &injected, data.clone(), *end).await;
+        Ok((origin, sent.is_ok()))
+    }
+
+    fn may_retry(&self, origin: &Origin, retried: bool) -> bool {
+        let attempt = Attempt {
+            reused: origin.reused,
+            wrote: true,
+            received: origin.input.received,
+            replayable: self.forward.end,
+            retried,
+            approved: self.forward.approved,
+        };
+        may_retry(&self.forward.head.method, attempt)
+    }
+
+    /// Passes the answer on until the exchange has ended. True if the caller's connection is still good.
+    async fn pump(
         &self,
         first: Result<(ResponseHead, Piece), Cause>,
-        method: &Method,
-        from: &mut OriginInput,
+        halves: &mut Option<Halves>,
         output: &mut Output,
     ) -> bool {
         let mut steps = Steps::default();
@@ -289,49 +314,42 @@ impl Response<'_> {
         let mut informational = 0;
         let mut read = first.map(|(head, piece)| (Some(head), piece));
         loop {
-            let is_final = matches!(&read, Ok((Some(head), _)) if head.status >= 200);
-            let is_body = matches!(&read, Ok((None, _)));
-            if is_final {
-                let head_at = runtime::now().instant;
-                self.relay.time(|times| times.first_byte = head_at.since(self.since.get()));
-                self.since.set(head_at);
+            if matches!(&read, Ok((Some(head), _)) if head.status >= 200) {
+                self.shared.responding.set(true);
+                self.lap(|times, took| times.first_byte = took);
             }
             self.relay.feed(response_event(read, &mut informational), &mut steps);
             alive &= self.carry_out(&mut steps, output).await;
             if self.relay.has_ended() {
-                break;
+                return alive;
             }
-            let now = runtime::now().instant;
-            read = if is_final || is_body {
-                from.next_piece(now + self.upstream.timeouts.idle).await.map(|piece| (None, piece))
+            // Without a connection the exchange has ended.
+            let Some((from, _)) = halves else { return alive };
+            let patience = self.shared.patience(self.upstream);
+            read = if self.shared.responding.get() {
+                from.next_piece(patience).await.map(|piece| (None, piece))
             } else {
-                let first_byte = now + self.upstream.timeouts.first_byte;
-                from.next_response(method, Some(first_byte)).await.map(|(head, piece)| (Some(head), piece))
+                let method = &self.forward.head.method;
+                from.next_response(method, patience).await.map(|(head, piece)| (Some(head), piece))
             };
         }
-        self.shared.done.set(true);
-        if !self.shared.sent_whole.get() {
-            // Wakes a request pump that upstream keeps waiting.
-            self.origin.control().shutdown();
-        }
-        alive
     }
 
     /// Carries out the steps of this side, then those that the request's side left.
     async fn carry_out(&self, steps: &mut Steps, output: &mut Output) -> bool {
         let mut alive = true;
         while let Some(step) = steps.next_step().or_else(|| self.shared.outbox.borrow_mut().next_step()) {
+            self.relay.announce_drain(output);
             let (result, is_end) = match step {
                 Step::Respond { mut head, data, end } => (output.respond(&mut head, data, end).await, end),
                 Step::Send { data, end } => (output.send(data, end).await, end),
                 Step::Inform(head) => (output.inform(&head).await, false),
                 Step::Reply(reply) => {
-                    let reply = *reply;
                     output.keep_alive &= self.shared.sent_whole.get();
                     (output.reply(&reply, &self.relay.shard.date(), self.relay.is_head()).await, true)
                 }
                 Step::Abort(Side::Upstream) => {
-                    self.origin.control().reset();
+                    self.shared.cut_origin();
                     continue;
                 }
                 Step::Abort(Side::Client) => {
@@ -341,7 +359,7 @@ impl Response<'_> {
                 }
                 other => {
                     if self.relay.carry_out(other).await.is_err() {
-                        self.relay.client_gone(Cause::Shutdown, steps);
+                        self.relay.client_gone(Cause::Unrecorded, steps);
                     }
                     continue;
                 }
@@ -352,14 +370,20 @@ impl Response<'_> {
                     self.relay.client_gone(output.cause(), steps);
                 }
                 Ok(()) if is_end => {
-                    let took = runtime::now().instant.since(self.since.get());
-                    self.relay.time(|times| times.response = took);
+                    self.lap(|times, took| times.response = took);
                     self.relay.feed(Event::Delivered, steps);
                 }
                 Ok(()) => {}
             }
         }
         alive
+    }
+
+    /// Takes the time of the stage that ends here.
+    fn lap(&self, note: impl FnOnce(&mut Times, Duration)) {
+        let now = runtime::now().instant;
+        let took = now.since(self.since.replace(now));
+        self.relay.time(|times| note(times, took));
     }
 }
 
@@ -380,14 +404,4 @@ fn response_event(read: Result<(Option<ResponseHead>, Piece), Cause>, informatio
             Event::Inform(Box::new(head))
         }
     }
-}
-
-/// Gives the upstream connection back, if both messages were whole.
-fn finish(relay: &Relay<'_>, upstream: &Upstream, origin: Origin, alive: bool, sent_whole: bool) -> bool {
-    let mut origin = origin;
-    relay.shard.metrics.add_coalesced(origin.output.take_coalesced());
-    if alive && sent_whole {
-        origin::keep(relay.shard, upstream, origin);
-    }
-    alive
 }

@@ -4,7 +4,7 @@
 //! ([`super::pumps`]), one a direction; when they are done the rest of the steps is carried out here again.
 
 use super::{
-    Shard,
+    Shard, World,
     http1::{Input, Output},
     origin, pumps,
 };
@@ -13,73 +13,80 @@ use crate::{
     protocol::Reply,
     runtime,
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 /// One exchange on its shard, shared by its two pumps. No borrow is held over an `.await`.
 pub struct Relay<'a> {
     pub shard: &'a Rc<Shard>,
+    /// The configuration that the exchange began with.
+    pub world: Arc<World>,
     exchange: RefCell<Exchange>,
     times: RefCell<Times>,
 }
 
-/// Runs one exchange to its end. True if the caller's connection may carry another one.
-pub async fn run(
-    shard: &Rc<Shard>,
-    exchange: Exchange,
-    first: Event,
-    steps: &mut Steps,
-    input: &mut Input,
-    output: &mut Output,
-) -> bool {
-    let relay = Relay { shard, exchange: RefCell::new(exchange), times: RefCell::new(Times::default()) };
-    relay.feed(first, steps);
-    let mut alive = true;
-    while let Some(step) = steps.next_step() {
-        match step {
-            Step::Ask(ticket, ask) => {
-                let answer = relay.ask(ask).await;
-                relay.feed(Event::Answer(ticket, answer), steps);
-            }
-            Step::Continue => {
-                if output.send_continue().await.is_err() {
-                    relay.client_gone(Cause::Closed, steps);
+impl<'a> Relay<'a> {
+    /// The relay of an exchange that begins with `world`.
+    pub fn new(shard: &'a Rc<Shard>, world: Arc<World>, exchange: Exchange) -> Relay<'a> {
+        Relay { shard, world, exchange: RefCell::new(exchange), times: RefCell::new(Times::default()) }
+    }
+
+    /// Runs the exchange to its end. True if the caller's connection may carry another one.
+    pub async fn run(&self, first: Event, input: &mut Input, output: &mut Output) -> bool {
+        let mut steps = Steps::default();
+        self.feed(first, &mut steps);
+        let mut alive = true;
+        while let Some(step) = steps.next_step() {
+            match step {
+                Step::Ask(ticket, ask) => {
+                    let answer = self.ask(ask).await;
+                    self.feed(Event::Answer(ticket, answer), &mut steps);
                 }
-            }
-            Step::ReadBody => match input.next_piece().await {
-                Ok((data, end)) => relay.feed(Event::RequestBody { data, end }, steps),
-                Err(cause) => relay.feed(Event::Gone(Side::Client, cause), steps),
-            },
-            Step::Forward(forward) => {
-                alive = pumps::forward(&relay, *forward, input, output, steps).await;
-            }
-            Step::Reply(reply) => {
-                alive = relay.reply(*reply, input, output, steps).await;
-            }
-            Step::Abort(Side::Client) => {
-                output.reset();
-                alive = false;
-            }
-            other => {
-                if relay.carry_out(other).await.is_err() {
-                    relay.client_gone(Cause::Shutdown, steps);
+                Step::Continue => {
+                    if output.send_continue().await.is_err() {
+                        self.client_gone(Cause::Closed, &mut steps);
+                    }
+                }
+                Step::ReadBody => match input.next_piece().await {
+                    Ok((data, end)) => self.feed(Event::RequestBody { data, end }, &mut steps),
+                    Err(cause) => self.feed(Event::Gone(Side::Client, cause), &mut steps),
+                },
+                Step::Forward(forward) => {
+                    alive = pumps::forward(self, *forward, input, output).await;
+                }
+                Step::Reply(reply) => {
+                    alive = self.reply(*reply, input, output, &mut steps).await;
+                }
+                Step::Abort(Side::Client) => {
+                    output.reset();
                     alive = false;
+                }
+                other => {
+                    if self.carry_out(other).await.is_err() {
+                        self.client_gone(Cause::Unrecorded, &mut steps);
+                        alive = false;
+                    }
                 }
             }
         }
+        debug_assert!(self.has_ended(), "an exchange without further steps has ended");
+        alive && input.is_complete()
     }
-    debug_assert!(relay.exchange.borrow().has_ended(), "an exchange without further steps has ended");
-    alive && input.is_complete()
-}
 
-impl Relay<'_> {
     /// Hands an event to the exchange.
     pub fn feed(&self, event: Event, steps: &mut Steps) {
+        let event = match event {
+            // It was us who closed the connection.
+            Event::Gone(Side::Client, Cause::Closed) if self.shard.is_cut() => {
+                Event::Gone(Side::Client, Cause::Shutdown)
+            }
+            event => event,
+        };
         self.shard.around(|around| self.exchange.borrow_mut().on(around, event, steps));
     }
 
     /// The client is gone: what was still to be sent to it is forgotten.
     pub fn client_gone(&self, cause: Cause, steps: &mut Steps) {
-        steps.clear();
+        steps.forget_client();
         self.feed(Event::Gone(Side::Client, cause), steps);
     }
 
@@ -93,9 +100,9 @@ impl Relay<'_> {
         self.exchange.borrow().is_head()
     }
 
-    /// The plan of this exchange.
-    pub fn plan(&self) -> std::sync::Arc<crate::exchange::plan::Plan> {
-        self.exchange.borrow().plan().clone()
+    /// While the shard drains, the answer that is under way is the last one on its connection.
+    pub fn announce_drain(&self, output: &mut Output) {
+        output.keep_alive &= !self.shard.draining.get();
     }
 
     /// Asks, waits, and takes the time that it took.
@@ -147,8 +154,9 @@ impl Relay<'_> {
         output: &mut Output,
         steps: &mut Steps,
     ) -> bool {
-        let is_small = input.is_complete() || input.rest_is_short();
-        output.keep_alive &= is_small;
+        let is_cheap = input.rest_is_short() && !output.awaits_continue();
+        output.keep_alive &= input.is_complete() || is_cheap;
+        self.announce_drain(output);
         let date = self.shard.date();
         if output.reply(&reply, &date, self.is_head()).await.is_err() {
             self.client_gone(Cause::Closed, steps);
@@ -156,5 +164,24 @@ impl Relay<'_> {
         }
         self.feed(Event::Delivered, steps);
         output.keep_alive && input.discard().await
+    }
+}
+
+impl Drop for Relay<'_> {
+    /// A panic ends no exchange without its last record.
+    fn drop(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        let mut steps = Steps::default();
+        self.feed(Event::Gone(Side::Client, Cause::Internal), &mut steps);
+        while let Some(step) = steps.next_step() {
+            match step {
+                Step::Finish(record, summary) => self.shard.finish(record, summary),
+                Step::Release(lease) => origin::release(self.shard, lease),
+                // Both connections are dropped right after this, which resets them.
+                _ => {}
+            }
+        }
     }
 }

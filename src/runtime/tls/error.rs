@@ -52,6 +52,9 @@ fn certificate_reason(error: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("wrong name ({error})")
         }
+        CertificateError::BadSignature => {
+            "it is not signed by the trusted authority of that name (bad signature)".to_owned()
+        }
         other => other.to_string(),
     }
 }
