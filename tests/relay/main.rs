@@ -1,0 +1,17 @@
+//! The data plane from socket to socket: a whole gateway in this process, upstreams that the tests write with
+//! plain sockets, clients likewise. Every test ends with its audit log verified and counted.
+
+mod bodies;
+mod credentials;
+mod framing;
+mod gone;
+mod harness;
+mod lifecycle;
+mod limits;
+mod panics;
+mod pool;
+mod pressure;
+mod reload;
+mod tls;
+mod upstreams;
+mod wire;
