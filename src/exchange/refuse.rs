@@ -30,7 +30,7 @@ impl Exchange {
             TokenClass::Unavailable => Code::KeysUnavailable,
         };
         self.ending.token_failure = Some(error.reason());
-        let refusal = Refusal { authenticate: error.challenge(), ..self.refusal(code, format!("{error}.")) };
+        let refusal = Refusal { authenticate: error.challenge(), ..self.refusal(code, error.to_string()) };
         self.reply(refusal, steps);
     }
 
