@@ -1,6 +1,6 @@
 // A real OpenID Connect issuer (oidc-provider) on loopback: client_credentials, JWT access tokens signed with
-// ES256 or RS256 by the resource that is asked for. Prints its URL; `POST /test/rotate` exchanges all keys
-// while it runs. Ends with its standard input.
+// ES256 or RS256 by the resource that is asked for. Takes a port or chooses one, and prints its URL;
+// `POST /test/rotate` exchanges all keys while it runs. Ends with its standard input.
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
@@ -43,7 +43,7 @@ function provider(issuer) {
 }
 
 const server = createServer();
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   let handle = provider(issuer).callback();
   server.on('request', (request, response) => {

@@ -28,7 +28,7 @@ fn routes(issuer: &str, upstream: &Upstream) -> String {
 
 #[test]
 fn tokens_of_a_real_issuer_open_the_gateway_also_after_a_key_rotation() {
-    let Some(issuer) = Issuer::start() else { return };
+    let Some(issuer) = Issuer::start(0) else { return };
     let upstream = Upstream::answering("welcome");
     let gateway = Gateway::start(&routes(&issuer.url, &upstream));
     let status = |path: &str, token: &str| {
@@ -55,4 +55,31 @@ fn tokens_of_a_real_issuer_open_the_gateway_also_after_a_key_rotation() {
     // A promise of the gateway, and no measure of its speed: the machine's load has no part in it.
     assert!(began.elapsed() < ROTATION + Duration::from_secs(10));
     assert!(!upstream.received().contains("authorization"), "the caller's token went upstream");
+}
+
+#[test]
+fn an_issuer_that_is_away_at_the_start_is_named_and_found_later() {
+    // Freed at once; the system hands out other ports before it comes back to this one.
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = reserved.local_addr().unwrap().port();
+    drop(reserved);
+    let url = format!("http://127.0.0.1:{port}");
+    let upstream = Upstream::answering("welcome");
+    let gateway = Gateway::start(&routes(&url, &upstream));
+    let health = gateway.command(&["healthcheck"]);
+    let said =
+        String::from_utf8_lossy(&health.stderr).into_owned() + &String::from_utf8_lossy(&health.stdout);
+    assert!(health.status.code() == Some(1) && said.contains("es256"), "{said}");
+    let reply = ask(&gateway.address(), "GET", "/es256/a", &[], "");
+    assert_eq!(reply.status, 401, "{}", reply.text());
+    assert!(!reply.text().contains(".."), "{}", reply.text());
+    let Some(issuer) = Issuer::start(port) else { return };
+    let bearer = format!("Bearer {}", issuer.token("urn:test:gateway:es256"));
+    let status = || ask(&gateway.address(), "GET", "/es256/a", &[("authorization", &bearer)], "").status;
+    eventually("the issuer's keys", || {
+        let status = status();
+        assert!([200, 401, 503].contains(&status), "{status}");
+        (status == 200).then_some(())
+    });
+    eventually("health", || gateway.command(&["healthcheck"]).status.success().then_some(()));
 }

@@ -148,5 +148,6 @@ fn what_keeps_a_gateway_from_starting_is_one_clear_line() {
     check("addr = \"127.0.0.1:0\"", &format!("addr = \"127.0.0.1:{port}\""), 1, &port);
     let tls = "addr = \"127.0.0.1:0\"\ntls.cert = { file = \"no.pem\" }\ntls.key = { file = \"no.key\" }";
     check("addr = \"127.0.0.1:0\"", tls, 1, "no.pem");
+    check("dir = \"audit\"", "dir = \"ringward.toml/audit\"", 3, "ringward.toml/audit");
     check("upstream = \"up\"", "upstream = \"upp\"", 3, "ringward.toml:");
 }

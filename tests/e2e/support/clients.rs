@@ -59,10 +59,16 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    pub fn start() -> Option<Issuer> {
+    /// Starts on `port`; 0 lets the system choose.
+    pub fn start(port: u16) -> Option<Issuer> {
         installed("npm/node_modules/oidc-provider")?;
         let mut command = Command::new(installed("bin/node")?);
-        command.arg(script("issuer.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .arg(script("issuer.mjs"))
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         let url = super::gateway::first_line(stdout).trim().to_owned();
