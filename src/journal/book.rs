@@ -170,20 +170,23 @@ impl Book {
     }
 }
 
-/// Cuts a CONTENT into pieces that fit into records. The first carries the edits and the upstream's view.
+/// Cuts a CONTENT into pieces that fit into records, by its bytes and by its edits. The first carries the
+/// upstream's view.
 pub(super) fn pieces(content: Content) -> impl Iterator<Item = Content> {
     let mut rest = Some(content);
     std::iter::from_fn(move || {
         let mut piece = rest.take()?;
-        if piece.bytes.len_bytes() > CONTENT_BYTES_MAX {
-            let (first, behind) = split(std::mem::take(&mut piece.bytes), CONTENT_BYTES_MAX);
+        let len = piece.bytes.len_bytes();
+        if len > CONTENT_BYTES_MAX || piece.edits.len() > CONTENT_EDITS_MAX {
+            let (first, behind) = split(std::mem::take(&mut piece.bytes), CONTENT_BYTES_MAX.min(len));
             piece.bytes = first;
+            let edits = piece.edits.split_off(CONTENT_EDITS_MAX.min(piece.edits.len()));
             rest = Some(Content {
-                offset: piece.offset + CONTENT_BYTES_MAX as u64,
+                offset: piece.offset + piece.bytes.len_bytes() as u64,
                 bytes: behind,
                 // What upstream had for these bytes is committed with the first piece.
                 upstream: piece.upstream.is_some().then(Segments::new),
-                edits: Vec::new(),
+                edits,
                 leaves: None,
                 ..piece
             });
@@ -229,6 +232,22 @@ mod tests {
             whole.extend(piece.bytes.to_vec());
         }
         assert_eq!(whole, bytes);
+    }
+
+    #[test]
+    fn content_with_many_edits_is_cut_and_not_refused() {
+        let edit = |offset| crate::audit::Edit { offset, len: 1, rule: 0 };
+        for bytes in [&b"short"[..], b""] {
+            let mut content = samples::content(1, b"", true);
+            content.bytes.push(Chunk::from(bytes.to_vec()));
+            content.edits = (0..CONTENT_EDITS_MAX as u64 * 2 + 1).map(edit).collect();
+            let expected = content.edits.clone();
+            let pieces: Vec<_> = pieces(content).collect();
+            assert_eq!(pieces.len(), 3);
+            assert!(pieces.iter().all(|piece| piece.edits.len() <= CONTENT_EDITS_MAX));
+            assert_eq!(pieces.iter().flat_map(|piece| piece.edits.clone()).collect::<Vec<_>>(), expected);
+            assert_eq!(pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect::<Vec<_>>(), bytes);
+        }
     }
 
     #[test]
