@@ -7,7 +7,10 @@ use crate::http::{Framing, Headers, RequestHead, ResponseHead};
 /// The caller has stripped the fields ([`crate::http::rules::strip_request`]) and set `authority` to the
 /// upstream's. The version is always HTTP/1.1, the gateway's own (RFC 9110 section 2.5).
 pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec<u8>) {
-    out.reserve(fields_bytes(&head.headers) + head.path.len() + head.authority.len() + 128);
+    // All at once: growing would leave copies of the credential behind that nobody wipes.
+    let added: usize = extra.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let target = head.path.len() + head.query.as_ref().map_or(0, String::len) + head.method.as_str().len();
+    out.reserve(fields_bytes(&head.headers) + added + target + head.authority.len() + 128);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(head.path.as_bytes());
