@@ -7,10 +7,10 @@ use super::{
 use crate::{
     admin,
     audit::{self, Commit, Record},
-    background::{access_log, errands, lease::LeaseClient},
+    background::{access_log, errands, resolve::Permitted},
     config::{AccessLog, Snapshot},
     exchange::handover::Delivery,
-    journal::{Journal, Options as JournalOptions, Producer},
+    journal::{self, Journal, Options as JournalOptions, Producer},
     limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
     metrics::Metrics,
     runtime::{self, Driver, Listener, Mailbox, MailboxSender, mailbox, sys},
@@ -51,7 +51,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     let (senders, mailboxes) = mailboxes(placed.len())?;
     let (journal, producers) = open_journal(&snapshot, placed.len(), senders.clone())?;
     let (background, handle, stop_background) = background_thread()?;
-    let services = handle.block_on(reload::Services::start(&snapshot, &metrics))?;
+    let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.permitted()))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot)));
     let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
     let (lines, access_log, end_access_log) = access_log(&snapshot, &handle, &metrics);
@@ -74,7 +74,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         loaded_at: started.wall.0.into(),
         snapshot: ArcSwap::from_pointee(snapshot),
     });
-    record_config(&core, &core.options.author)?;
+    record_config(&core.journal, &core.snapshot.load(), &core.options.author)?;
     handle.block_on(first_fetch(&core));
     let (stop_admin, admin) = serve_admin(&core, sockets.admin, sockets.metrics)?;
     let (drained_sender, drained) = mpsc::channel();
@@ -145,6 +145,11 @@ impl Sockets {
         let shards = bound.into_iter().map(|bound| bound.sockets).collect();
         Ok(Sockets { addresses, shards, admin, metrics })
     }
+
+    /// Names lead anywhere but to the operators' own sockets.
+    fn permitted(&self) -> Permitted {
+        Permitted { own: [self.addresses.admin, self.addresses.metrics].into_iter().flatten().collect() }
+    }
 }
 
 /// What the shards' threads take their parts from.
@@ -212,15 +217,14 @@ pub fn world(snapshot: &Snapshot) -> World {
 ///
 /// # Errors
 /// The journal does not record: then nothing would be served either.
-pub fn record_config(core: &Core, author: &str) -> Result<(), Error> {
-    let snapshot = core.snapshot.load();
+pub fn record_config(journal: &journal::Handle, snapshot: &Snapshot, author: &str) -> Result<(), Error> {
     let record = Record::Config(audit::Config {
         at: runtime::now().wall,
         generation: snapshot.plan.generation,
         author: author.into(),
         text: snapshot.tree.source.as_str().into(),
     });
-    core.journal.append_blocking(Commit::Durable, record).map(|_| ()).map_err(Error::Record)
+    journal.append_blocking(Commit::Durable, record).map(|_| ()).map_err(Error::Record)
 }
 
 type Mailboxes = (Vec<MailboxSender<Delivery>>, Vec<Mailbox<Delivery>>);
@@ -272,7 +276,8 @@ fn serve_errands(
             tracing::warn!(shard, "a shard takes no answers");
         }
     });
-    let leases: LeaseClient = services.leases.clone();
+    // There are leases from the start on until the stop.
+    let leases = services.leases().expect("the gateway starts");
     errands::serve(errands, services.oidc.clone(), leases, deliver)
 }
 

@@ -48,6 +48,8 @@ pub use build::start;
 const CUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before a full mailbox is tried again.
 const ORDER_RETRY: Duration = Duration::from_millis(1);
+/// How long the revocation of the last leases may take at the end.
+const REVOKE_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How a gateway is started, beside its configuration.
 #[derive(Clone, Debug)]
@@ -162,6 +164,8 @@ impl Running {
         }
         let background = self.core.background.clone();
         background.block_on(async {
+            // Shards that still run hold the ends of some queues: nothing is waited for beyond its bound.
+            let _ = tokio::time::timeout(REVOKE_STOP_TIMEOUT, self.core.services.end_leases()).await;
             drop(self.end_access_log);
             let _ = tokio::time::timeout(Duration::from_secs(2), self.access_log).await;
             drop(self.stop_admin);

@@ -6,7 +6,7 @@ use crate::{
         client,
         lease::LeaseClient,
         oidc::{Oidc, Timing},
-        resolve,
+        resolve::{self, Permitted},
         secrets::{Keeper, Surroundings, provision},
     },
     config::{self, Diagnostic, Host, Severity, Snapshot, Text},
@@ -20,19 +20,27 @@ use std::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    task::AbortHandle,
+    task::{AbortHandle, JoinHandle},
 };
 
 /// What runs on the background thread for one process.
 pub struct Services {
     pub oidc: Arc<ArcSwap<Oidc>>,
-    pub leases: LeaseClient,
+    /// `None` once the process stops.
+    leases: Mutex<Option<Leases>>,
     /// Somebody asked for a drain.
     pub drain: Arc<Notify>,
     /// Reloads come one after the other.
     turn: tokio::sync::Mutex<()>,
     keepers: Mutex<Keepers>,
     upstreams: ArcSwap<Vec<Arc<crate::exchange::plan::Upstream>>>,
+    permitted: Permitted,
+}
+
+/// The client for leases, and the task that revokes them, which ends after the last client.
+struct Leases {
+    client: LeaseClient,
+    revoker: JoinHandle<()>,
 }
 
 /// Tasks that belong to one snapshot and end with it.
@@ -47,32 +55,53 @@ impl Services {
     ///
     /// # Errors
     /// [`Error::Config`] with every secret that cannot be read.
-    pub async fn start(snapshot: &Snapshot, metrics: &Arc<Metrics>) -> Result<Services, Error> {
+    pub async fn start(
+        snapshot: &Snapshot,
+        metrics: &Arc<Metrics>,
+        permitted: Permitted,
+    ) -> Result<Services, Error> {
         read_secrets(snapshot).await?;
         let http = http(snapshot)?;
         let oidc = Oidc::spawn(&snapshot.plan.issuers, &http, Timing::default(), None);
         let unrevoked = metrics.clone();
-        let (leases, revoker) = LeaseClient::new(http, move |end| {
+        let (client, revoker) = LeaseClient::new(http, move |end| {
             if matches!(end.outcome.as_str(), "failed" | "dropped") {
                 unrevoked.leases_unrevoked.inc();
             }
             tracing::debug!(lease = %end.facts.id, outcome = end.outcome.as_str(), "lease ended");
         });
-        tokio::spawn(revoker.run());
+        let leases = Leases { client, revoker: tokio::spawn(revoker.run()) };
         Ok(Services {
             oidc: Arc::new(ArcSwap::from_pointee(oidc)),
-            leases,
+            leases: Mutex::new(Some(leases)),
             drain: Arc::default(),
             turn: tokio::sync::Mutex::default(),
-            keepers: Mutex::new(keep(snapshot)),
+            keepers: Mutex::new(keep(snapshot, &permitted)),
             upstreams: ArcSwap::from_pointee(snapshot.plan.upstreams.clone()),
+            permitted,
         })
+    }
+
+    /// The client for leases, until the process stops.
+    pub fn leases(&self) -> Option<LeaseClient> {
+        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.as_ref().map(|leases| leases.client.clone())
+    }
+
+    /// Waits until every lease that was given back is revoked. The shards have ended.
+    pub async fn end_leases(&self) {
+        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Leases { client, revoker }) = leases {
+            drop(client);
+            // It ends by itself; a panic in it was printed there.
+            let _ = revoker.await;
+        }
     }
 
     /// Waits until issuers have keys and names have addresses. It may never come about.
     pub async fn ready(&self) {
         for upstream in self.upstreams.load().iter() {
-            resolve::resolve(upstream).await;
+            resolve::resolve(upstream, &self.permitted).await;
         }
         self.oidc.load().ready().await;
     }
@@ -84,12 +113,13 @@ impl Services {
         self.upstreams.store(Arc::new(snapshot.plan.upstreams.clone()));
         let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         keepers.names.abort();
-        *keepers = keep(snapshot);
+        *keepers = keep(snapshot, &self.permitted);
     }
 }
 
-fn keep(snapshot: &Snapshot) -> Keepers {
-    let names = tokio::spawn(resolve::keep_fresh(snapshot.plan.upstreams.clone())).abort_handle();
+fn keep(snapshot: &Snapshot, permitted: &Permitted) -> Keepers {
+    let upstreams = snapshot.plan.upstreams.clone();
+    let names = tokio::spawn(resolve::keep_fresh(upstreams, permitted.clone())).abort_handle();
     let (stop, stopped) = oneshot::channel::<()>();
     let keeper = Keeper::new(&snapshot.plan.secrets, Surroundings::of_process());
     tokio::spawn(keeper.run(async { drop(stopped.await) }));
@@ -142,19 +172,19 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     let http = http(&snapshot)?;
     for upstream in &snapshot.plan.upstreams {
         if upstream.addresses.load().is_empty() {
-            resolve::resolve(upstream).await;
+            resolve::resolve(upstream, &core.services.permitted).await;
         }
     }
     let generation = snapshot.plan.generation;
     let world = build::world(&snapshot);
+    let snapshot = Arc::new(snapshot);
+    let (journal, recorded, author) = (core.journal.clone(), snapshot.clone(), author.to_owned());
+    let recording = move || build::record_config(&journal, &recorded, &author);
+    // Before anything else follows the new one: what is not in the log is not in force.
+    let recorded = tokio::task::spawn_blocking(recording).await;
+    recorded.unwrap_or(Err(Error::Record(crate::journal::Failure::Disk)))?;
     core.services.follow(&snapshot, &http);
-    core.snapshot.store(Arc::new(snapshot));
-    let (recorder, author) = (core.clone(), author.to_owned());
-    let recorded = tokio::task::spawn_blocking(move || build::record_config(&recorder, &author)).await;
-    if let Err(error) = recorded.unwrap_or(Ok(())) {
-        core.snapshot.store(previous);
-        return Err(error);
-    }
+    core.snapshot.store(snapshot);
     core.world.store(Arc::new(world));
     core.loaded_at.store(runtime::now().wall.0, Ordering::Relaxed);
     Ok(generation)
