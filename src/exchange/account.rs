@@ -4,7 +4,7 @@ use super::{Cause, Ending, Exchange, Side};
 use crate::{
     audit::{self, Content, Direction, Head, Intent, IntentBody, Lengths, MaskHits, Outcome, Record},
     buffer::Segments,
-    http::{Headers, RequestHead},
+    http::{Headers, RequestHead, rules},
     identity::Principal,
     policy::{self, Ruling},
     protocol::Code,
@@ -80,13 +80,22 @@ impl Exchange {
             generation: self.plan.generation,
             session: Some(self.facts.session.clone()),
             subject: self.principal.as_deref().map(subject),
-            head: self.head_facts_of_record(self.facts.headers.clone()),
+            head: self.head_facts_of_record(self.recorded_headers()),
             decision: self.decision.as_ref().map(|decision| self.decision_record(decision)),
             status: self.ending.status.unwrap_or(0),
             code,
             reason,
             body: None,
         })))
+    }
+
+    /// The caller's fields as it sent them, without its credentials (SECURITY R40).
+    fn recorded_headers(&self) -> Headers {
+        let mut headers = self.facts.headers.clone();
+        rules::strip_credentials(&mut headers);
+        let injected = self.upstream().map_or(&[][..], |upstream| &upstream.inject);
+        secrets::strip_credentials(&mut headers, injected);
+        headers
     }
 
     fn outcome(&self, now: Now, lease: Option<&Lease>) -> Outcome {

@@ -18,6 +18,14 @@ impl Exchange {
         self.request.ended = arrival.end;
         self.learn(&arrival);
         let head = &arrival.head;
+        if is_traced(&head.method) {
+            let detail = format!("{} is not forwarded: it would show the gateway's credential.", head.method);
+            return self.refuse(Code::MalformedRequest, detail, steps);
+        }
+        if let Some(name) = self.caller.server_name.as_deref().filter(|name| !is_for(&head.authority, name)) {
+            let detail = format!("The connection was opened to \"{name}\", this request names another host.");
+            return self.refuse(Code::Misdirected, detail, steps);
+        }
         let listener = self.plan.listeners.get(self.caller.listener).map_or("", |name| name);
         let found = self.plan.router.route(listener, &head.authority, &head.method, &head.path);
         let (code, why) = match found {
@@ -54,7 +62,7 @@ impl Exchange {
     ) {
         let Some(route) = self.route.clone() else { return };
         if route.issuers.is_empty() {
-            return self.decide_head(around, arrival, &route, steps);
+            return self.strip(around, arrival, &route, steps);
         }
         match identity::authenticate(around.now, &arrival.head.headers, &route.issuers, around.tokens) {
             Ok(principal) => {
@@ -62,7 +70,7 @@ impl Exchange {
                     self.facts.session = jti.as_str().into();
                 }
                 self.principal = Some(principal);
-                self.decide_head(around, arrival, &route, steps);
+                self.strip(around, arrival, &route, steps);
             }
             // Probes of clients that have no token yet: not an authentication failure (UX section 3).
             Err(Failure::Refused(TokenError::Missing)) if is_probe(&arrival.head) => {
@@ -76,6 +84,21 @@ impl Exchange {
                 self.ask(Ask::Keys(issuer), steps);
             }
             Err(failure) => self.refuse_token(&failure.into_refusal(), steps),
+        }
+    }
+
+    /// Takes off what never goes upstream, so that the policy sees the fields that are forwarded and no
+    /// others (SECURITY R13).
+    fn strip(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        mut arrival: Box<Arrival>,
+        route: &Arc<Route>,
+        steps: &mut Steps,
+    ) {
+        match self.strip_head(&mut arrival.head, route) {
+            Ok(()) => self.decide_head(around, arrival, route, steps),
+            Err(rejection) => self.refuse(Code::MalformedRequest, rejection.to_string(), steps),
         }
     }
 
@@ -170,6 +193,21 @@ impl Exchange {
             purpose: principal.and_then(|principal| principal.purpose.as_deref()),
         }
     }
+}
+
+/// Methods whose answer repeats the request, with the credential in it (RFC 9110 section 9.3.8).
+fn is_traced(method: &Method) -> bool {
+    *method == Method::Trace || method.as_str().eq_ignore_ascii_case("TRACK")
+}
+
+/// Whether a request for `authority` belongs on a connection that was opened to `name` (SECURITY R24). Both
+/// are in lower case; a caller that names no host says nothing else.
+fn is_for(authority: &str, name: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host.is_empty() || host.trim_end_matches('.') == name.trim_end_matches('.')
 }
 
 /// Whether it is `GET /` or `HEAD /`.

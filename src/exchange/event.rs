@@ -57,6 +57,8 @@ pub struct Caller {
     pub connection: Arc<str>,
     /// Whether the caller's side is encrypted.
     pub secure: bool,
+    /// The name that the caller's TLS handshake asked for (RFC 6066 section 3), in lower case.
+    pub server_name: Option<Arc<str>>,
 }
 
 /// Which peer.

@@ -4,16 +4,17 @@
 use super::{
     Arrival, Ask, Exchange, Forward, Stage, Step, Steps, Unavailable,
     plan::{Recording, Route, Upstream},
+    response::{content_coding, content_type},
 };
 use crate::{
     audit::{Direction, IntentBody, Record},
     http::{
-        Framing, Headers, RequestHead, Version,
+        Framing, Headers, Rejection, RequestHead, Version,
         rules::{self, Forwarded},
     },
     identity::{self, Accept},
     inspect::{self, Inspector},
-    protocol::{self, Code},
+    protocol::Code,
     secrets::{self, Lease, LeaseKind, Scrub, SecretValue},
     time::Now,
 };
@@ -25,16 +26,9 @@ impl Exchange {
         let Some(route) = self.route.clone() else { return };
         let upstream = self.plan.upstreams[route.upstream].clone();
         let Arrival { mut head, data, end } = *arrival;
-        if upstream.lease.as_ref().is_some_and(|lease| matches!(lease.kind, LeaseKind::TokenExchange { .. }))
-        {
-            self.subject_token = caller_token(&head.headers);
-        }
-        if let Err(rejection) = self.rewrite(&mut head, &route, &upstream) {
-            let detail = rejection.to_string();
-            return self.refuse(Code::MalformedRequest, detail, steps);
-        }
+        address(&mut head, &route, &upstream);
         if head.framing != Framing::None
-            && let Err(detail) = self.inspect_request(&mut head, &route, &upstream)
+            && let Err(detail) = self.inspect_request(&mut head, &route)
         {
             return self.refuse(Code::BodyUnreadable, detail, steps);
         }
@@ -57,7 +51,10 @@ impl Exchange {
             approved: false,
         });
         match route.record {
-            Recording::Off => self.credential(forward, steps),
+            Recording::Off => {
+                self.request.take_edits();
+                self.credential(forward, steps);
+            }
             Recording::On { commit, .. } => {
                 let records = self.opening_records(now, &forward);
                 self.stage = Stage::Intent(forward);
@@ -66,28 +63,24 @@ impl Exchange {
         }
     }
 
-    /// INTENT and what is there of the body. A body that is whole comes first, so that INTENT can commit to
-    /// it.
+    /// What is there of the body, then INTENT: it can commit to a body that is whole, and it is never in the
+    /// log if something before it found no room.
     fn opening_records(&mut self, now: Now, forward: &Forward) -> Vec<Record> {
         let has_data = !forward.data.is_empty();
         let is_whole = has_data && forward.end;
         let body = if is_whole { IntentBody::Buffered } else { IntentBody::Streamed };
         let intent = self.intent(now, &forward.head, body);
         let content = has_data.then(|| self.content(now, Direction::Request, &forward.data, None));
-        match content {
-            Some(content) if is_whole => vec![content, intent],
-            Some(content) => vec![intent, content],
-            None => vec![intent],
-        }
+        content.into_iter().chain([intent]).collect()
     }
 
-    /// Turns the caller's head into the one that upstream gets.
-    fn rewrite(
-        &self,
-        head: &mut RequestHead,
-        route: &Route,
-        upstream: &Upstream,
-    ) -> Result<(), crate::http::Rejection> {
+    /// Makes the caller's fields those that upstream gets; the credential is put in later.
+    pub(super) fn strip_head(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), Rejection> {
+        let upstream = self.plan.upstreams[route.upstream].clone();
+        let lease = upstream.lease.as_ref();
+        if lease.is_some_and(|lease| matches!(lease.kind, LeaseKind::TokenExchange { .. })) {
+            self.subject_token = caller_token(&head.headers);
+        }
         let forwarded = Forwarded {
             address: &self.caller.peer.ip().to_string(),
             proto: if self.caller.secure { "https" } else { "http" },
@@ -96,38 +89,25 @@ impl Exchange {
         rules::strip_request(&mut head.headers, Some(&forwarded))?;
         rules::strip_credentials(&mut head.headers);
         secrets::strip_credentials(&mut head.headers, &upstream.inject);
-        if route.strip_prefix.is_some() {
-            head.path = route.stripped(&head.path).into_owned();
-        }
-        if !upstream.path_prefix.is_empty() {
-            head.path.insert_str(0, &upstream.path_prefix);
-        }
         if route.response_masks.is_some() {
             head.headers.set("accept-encoding", b"identity");
             head.headers.remove("range");
             head.headers.remove("if-range");
         }
-        head.authority.clone_from(&upstream.authority);
-        head.version = Version::Http11;
         Ok(())
     }
 
     /// Prepares the masks of this request, or says why its body cannot be masked and so is refused.
-    fn inspect_request(
-        &mut self,
-        head: &mut RequestHead,
-        route: &Route,
-        upstream: &Upstream,
-    ) -> Result<(), String> {
+    fn inspect_request(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), String> {
         let Some(masks) = route.request_masks.clone() else { return Ok(()) };
-        if let Some(coding) = super::response::content_coding(&head.headers) {
+        if let Some(coding) = content_coding(&head.headers) {
             return Err(format!("A body with content-encoding {coding:?} cannot be masked: send it plain."));
         }
-        let content_type = head.headers.get_str("content-type");
-        let dialect = protocol::dialect(upstream.protocol, &head.path);
-        let Some(context) = inspect::Context::of(content_type, dialect) else {
-            return Err(format!("A body of type {:?} cannot be masked.", content_type.unwrap_or("")));
-        };
+        let context = match content_type(&head.headers) {
+            Ok(content_type) => inspect::Context::of(content_type, self.dialect())
+                .ok_or_else(|| format!("A body of type {:?} cannot be masked.", content_type.unwrap_or(""))),
+            Err(why) => Err(format!("The body cannot be masked: {why}.")),
+        }?;
         if !masks.keeps_length(inspect::Direction::Request) {
             head.framing = Framing::Chunked;
         }
@@ -209,6 +189,22 @@ impl Exchange {
         });
         rendered.collect()
     }
+}
+
+/// Addresses the head to the upstream. Policy has seen the path before its prefixes were changed.
+fn address(head: &mut RequestHead, route: &Route, upstream: &Upstream) {
+    if route.strip_prefix.is_some() {
+        head.path = route.stripped(&head.path).into_owned();
+    }
+    if !upstream.path_prefix.is_empty() {
+        // `*` asks about a whole server (RFC 9110 section 9.3.7): here, about what is below the prefix.
+        if head.path == "*" {
+            head.path.clear();
+        }
+        head.path.insert_str(0, &upstream.path_prefix);
+    }
+    head.authority.clone_from(&upstream.authority);
+    head.version = Version::Http11;
 }
 
 /// The caller's own token, to be exchanged for one of the upstream's (RFC 8693).

@@ -75,6 +75,8 @@ pub struct Exchange {
     needs: Needs,
     request: Flow,
     response: Flow,
+    /// Small pieces of a body that the policy waits for, joined: each would hold on to a whole buffer.
+    gathered: Vec<u8>,
     /// Request body bytes whose record is on its way to the journal.
     unrecorded: Option<(crate::buffer::Segments, bool)>,
     /// Whether the response is a stream of server-sent events.
@@ -148,6 +150,7 @@ impl Exchange {
             needs: Needs::default(),
             request: Flow::default(),
             response: Flow::default(),
+            gathered: Vec::new(),
             unrecorded: None,
             is_event_stream: false,
             lease: None,

@@ -53,12 +53,12 @@ pub struct Route {
 }
 
 impl Route {
-    /// The path as the upstream's API knows it: without [`Route::strip_prefix`].
+    /// The path as the upstream's API knows it: without [`Route::strip_prefix`], whose segments are whole.
     pub fn stripped<'a>(&self, path: &'a str) -> Cow<'a, str> {
         match self.strip_prefix.as_deref().and_then(|prefix| path.strip_prefix(prefix)) {
+            Some("") => Cow::Borrowed("/"),
             Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
-            Some(rest) => Cow::Owned(format!("/{rest}")),
-            None => Cow::Borrowed(path),
+            _ => Cow::Borrowed(path),
         }
     }
 }

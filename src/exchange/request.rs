@@ -1,7 +1,13 @@
 //! The request's body: gathered for the policy, or masked, recorded and forwarded as it comes.
 
 use super::{Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, plan::Recording};
-use crate::{audit::Direction, buffer::Segments, protocol::Code, time::Now};
+use crate::{
+    audit::Direction,
+    buffer::{Chunk, Segments},
+    limits::COALESCE_BYTES_MAX,
+    protocol::Code,
+    time::Now,
+};
 
 impl Exchange {
     pub(super) fn request_body(
@@ -13,10 +19,10 @@ impl Exchange {
     ) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Body(mut arrival) => {
-                arrival.data.append(data);
+                self.gather(&mut arrival.data, data, end);
                 arrival.end = end;
-                let gathered = arrival.data.len_bytes() as u64;
-                if self.is_too_large(gathered) {
+                let gathered = arrival.data.len_bytes() + self.gathered.len();
+                if self.is_too_large(gathered as u64) {
                     return self.refuse_too_large(steps);
                 }
                 if end {
@@ -31,6 +37,22 @@ impl Exchange {
             }
             // The body of a request that was answered already is read by nobody.
             stage => self.stage = stage,
+        }
+    }
+
+    /// Appends what came of a body. Small pieces are joined: whoever sends many would otherwise have a whole
+    /// receive buffer kept for each.
+    fn gather(&mut self, body: &mut Segments, data: Segments, end: bool) {
+        for chunk in data {
+            if chunk.len() < COALESCE_BYTES_MAX {
+                self.request.tally.copy(&mut self.gathered, &chunk);
+            } else {
+                body.push(Chunk::from(std::mem::take(&mut self.gathered)));
+                body.push(chunk);
+            }
+        }
+        if end {
+            body.push(Chunk::from(std::mem::take(&mut self.gathered)));
         }
     }
 
@@ -52,7 +74,10 @@ impl Exchange {
                 self.unrecorded = Some((data, end));
                 self.ask(Ask::Record(vec![record], commit), steps);
             }
-            _ => steps.push(Step::ForwardBody { data, end }),
+            _ => {
+                self.request.take_edits();
+                steps.push(Step::ForwardBody { data, end });
+            }
         }
     }
 

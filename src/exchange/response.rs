@@ -4,11 +4,15 @@ use super::{Cause, Exchange, Side, Stage, Step, Steps, plan::Recording};
 use crate::{
     audit::Direction,
     buffer::Segments,
-    http::{Framing, Headers, ResponseHead, rules},
-    inspect::{self, Inspector},
+    http::{Framing, Headers, Rejection, ResponseHead, rules},
+    inspect::{self, Inspector, dialect::Dialect},
     protocol::{self, Code},
     time::Now,
 };
+use std::borrow::Cow;
+
+/// What the names of the gateway's own fields begin with.
+const OWN: &str = "x-ringward-";
 
 /// Validators and digests of a body that is not the one they were made for (SECURITY R25).
 const STALE_AFTER_MASKS: [&str; 6] =
@@ -18,7 +22,7 @@ impl Exchange {
     /// Informational responses are passed on, but for 100: the gateway gave its own (SECURITY R8).
     pub(super) fn inform(&mut self, mut head: Box<ResponseHead>, steps: &mut Steps) {
         let is_open = matches!(self.stage, Stage::Open) && !self.ending.responded;
-        if is_open && head.status != 100 && rules::strip_response(&mut head.headers).is_ok() {
+        if is_open && head.status != 100 && strip(&mut head.headers).is_ok() {
             steps.push(Step::Inform(head));
         }
     }
@@ -34,16 +38,15 @@ impl Exchange {
         if !matches!(self.stage, Stage::Open) || self.ending.responded {
             return;
         }
-        if let Err(rejection) = rules::strip_response(&mut head.headers) {
+        if let Err(rejection) = strip(&mut head.headers) {
             let cause = Cause::Malformed { reason: rejection.reason(), status: 502 };
             return self.gone(now, Side::Upstream, cause, steps);
         }
-        let content_type = head.headers.get_str("content-type").unwrap_or_default();
-        self.is_event_stream = content_type.trim_start().starts_with("text/event-stream");
         if let Err(detail) = self.inspect_response(&mut head) {
             steps.push(Step::Abort(Side::Upstream));
             return self.refuse(Code::ResponseUnmaskable, detail, steps);
         }
+        self.is_event_stream = takes_events(&head);
         let received = self.response.is_inspected().then(|| data.clone());
         let data = match self.response.push(data, end) {
             Ok(data) => data,
@@ -86,12 +89,13 @@ impl Exchange {
         let Some(masks) = self.route.as_ref().and_then(|route| route.response_masks.clone()) else {
             return Ok(());
         };
+        let keeps_length = masks.keeps_length(inspect::Direction::Response);
         STALE_AFTER_MASKS.iter().for_each(|name| {
             head.headers.remove(name);
         });
         if head.framing == Framing::None {
-            // The length of what is not sent here is that of a body without masks.
-            head.declared_length = None;
+            // What HEAD and 304 say of a body is said of the one that was not masked.
+            head.declared_length = head.declared_length.filter(|_| keeps_length);
             return Ok(());
         }
         if head.status == 206 {
@@ -100,12 +104,11 @@ impl Exchange {
         if let Some(coding) = content_coding(&head.headers) {
             return Err(format!("upstream sent content-encoding {coding:?} although it was asked for none"));
         }
-        let dialect = protocol::dialect(self.protocol(), self.path());
-        let content_type = head.headers.get_str("content-type");
-        let Some(context) = inspect::Context::of(content_type, dialect) else {
+        let content_type = content_type(&head.headers)?;
+        let Some(context) = inspect::Context::of(content_type, self.dialect()) else {
             return Err(format!("a body of type {:?} cannot be masked", content_type.unwrap_or("")));
         };
-        if !masks.keeps_length(inspect::Direction::Response) {
+        if !keeps_length {
             head.framing = Framing::Chunked;
         }
         self.response.inspect_with(Inspector::new(masks, inspect::Direction::Response, context));
@@ -116,15 +119,42 @@ impl Exchange {
     fn note_response(&mut self, now: Now, data: &Segments, received: Option<Segments>, steps: &mut Steps) {
         let received = received.filter(|received| !is_same(received, data));
         let is_nothing = data.is_empty() && received.is_none();
-        if is_nothing || self.recording() == Recording::Off {
+        if self.recording() == Recording::Off {
+            self.response.take_edits();
+            return;
+        }
+        if is_nothing {
             return;
         }
         steps.push(Step::Note(self.content(now, Direction::Response, data, received)));
     }
 
+    /// Canonical path, as the caller named it.
     pub(super) fn path(&self) -> &str {
         self.facts.target.split('?').next().unwrap_or_default()
     }
+
+    /// How the upstream streams its values, by the path that its API knows.
+    pub(super) fn dialect(&self) -> &'static Dialect {
+        let path = self.route.as_ref().map(|route| route.stripped(self.path()));
+        protocol::dialect(self.protocol(), &path.unwrap_or_default())
+    }
+}
+
+/// Takes off what concerns one hop, and what only the gateway itself says.
+fn strip(headers: &mut Headers) -> Result<(), Rejection> {
+    rules::strip_response(headers)?;
+    let own = |name: &str| name.get(..OWN.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN));
+    headers.retain(|name, _| !own(name));
+    Ok(())
+}
+
+/// Whether an event of the gateway's own may be put behind what upstream sends.
+fn takes_events(head: &ResponseHead) -> bool {
+    let content_type = head.headers.get_str("content-type").unwrap_or_default();
+    content_type.trim_start().starts_with("text/event-stream")
+        && content_coding(&head.headers).is_none()
+        && matches!(head.framing, Framing::Chunked | Framing::Close)
 }
 
 /// Whether both are the same slices of the same memory.
@@ -135,8 +165,24 @@ fn is_same(one: &Segments, other: &Segments) -> bool {
     one.len_bytes() == other.len_bytes() && places(one) == places(other)
 }
 
-/// The content coding, unless it is `identity`.
-pub(super) fn content_coding(headers: &Headers) -> Option<&str> {
-    let coding = headers.get_str("content-encoding")?;
-    (!coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).then_some(coding)
+/// The first content coding that is not `identity`, of all fields.
+pub(super) fn content_coding(headers: &Headers) -> Option<Cow<'_, str>> {
+    let mut codings = headers.get_all("content-encoding");
+    let coding = codings.find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))?;
+    Some(String::from_utf8_lossy(coding))
+}
+
+/// The one content type, if there is one.
+///
+/// # Errors
+/// Two readers could take the body for different things; its sender is at fault.
+pub(super) fn content_type(headers: &Headers) -> Result<Option<&str>, String> {
+    let mut types = headers.get_all("content-type");
+    match (types.next(), types.next()) {
+        (None, _) => Ok(None),
+        (Some(_), None) => {
+            headers.get_str("content-type").map(Some).ok_or("its content-type is not text".to_owned())
+        }
+        (Some(_), Some(_)) => Err("it has several content-types".to_owned()),
+    }
 }

@@ -1,5 +1,8 @@
 //! One exchange after the other, driven by hand: the order of steps is the contract.
 
+mod hygiene;
+mod owed;
+
 use super::{
     plan::{Plan, Recording, Route, Timeouts, Upstream},
     *,
@@ -30,6 +33,9 @@ struct World {
     lease: bool,
     body_bytes_max: u64,
     protocol: Protocol,
+    server_name: Option<&'static str>,
+    /// Paths that the route takes.
+    path: &'static str,
 }
 
 impl Default for World {
@@ -41,6 +47,8 @@ impl Default for World {
             lease: false,
             body_bytes_max: 1 << 20,
             protocol: Protocol::Http,
+            server_name: None,
+            path: "/api/**",
         }
     }
 }
@@ -110,14 +118,14 @@ impl World {
             issuers: Vec::new(),
             upstream: 0,
             rules: RuleSet::compile(&self.rules, self.protocol).expect("rules"),
-            request_masks: None,
+            request_masks: self.masks.clone(),
             response_masks: self.masks,
             record: self.record,
             body_bytes_max: self.body_bytes_max,
             strip_prefix: Some("/api".to_owned()),
             all_paths: true,
         };
-        let path = PathPattern::parse("/api/**").expect("a pattern");
+        let path = PathPattern::parse(self.path).expect("a pattern");
         let found = RouteMatch { listen: None, host: HostPattern::Any, path, methods: Vec::new() };
         Arc::new(Plan {
             generation: 1,
@@ -137,7 +145,8 @@ impl World {
             listener: 0,
             peer: "127.0.0.1:5000".parse().expect("an address"),
             connection: "connection:1".into(),
-            secure: false,
+            secure: self.server_name.is_some(),
+            server_name: self.server_name.map(Into::into),
         };
         let exchange = Exchange::new(self.plan(), caller, Now::default());
         Driven { exchange, tokens: TokenCache::new(&[1; 32]), steps: Steps::default() }
@@ -161,23 +170,16 @@ impl Driven {
     }
 
     fn request(&mut self, method: Method, body: &'static [u8], framing: Framing, end: bool) -> Vec<Step> {
-        let mut headers = Headers::new();
-        for (name, value) in [("content-type", "text/plain"), ("x-api-key", "the-callers"), ("cookie", "c=1")]
-        {
-            headers.append(name, value.as_bytes());
-        }
-        let head = RequestHead {
-            method,
-            path: "/api/things".to_owned(),
-            query: Some("a=1".to_owned()),
-            authority: "gw.test".to_owned(),
-            version: Version::Http11,
-            headers,
-            framing,
-            keep_alive: true,
-            expect_continue: false,
-        };
+        let head = head(method, framing);
         self.on(Event::Request(Box::new(Arrival { head, data: Chunk::from_static(body).into(), end })))
+    }
+
+    /// A POST of a small body whose head `change` has changed.
+    fn changed(&mut self, change: impl FnOnce(&mut RequestHead)) -> Vec<Step> {
+        let mut head = head(Method::Post, Framing::Length(2));
+        change(&mut head);
+        let data = Chunk::from_static(b"hi").into();
+        self.on(Event::Request(Box::new(Arrival { head, data, end: true })))
     }
 
     fn post(&mut self, body: &'static [u8]) -> Vec<Step> {
@@ -192,17 +194,58 @@ impl Driven {
     }
 
     fn response(&mut self, headers: &[(&str, &str)], body: &'static [u8], end: bool) -> Vec<Step> {
-        let mut fields = Headers::new();
-        headers.iter().for_each(|(name, value)| fields.append(name, value.as_bytes()));
-        let head = Box::new(ResponseHead {
-            status: 200,
-            version: Version::Http11,
-            headers: fields,
-            framing: Framing::Length(body.len() as u64),
-            declared_length: None,
-            keep_alive: true,
-        });
+        let mut head = response_head("");
+        head.headers = Headers::new();
+        headers.iter().for_each(|(name, value)| head.headers.append(name, value.as_bytes()));
+        let head = Box::new(ResponseHead { framing: Framing::Length(body.len() as u64), ..head });
         self.on(Event::Response { head, data: Chunk::from_static(body).into(), end })
+    }
+}
+
+/// The head of a request with credentials of its own.
+fn head(method: Method, framing: Framing) -> RequestHead {
+    let mut headers = Headers::new();
+    for (name, value) in [("content-type", "text/plain"), ("x-api-key", "the-callers"), ("cookie", "c=1")] {
+        headers.append(name, value.as_bytes());
+    }
+    RequestHead {
+        method,
+        path: "/api/things".to_owned(),
+        query: Some("a=1".to_owned()),
+        authority: "gw.test".to_owned(),
+        version: Version::Http11,
+        headers,
+        framing,
+        keep_alive: true,
+        expect_continue: false,
+    }
+}
+
+fn response_head(content_type: &str) -> ResponseHead {
+    let mut headers = Headers::new();
+    headers.append("content-type", content_type.as_bytes());
+    ResponseHead {
+        status: 200,
+        version: Version::Http11,
+        headers,
+        framing: Framing::None,
+        declared_length: None,
+        keep_alive: true,
+    }
+}
+
+/// The lease that is asked for.
+fn lease(steps: &[Step]) -> Lease {
+    let source = steps.iter().find_map(|step| match step {
+        Step::Ask(_, Ask::Lease { source, .. }) => Some(source.clone()),
+        _ => None,
+    });
+    let value = SecretValue::new(b"short-lived-token".to_vec(), Scrub::On).expect("long");
+    Lease {
+        id: "lease-1".into(),
+        source: source.expect("a question for a lease"),
+        value: Arc::new(value),
+        expires: Timestamp(99),
     }
 }
 
@@ -425,7 +468,9 @@ fn an_upstream_that_fails_is_answered_or_cut_but_never_ended_cleanly() {
 fn a_stream_that_breaks_off_says_so_before_it_is_cut() {
     let mut driven = World { protocol: Protocol::Anthropic, ..World::default() }.exchange();
     driven.open();
-    driven.response(&[("content-type", "text/event-stream")], b"event: ping\ndata: {}\n\n", false);
+    let head = Box::new(ResponseHead { framing: Framing::Chunked, ..response_head("text/event-stream") });
+    let data = Chunk::from_static(b"event: ping\ndata: {}\n\n").into();
+    driven.on(Event::Response { head, data, end: false });
     let steps = driven.on(Event::Gone(Side::Upstream, Cause::Closed));
     assert_eq!(words(&steps), ["abort upstream", "send", "abort client", "finish"]);
     let Step::Send { data, end: false } = &steps[1] else { panic!("{steps:?}") };
@@ -438,15 +483,8 @@ fn a_lease_is_fetched_after_the_record_and_given_back_at_the_end() {
     let mut driven = World { lease: true, ..World::default() }.exchange();
     let steps = driven.open();
     assert_eq!(words(&steps), ["ask lease"]);
-    let Step::Ask(ticket, Ask::Lease { source, .. }) = &steps[0] else { panic!("{steps:?}") };
-    let value = SecretValue::new(b"short-lived-token".to_vec(), Scrub::On).expect("long");
-    let lease = Lease {
-        id: "lease-1".into(),
-        source: source.clone(),
-        value: Arc::new(value),
-        expires: Timestamp(99),
-    };
-    let steps = driven.on(Event::Answer(*ticket, Answer::Lease(Ok(lease))));
+    let lease = lease(&steps);
+    let steps = driven.on(Event::Answer(ticket(&steps), Answer::Lease(Ok(lease))));
     let Step::Forward(forward) = &steps[0] else { panic!("{steps:?}") };
     assert_eq!(forward.injected[0].1.expose(), b"Bearer short-lived-token");
     driven.response(&[], b"", true);
@@ -459,16 +497,13 @@ fn a_lease_is_fetched_after_the_record_and_given_back_at_the_end() {
 fn a_lease_that_comes_too_late_is_given_back() {
     let mut driven = World { lease: true, ..World::default() }.exchange();
     let steps = driven.open();
-    let Step::Ask(ticket, Ask::Lease { source, .. }) = &steps[0] else { panic!("{steps:?}") };
-    let value = Arc::new(SecretValue::new(b"short-lived-token".to_vec(), Scrub::On).expect("long"));
-    let lease = Lease { id: "late".into(), source: source.clone(), value, expires: Timestamp(99) };
-    let ticket = *ticket;
+    let (lease, ticket) = (lease(&steps), ticket(&steps));
     driven.on(Event::Gone(Side::Client, Cause::Closed));
     assert_eq!(words(&driven.on(Event::Answer(ticket, Answer::Lease(Ok(lease))))), ["release"]);
 }
 
-#[test]
-fn an_answer_that_cannot_be_masked_is_not_sent() {
+/// Masks of e-mail addresses, in both directions.
+fn masks() -> Option<Arc<MaskSet>> {
     let mask = inspect::Rule {
         name: "emails".into(),
         kind: Kind::Email,
@@ -476,7 +511,12 @@ fn an_answer_that_cannot_be_masked_is_not_sent() {
         direction: inspect::Direction::Both,
         dry_run: false,
     };
-    let masks = Some(Arc::new(MaskSet::compile(vec![mask]).expect("one mask")));
+    Some(Arc::new(MaskSet::compile(vec![mask]).expect("one mask")))
+}
+
+#[test]
+fn an_answer_that_cannot_be_masked_is_not_sent() {
+    let masks = masks();
     for header in [("content-encoding", "gzip"), ("content-type", "image/png")] {
         let mut driven = World { masks: masks.clone(), ..World::default() }.exchange();
         let opened = driven.open();
@@ -492,17 +532,7 @@ fn an_answer_that_cannot_be_masked_is_not_sent() {
 fn the_gateways_own_continue_is_the_only_one() {
     let mut driven = World::default().exchange();
     driven.open();
-    let inform = |status| {
-        let head = ResponseHead {
-            status,
-            version: Version::Http11,
-            headers: Headers::new(),
-            framing: Framing::None,
-            declared_length: None,
-            keep_alive: true,
-        };
-        Event::Inform(Box::new(head))
-    };
+    let inform = |status| Event::Inform(Box::new(ResponseHead { status, ..response_head("") }));
     assert!(driven.on(inform(100)).is_empty());
     assert_eq!(words(&driven.on(inform(103))), ["inform"]);
 }

@@ -8,7 +8,7 @@ use crate::{
     limits::HANDSHAKE_TIMEOUT,
     runtime::{self, Connection},
 };
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 /// How long a connection that must close reads on, so that its last reply is not lost.
 const LINGER_MAX: Duration = Duration::from_secs(2);
@@ -20,10 +20,14 @@ pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, pe
     let tls = endpoint.tls.clone();
     drop(world);
     let secure = tls.is_some();
+    let mut server_name = None;
     let connection = match tls {
         None => connection,
         Some(tls) => match connection.accept_tls(&tls, HANDSHAKE_TIMEOUT).await {
-            Ok((connection, _)) => connection,
+            Ok((connection, info)) => {
+                server_name = info.sni.map(Into::into);
+                connection
+            }
             Err(error) => {
                 shard.metrics.handshakes_failed.inc();
                 tracing::debug!(%peer, %error, "TLS handshake failed");
@@ -31,19 +35,14 @@ pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, pe
             }
         },
     };
-    let name: Arc<str> = format!("connection:{}", shard.ids.borrow_mut().next_id(runtime::now().wall)).into();
-    requests(&shard, listener, connection, peer, name, secure).await;
+    let id = shard.ids.borrow_mut().next_id(runtime::now().wall);
+    let name = format!("connection:{id}").into();
+    let caller = Caller { id, listener, peer, connection: name, secure, server_name };
+    requests(&shard, connection, &caller).await;
 }
 
-/// One exchange after the other.
-async fn requests(
-    shard: &Rc<Shard>,
-    listener: usize,
-    connection: Connection,
-    peer: SocketAddr,
-    name: Arc<str>,
-    secure: bool,
-) {
+/// One exchange after the other. `caller` is what they have in common.
+async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
     let (mut input, mut output, deadlines) = http1::halves(connection);
     let guard = shard.idle.enter(deadlines.control());
     loop {
@@ -54,7 +53,7 @@ async fn requests(
         let received = input.next_request(|| guard.set_idle(false)).await;
         let now = runtime::now();
         let id = shard.ids.borrow_mut().next_id(now.wall);
-        let caller = Caller { id, listener, peer, connection: name.clone(), secure };
+        let caller = Caller { id, ..caller.clone() };
         let world = shard.world.load_full();
         let exchange = Exchange::new(world.plan.clone(), caller, now);
         let event = match received {

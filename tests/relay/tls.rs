@@ -102,7 +102,7 @@ fn requests_pass_encrypted_on_both_sides() {
     let body = "0123456789abcdef".repeat(16 * 1024);
     let mut served: Option<Wire> = None;
     for turn in 0..3 {
-        client.send(format!("POST /{turn} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"));
+        client.send(format!("POST /{turn} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi"));
         let served = served.get_or_insert_with(|| upstream.accept());
         let request = served.request();
         assert_eq!((&*request.text(), request.head.get("x-forwarded-proto")), ("hi", Some("https")));
@@ -110,8 +110,11 @@ fn requests_pass_encrypted_on_both_sides() {
         served.send(&body).send("\r\n0\r\n\r\n");
         assert!(client.response().text() == body);
     }
+    // SECURITY R24: the handshake was for another host.
+    client.send(GET);
+    client.response().is_refusal(421, "misdirected", "localhost");
     // The end of a connection that is asked for is a close_notify.
-    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let served = served.as_mut().unwrap();
     served.request();
     served.send(OK);
@@ -126,7 +129,7 @@ fn requests_pass_encrypted_on_both_sides() {
     drop((plain, stranger));
     gateway.until("ringward_handshakes_failed_total", 2.0);
     upstream.is_left_alone();
-    gateway.stop(4, 0);
+    gateway.stop(4, 1);
 }
 
 #[test]
@@ -227,7 +230,7 @@ fn a_broken_answer_is_cut_on_encrypted_connections_too() {
 
     // A caller that vanishes without close_notify cuts upstream.
     let mut client = authority.client(gateway.address);
-    client.send(GET);
+    client.send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut served = upstream.accept();
     served.request();
     drop(client);
