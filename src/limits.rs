@@ -262,6 +262,8 @@ pub const EMAIL_DOMAIN_BYTES_MAX: usize = 254;
 pub const SSE_EVENT_BYTES_MAX: usize = 64 * KIB;
 /// Values of one answer that are streamed at the same time.
 pub const SSE_STREAMS_MAX: usize = 16;
+/// Pieces of streamed values in one event.
+pub const SSE_PIECES_MAX: usize = 128;
 /// Bytes of the members that are repeated in an event that the gateway makes to end a value.
 pub const SSE_ECHO_BYTES_MAX: usize = KIB;
 

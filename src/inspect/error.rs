@@ -41,7 +41,8 @@ pub enum Error {
     /// An event that carries a piece of a streamed value is larger than `SSE_EVENT_BYTES_MAX`.
     #[error("a part of a streamed value has over {max} bytes", max = crate::limits::SSE_EVENT_BYTES_MAX)]
     EventTooLong,
-    /// More than `SSE_STREAMS_MAX` values of one answer are streamed at once, all of them unfinished.
+    /// More than `SSE_STREAMS_MAX` values of one answer are streamed at once, all of them unfinished, or one
+    /// event has more than `SSE_PIECES_MAX` pieces.
     #[error("more than {max} values are streamed at once", max = crate::limits::SSE_STREAMS_MAX)]
     TooManyStreams,
 }

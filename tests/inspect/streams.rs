@@ -501,6 +501,14 @@ fn escaped_member_names_and_several_data_lines_hide_nothing() {
     check(&ANTHROPIC, body, expected);
 }
 
+/// Lines behind a byte order mark were joined again and again, without an end.
+#[test]
+fn several_data_lines_behind_a_byte_order_mark_are_joined_once() {
+    let body = "\u{feff}data: {\"delta\":\n\u{feff}data: x\ndata: {\"text\":\"bob@x.com\"}}\n\n";
+    let expected = "\u{feff}\u{feff}data: x\ndata: {\"delta\": {\"text\":\"[email]\"}}\n\n";
+    check(&ANTHROPIC, body, expected);
+}
+
 /// An event of our own stood between the two bytes of a line end.
 #[test]
 fn a_line_end_over_a_cut_stays_together() {

@@ -20,13 +20,16 @@ use super::Error;
 use super::codec::Codec;
 use super::stream::{Stream, Work};
 use crate::buffer::Chunk;
-use crate::limits::SSE_EVENT_BYTES_MAX;
+use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_PIECES_MAX};
 use dialect::{Dialect, Grammar};
 use lines::{Framer, LineStream, data_start, lines};
 use smallvec::SmallVec;
 use std::ops::Range;
 use values::Values;
 use walk::{End, Facts, walk};
+
+/// In front of the first line it is no part of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// An event stream under inspection.
 #[derive(Debug)]
@@ -188,8 +191,8 @@ impl Sse {
 
     /// Handles a whole event, `range` of `source`.
     fn event(&mut self, work: &mut Work, source: &Chunk, range: Range<usize>) -> Result<(), Error> {
-        let bom = source[range.clone()].starts_with("\u{feff}".as_bytes()) as usize * 3;
-        let first = range.start + bom;
+        let has_mark = source[range.clone()].starts_with(BYTE_ORDER_MARK);
+        let first = range.start + if has_mark { BYTE_ORDER_MARK.len() } else { 0 };
         let data: SmallVec<[Range<usize>; 2]> = lines(&source[first..range.end])
             .filter_map(|line| {
                 let line = first + line.start..first + line.end;
@@ -197,12 +200,23 @@ impl Sse {
                 Some(line.start + start..line.end)
             })
             .collect();
-        if let [_, _, ..] = data.as_slice()
-            && let Some(joined) = self.join_lines(source, range.clone(), &data)
-        {
-            let lines = range.start..data.last().map_or(range.end, |last| last.end);
-            return self.joined_event(work, joined, lines);
+        match data.as_slice() {
+            [_, _, ..] => match self.join_lines(source, range.clone(), first, &data) {
+                Some(joined) => self.joined_event(work, joined, range.start..data[data.len() - 1].end),
+                None => self.read_event(work, source, range, data),
+            },
+            _ => self.read_event(work, source, range, data),
         }
+    }
+
+    /// Handles an event whose values of `data` lines are known.
+    fn read_event(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        range: Range<usize>,
+        data: SmallVec<[Range<usize>; 2]>,
+    ) -> Result<(), Error> {
         let read: SmallVec<[(Range<usize>, Facts, End); 2]> = data
             .into_iter()
             .map(|range| {
@@ -215,6 +229,9 @@ impl Sse {
             let data = &source[data.clone()];
             if data.trim_ascii() == b"[DONE]" {
                 self.values.end_all();
+            }
+            if facts.strings.len() > SSE_PIECES_MAX {
+                return Err(Error::TooManyStreams);
             }
             self.values.note_pieces(data, facts)?;
             self.values.end_by(facts, &facts.kind(data));
@@ -230,8 +247,9 @@ impl Sse {
         }
         self.text(work, source, at..range.end)?;
         let ended = self.values.forget_ended();
-        let quiet = !ended && hits == work.emit.hits.iter().sum::<u64>();
-        if let Some(piece) = piece.filter(|_| quiet && bom == 0) {
+        let bom = source[range.start..].starts_with(BYTE_ORDER_MARK);
+        let quiet = !bom && !ended && hits == work.emit.hits.iter().sum::<u64>();
+        if let Some(piece) = piece.filter(|_| quiet) {
             self.values.note_shape(&source[range.start..piece.start], &source[piece.end..range.end]);
         }
         Ok(())
@@ -306,9 +324,15 @@ impl Sse {
         self.shell.push(work, source, range, true)
     }
 
-    /// An event with several data lines as one with a single data line, if that is JSON: a line end is white
-    /// space there.
-    fn join_lines(&self, source: &Chunk, range: Range<usize>, data: &[Range<usize>]) -> Option<Vec<u8>> {
+    /// An event with several data lines, the first line at `first`, as one with a single data line, if that
+    /// is JSON: a line end is white space there. Gives the event, and where its data stands in it.
+    fn join_lines(
+        &self,
+        source: &Chunk,
+        range: Range<usize>,
+        first: usize,
+        data: &[Range<usize>],
+    ) -> Option<(Vec<u8>, Range<usize>)> {
         let pieces: Vec<&[u8]> = data.iter().map(|range| &source[range.clone()]).collect();
         let joined = pieces.join(&b' ');
         if walk(self.dialect, &joined).1 != End::Whole {
@@ -316,25 +340,33 @@ impl Sse {
         }
         let last = data.last()?.end;
         let mut event = Vec::with_capacity(range.len());
-        for line in lines(&source[range.start..last]).map(|line| &source[range.start..last][line]) {
+        event.extend_from_slice(&source[range.start..first]);
+        for line in lines(&source[first..last]).map(|line| &source[first..last][line]) {
             if data_start(line).is_none() {
                 event.extend_from_slice(line);
                 event.push(b'\n');
             }
         }
         event.extend_from_slice(b"data: ");
+        let start = event.len();
         event.extend_from_slice(&joined);
+        let end = event.len();
         event.extend_from_slice(&source[last..range.end]);
-        Some(event)
+        Some((event, start..end))
     }
 
     /// Handles an event that was joined from the lines in `range`.
-    fn joined_event(&mut self, work: &mut Work, event: Vec<u8>, range: Range<usize>) -> Result<(), Error> {
+    fn joined_event(
+        &mut self,
+        work: &mut Work,
+        (event, data): (Vec<u8>, Range<usize>),
+        range: Range<usize>,
+    ) -> Result<(), Error> {
         work.emit.tally.copied += event.len() as u64;
         let event = Chunk::from(event);
         let edits = work.emit.edits.len();
         let (source, offset) = work.emit.replace_source(event.clone(), range.start);
-        self.event(work, &event, 0..event.len())?;
+        self.read_event(work, &event, 0..event.len(), SmallVec::from_iter([data]))?;
         work.emit.source(source, offset);
         // Where in the lines a mask begins is not known any more: all of them count as masked.
         if let Some(edit) = work.emit.edits.get(edits).copied() {
