@@ -7,7 +7,7 @@ use crate::{
         Summary, Unavailable,
         handover::{Delivery, Errand, Errands, LogSink, Recorder, Refused, ShardTicket},
     },
-    journal::{Ack, AckSink, Producer, Submission},
+    journal::{Ack, AckSink, Failure, Producer, Submission},
     metrics::Metrics,
     runtime::MailboxSender,
 };
@@ -36,6 +36,18 @@ impl Recorder for JournalRecorder {
     fn inflight_bytes(&self) -> usize {
         self.0.inflight_bytes()
     }
+
+    fn intent_refused(&mut self) {
+        self.0.forget_intent();
+    }
+}
+
+/// Whether a record that the journal refused may be in the log all the same.
+fn unavailable(failure: Failure) -> Unavailable {
+    match failure {
+        Failure::TooLarge | Failure::OutOfPlace | Failure::Overloaded => Unavailable::TurnedAway,
+        Failure::Disk | Failure::NoSpace | Failure::Closed => Unavailable::Failed,
+    }
 }
 
 /// The journal's way back to the shards.
@@ -46,7 +58,7 @@ impl AckSink for Acknowledgements {
         let Some(mailbox) = self.0.get(shard) else { return acks.clear() };
         let mut batch: Vec<_> = acks
             .drain(..)
-            .map(|ack| Delivery::Recorded(ack.ticket, ack.result.map_err(|_| Unavailable::Failed)))
+            .map(|ack| Delivery::Recorded(ack.ticket, ack.result.map_err(unavailable)))
             .collect();
         for _ in 0..MAILBOX_TRIES_MAX {
             let before = batch.len();

@@ -159,7 +159,7 @@ pub enum Step {
 /// Questions that are answered outside of the shard's own thread.
 #[derive(Debug)]
 pub enum Ask {
-    /// Record these, in this order; the answer tells of the last one.
+    /// Record these, in this order; the answer tells of the last one, and of a failure of any.
     Record(Vec<Record>, Commit),
     /// Fetch the issuer's keys, at most as often as its rules allow.
     Keys(Arc<Issuer>),

@@ -56,6 +56,9 @@ pub trait Recorder {
 
     /// Body bytes on their way that the journal has not written yet.
     fn inflight_bytes(&self) -> usize;
+
+    /// An INTENT that was taken is not in the log after all: no OUTCOME will come for it.
+    fn intent_refused(&mut self) {}
 }
 
 /// Why a record was not taken, and the record.

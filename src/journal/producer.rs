@@ -170,6 +170,12 @@ impl Producer {
         Ok(())
     }
 
+    /// An INTENT that was taken was refused with [`Failure::Overloaded`] or the like: gives back the room of
+    /// the OUTCOME that will not come.
+    pub fn forget_intent(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
     /// Body bytes of this shard that the journal has not written yet; beyond
     /// [`crate::limits::RECORD_INFLIGHT_BYTES_MAX`] the shard stops reading.
     pub fn inflight_bytes(&self) -> usize {

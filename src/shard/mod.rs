@@ -23,6 +23,7 @@ mod world;
 pub use world::{Endpoint, World};
 
 use crate::{
+    audit::Record,
     exchange::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
@@ -229,9 +230,17 @@ impl Shard {
     }
 
     /// Counts an ended exchange; its log line follows when its last record is acknowledged.
-    fn finish(&self, record: Option<crate::audit::Record>, summary: Box<Summary>) {
+    async fn finish(&self, record: Option<Record>, summary: Box<Summary>) {
         self.metrics.count(&summary.labels(), &summary.figures());
-        if let Some(summary) = self.answers.finish(record, summary) {
+        if let Some(summary) = self.answers.finish(record, summary).await {
+            self.log.log(summary);
+        }
+    }
+
+    /// [`Shard::finish`] where nobody can wait.
+    fn finish_now(&self, record: Option<Record>, summary: Box<Summary>) {
+        self.metrics.count(&summary.labels(), &summary.figures());
+        if let Some(summary) = self.answers.finish_now(record, summary) {
             self.log.log(summary);
         }
     }

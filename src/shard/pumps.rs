@@ -7,6 +7,7 @@ use super::{
     relay::Relay,
 };
 use crate::{
+    buffer::Segments,
     exchange::{Cause, Event, Forward, Side, Step, Steps, Times, plan::Upstream},
     http::ResponseHead,
     limits::INFORMATIONAL_COUNT_MAX,
@@ -33,6 +34,8 @@ struct Shared {
     outbox: RefCell<Steps>,
     /// The upstream connection, as soon as there is one; another one after a retry.
     origin: RefCell<Option<Deadlines>>,
+    /// That connection was cut, whole as its answer may be.
+    is_cut: Cell<bool>,
     /// Its sending half, for the request pump, once the head was sent.
     outgoing: Slot<OriginOutput>,
     /// The request went upstream to its last byte.
@@ -45,6 +48,7 @@ struct Shared {
 
 impl Shared {
     fn cut_origin(&self) {
+        self.is_cut.set(true);
         if let Some(origin) = &*self.origin.borrow() {
             origin.control().reset();
         }
@@ -64,12 +68,18 @@ impl Shared {
 type Halves = (OriginInput, Option<OriginOutput>);
 
 /// Sends a request upstream and its response back. True if the caller's connection may carry another one.
-pub async fn forward(relay: &Relay<'_>, forward: Forward, input: &mut Input, output: &mut Output) -> bool {
+pub async fn forward(
+    relay: &Relay<'_>,
+    mut forward: Forward,
+    input: &mut Input,
+    output: &mut Output,
+) -> bool {
     let upstream = relay.world.plan.upstreams[forward.upstream].clone();
     let shared = Shared::default();
     shared.sent_whole.set(forward.end);
     let response = Response {
         relay,
+        data: RefCell::new(std::mem::take(&mut forward.data)),
         forward: &forward,
         upstream: &upstream,
         shared: &shared,
@@ -83,7 +93,7 @@ pub async fn forward(relay: &Relay<'_>, forward: Forward, input: &mut Input, out
     let Some((from, to)) = halves else { return alive };
     let Some(mut to) = to.or(outgoing).or_else(|| shared.outgoing.try_take()) else { return alive };
     relay.shard.metrics.add_coalesced(to.take_coalesced());
-    if alive && shared.sent_whole.get() {
+    if alive && shared.sent_whole.get() && !shared.is_cut.get() {
         origin::keep(relay.shard, &upstream, from, to);
     }
     alive
@@ -222,7 +232,10 @@ async fn aside(relay: &Relay<'_>, first: Step, steps: &mut Steps, client: &Contr
 /// The response's pump: connects, reads from upstream, writes to the caller.
 struct Response<'a> {
     relay: &'a Relay<'a>,
+    /// Everything but the body.
     forward: &'a Forward,
+    /// What is there of the body, for as long as it may be sent (again).
+    data: RefCell<Segments>,
     upstream: &'a Upstream,
     shared: &'a Shared,
     /// When the stage began that is being timed.
@@ -255,7 +268,12 @@ impl Response<'_> {
                 Err(cause) => return Some(Err(cause)),
             };
             self.lap(|times, took| times.connect += took);
-            if !sent && self.may_retry(&origin, fresh) {
+            let is_last = !self.may_retry(&origin, fresh);
+            if is_last {
+                // An answer takes long: the memory of a body that nobody sends again is not kept for it.
+                drop(self.data.take());
+            }
+            if !sent && !is_last {
                 fresh = true;
                 continue;
             }
@@ -283,10 +301,11 @@ impl Response<'_> {
     async fn send(&self, fresh: bool) -> Result<(Origin, bool), Cause> {
         let tls = self.relay.world.client_tls.get(self.forward.upstream).and_then(Option::as_ref);
         let mut origin = origin::open(self.relay.shard, self.upstream, tls, fresh).await?;
-        let Forward { head, data, end, .. } = self.forward;
+        let Forward { head, end, .. } = self.forward;
+        let data = self.data.borrow().clone();
         let injected: Vec<(&str, &[u8])> =
             self.forward.injected.iter().map(|(name, value)| (&**name, value.expose())).collect();
-        let sent = origin.output.send_head(head, &injected, data.clone(), *end).await;
+        let sent = origin.output.send_head(head, &injected, data, *end).await;
         Ok((origin, sent.is_ok()))
     }
 

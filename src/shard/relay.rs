@@ -13,7 +13,12 @@ use crate::{
     protocol::Reply,
     runtime,
 };
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// One exchange on its shard, shared by its two pumps. No borrow is held over an `.await`.
 pub struct Relay<'a> {
@@ -134,7 +139,7 @@ impl<'a> Relay<'a> {
             Step::Note(record) => self.shard.answers.note(record).await,
             Step::Finish(record, mut summary) => {
                 summary.times = *self.times.borrow();
-                self.shard.finish(record, summary);
+                self.shard.finish(record, summary).await;
                 Ok(())
             }
             Step::Release(lease) => {
@@ -165,23 +170,31 @@ impl<'a> Relay<'a> {
         self.feed(Event::Delivered, steps);
         output.keep_alive && input.discard().await
     }
-}
 
-impl Drop for Relay<'_> {
-    /// A panic ends no exchange without its last record.
-    fn drop(&mut self) {
-        if self.has_ended() {
-            return;
-        }
+    /// Hands over what an exchange owes that nobody feeds any more.
+    fn abandon(&self) {
         let mut steps = Steps::default();
         self.feed(Event::Gone(Side::Client, Cause::Internal), &mut steps);
         while let Some(step) = steps.next_step() {
             match step {
-                Step::Finish(record, summary) => self.shard.finish(record, summary),
+                Step::Finish(record, summary) => self.shard.finish_now(record, summary),
                 Step::Release(lease) => origin::release(self.shard, lease),
                 // Both connections are dropped right after this, which resets them.
                 _ => {}
             }
+        }
+    }
+}
+
+impl Drop for Relay<'_> {
+    /// A panic ends no exchange without its last record. Whatever broke the exchange may break this too: a
+    /// second panic must not end the process.
+    fn drop(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        if catch_unwind(AssertUnwindSafe(|| self.abandon())).is_err() {
+            tracing::error!(shard = self.shard.index, "an exchange ended without its last record");
         }
     }
 }

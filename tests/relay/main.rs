@@ -8,6 +8,7 @@ mod gone;
 mod harness;
 mod lifecycle;
 mod limits;
+mod masks;
 mod panics;
 mod pool;
 mod pressure;
