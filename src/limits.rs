@@ -32,6 +32,8 @@ pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
 /// Bytes of a trailer section; it is dropped.
 pub const TRAILER_BYTES_MAX: usize = 8 * KIB;
+/// The PROXY header of a connection, with its type-length-value triples.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * KIB;
 /// Informational responses before the final one.
 pub const INFORMATIONAL_COUNT_MAX: usize = 8;
 

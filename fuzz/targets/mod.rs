@@ -7,6 +7,7 @@ mod audit;
 mod http;
 mod inspect;
 mod policy;
+mod proxy;
 
 /// Takes any bytes; panics if a property does not hold for them.
 pub type Target = fn(&[u8]);
@@ -19,6 +20,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chunked", http::chunked),
     ("inspect_json", inspect::json),
     ("inspect_sse", inspect::sse),
+    ("forwarded_for", proxy::hops),
+    ("proxy_protocol", proxy::header),
     ("request_head", http::request_head),
     ("response_head", http::response_head),
     ("sql", policy::sql),

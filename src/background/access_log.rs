@@ -113,6 +113,7 @@ fn line(summary: &Summary) -> Value {
         "shard": summary.shard,
     });
     let optional = [
+        ("via", summary.via.map(|via| json!(via.to_string()))),
         ("iss", principal.map(|principal| json!(principal.issuer))),
         ("sub", principal.map(|principal| json!(principal.subject))),
         ("groups", principal.map(|principal| json!(principal.groups))),

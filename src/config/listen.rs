@@ -1,5 +1,7 @@
 //! `[[listen]]`: where callers connect.
 
+use super::value::{OneOrMany, one_or_many};
+use crate::http::proxy_protocol::Version;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -15,6 +17,47 @@ pub struct Listen {
     /// Certificate and key. Without it callers talk clear text, which belongs on loopback only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
+    /// Who says where callers are when a load balancer or proxy stands in front. Their address goes into
+    /// records, logs, limits and `X-Forwarded-For`; without this it is that of whoever connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<ClientAddress>,
+}
+
+/// Who is believed about the address of callers: either `proxy_protocol` or `header`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ClientAddress {
+    /// Every connection begins with a PROXY header of this version, before TLS. Peers that are not in `from`
+    /// are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Field that lists the hops, such as "x-forwarded-for": the right-most one that is not in `from` is the
+    /// caller. It is ignored on connections of peers that are not in `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Addresses of the proxies, such as "10.0.0.0/8".
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub from: Vec<String>,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl From<ProxyProtocol> for Version {
+    fn from(written: ProxyProtocol) -> Version {
+        match written {
+            ProxyProtocol::V1 => Version::V1,
+            ProxyProtocol::V2 => Version::V2,
+        }
+    }
 }
 
 /// Certificate and key of a server.

@@ -44,7 +44,7 @@ pub use admin::{Admin, Roles};
 pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
 pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};
-pub use listen::{KeySource, Listen, ServerTls};
+pub use listen::{ClientAddress, KeySource, Listen, ProxyProtocol, ServerTls};
 pub use log::{Level, Log};
 pub use mask::{Direction, Mask, MaskKind};
 pub use policy::{

@@ -43,6 +43,11 @@ impl Exchange {
     /// Keeps what records, log lines and replies will say of the request.
     fn learn(&mut self, arrival: &Arrival) {
         let head = &arrival.head;
+        let rule = self.plan.client_addresses.get(self.caller.listener);
+        let client = rule.and_then(|rule| rule.of_request(self.caller.peer.ip(), &head.headers));
+        if let Some(client) = client {
+            self.caller.via = Some(std::mem::replace(&mut self.caller.peer, client));
+        }
         self.facts.method = Some(head.method.clone());
         self.facts.headers = head.headers.clone();
         self.facts.authority = head.authority.clone();

@@ -52,7 +52,10 @@ pub struct Caller {
     pub id: ExchangeId,
     /// Index of the listener in the plan.
     pub listener: usize,
+    /// Where it calls from: the peer of the connection, or the one that a trusted proxy named.
     pub peer: SocketAddr,
+    /// The proxy that named `peer`; `None` where that connected itself.
+    pub via: Option<SocketAddr>,
     /// Names the connection: the session of callers that name none.
     pub connection: Arc<str>,
     /// Whether the caller's side is encrypted.

@@ -3,6 +3,7 @@
 
 use crate::{
     audit::Commit,
+    http::client_address::ClientAddress,
     identity::Issuer,
     inspect::MaskSet,
     policy::{Router, RuleSet},
@@ -19,6 +20,8 @@ pub struct Plan {
     pub generation: u64,
     /// Names of the listeners; an index into this is an [`super::Arrival::listener`].
     pub listeners: Vec<Arc<str>>,
+    /// How each of them learns where its callers are.
+    pub client_addresses: Vec<ClientAddress>,
     /// Finds the route of a request: an index into `routes`.
     pub router: Router,
     pub routes: Vec<Arc<Route>>,

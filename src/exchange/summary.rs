@@ -16,6 +16,8 @@ pub struct Summary {
     pub session: Arc<str>,
     pub principal: Option<Arc<Principal>>,
     pub peer: SocketAddr,
+    /// The proxy that named `peer`.
+    pub via: Option<SocketAddr>,
     pub listener: Arc<str>,
     pub route: Option<Arc<str>>,
     pub upstream: Option<Arc<str>>,
@@ -121,6 +123,7 @@ impl Exchange {
             session: self.facts.session.clone(),
             principal: self.principal.clone(),
             peer: self.caller.peer,
+            via: self.caller.via,
             listener: self.plan.listeners.get(self.caller.listener).cloned().unwrap_or_default(),
             route: self.route.as_ref().map(|route| route.name.clone()),
             upstream: self.upstream().map(|upstream| upstream.name.clone()),

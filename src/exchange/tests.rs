@@ -10,7 +10,7 @@ use super::{
 use crate::{
     audit::{self, Commit, ExchangeId, Record},
     buffer::Chunk,
-    http::{Framing, RequestHead, ResponseHead, Version},
+    http::{Framing, RequestHead, ResponseHead, Version, client_address::ClientAddress},
     inspect::{self, Kind, MaskSet, Replacement},
     policy::{
         Action, ApprovalTerms, BodyTest, HostPattern, PathPattern, RouteMatch, Router, Rule, RuleSet, When,
@@ -130,6 +130,7 @@ impl World {
         Arc::new(Plan {
             generation: 1,
             listeners: vec!["agents".into()],
+            client_addresses: vec![ClientAddress::Peer],
             router: Router::new(vec![found]).expect("one route"),
             routes: vec![Arc::new(route)],
             upstreams: vec![Arc::new(upstream)],
@@ -144,6 +145,7 @@ impl World {
             id: ExchangeId([7; 16]),
             listener: 0,
             peer: "127.0.0.1:5000".parse().expect("an address"),
+            via: None,
             connection: "connection:1".into(),
             secure: self.server_name.is_some(),
             server_name: self.server_name.map(Into::into),

@@ -4,11 +4,14 @@
 //! not: it knows no connection, no route and no policy, and it never repairs what is ambiguous: it refuses.
 //!
 //! Start with [`h1`], whose functions follow a message from its first byte to its last; [`target`] says what
-//! a canonical path is, [`rules`] which fields never pass the gateway.
+//! a canonical path is, [`rules`] which fields never pass the gateway, [`client_address`] where a request
+//! comes from.
 
+pub mod client_address;
 pub mod h1;
 mod header;
 mod message;
+pub mod proxy_protocol;
 mod rejection;
 pub mod rules;
 mod syntax;
@@ -17,3 +20,8 @@ pub mod target;
 pub use header::Headers;
 pub use message::{Framing, Method, RequestHead, ResponseHead, Version};
 pub use rejection::Rejection;
+
+/// Whether `name` may name a field (RFC 9110 section 5.1).
+pub fn is_token(name: &str) -> bool {
+    syntax::is_token(name.as_bytes())
+}

@@ -134,6 +134,8 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// TLS handshakes of callers that failed.
     pub handshakes_failed: Counter,
+    /// Connections without an acceptable PROXY header where one is demanded.
+    pub proxy_headers_refused: Counter,
     /// Fresh connections to upstreams.
     pub upstream_connected: Counter,
     /// Upstream connections taken from a pool.
@@ -183,6 +185,7 @@ impl Default for Metrics {
             refused: AtomicU64::new(0),
             connections_accepted: Counter::default(),
             handshakes_failed: Counter::default(),
+            proxy_headers_refused: Counter::default(),
             upstream_connected: Counter::default(),
             upstream_reused: Counter::default(),
             panics: Counter::default(),
@@ -221,6 +224,11 @@ impl Metrics {
         registry.register("requests_in_flight", "Exchanges that have not ended", self.in_flight.clone());
         registry.register("connections_accepted", "Accepted connections", self.connections_accepted.clone());
         registry.register("handshakes_failed", "Failed TLS handshakes", self.handshakes_failed.clone());
+        registry.register(
+            "proxy_headers_refused",
+            "Connections without an acceptable PROXY header",
+            self.proxy_headers_refused.clone(),
+        );
         registry.register(
             "upstream_connected",
             "Fresh upstream connections",

@@ -1,5 +1,6 @@
 use super::{
     Shard,
+    arrival::{Located, locate},
     http1::{self, NoRequest},
     relay::Relay,
 };
@@ -18,6 +19,10 @@ pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, pe
     let world = shard.world.load_full();
     let Some(endpoint) = world.endpoints.get(listener) else { return };
     let tls = endpoint.tls.clone();
+    let Some(rule) = world.plan.client_addresses.get(listener) else { return };
+    let Some(Located { connection, client, via }) = locate(&shard, rule, connection, peer).await else {
+        return;
+    };
     drop(world);
     let secure = tls.is_some();
     let mut server_name = None;
@@ -37,7 +42,7 @@ pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, pe
     };
     let id = shard.ids.borrow_mut().next_id(runtime::now().wall);
     let name = format!("connection:{id}").into();
-    let caller = Caller { id, listener, peer, connection: name, secure, server_name };
+    let caller = Caller { id, listener, peer: client, via, connection: name, secure, server_name };
     requests(&shard, connection, &caller).await;
 }
 

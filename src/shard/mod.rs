@@ -1,8 +1,8 @@
 //! One shard a core: moves bytes between callers and upstreams, decides nothing.
 //!
 //! ```text
-//!  listener ─► connection (TLS) ─► http1 (bytes ⇄ messages) ─► relay ⇄ exchange
-//!                                                               └─► origin (pool, connect, TLS)
+//!  listener ─► connection (PROXY header, TLS) ─► http1 (bytes ⇄ messages) ─► relay ⇄ exchange
+//!                                                           origin (pool, connect, TLS) ◄─┘
 //! ```
 //!
 //! All of a shard lives on one thread: its connections, its pool, its caches. It meets the journal and the
@@ -10,6 +10,7 @@
 //! Start reading at [`run`], then `connection.rs` and `relay.rs`.
 
 mod answers;
+mod arrival;
 mod connection;
 mod http1;
 mod idle;

@@ -12,6 +12,7 @@ mod masks;
 mod panics;
 mod pool;
 mod pressure;
+mod proxied;
 mod reload;
 mod tls;
 mod upstreams;

@@ -4,6 +4,8 @@ use super::Compiler;
 use crate::config::origin::ListenAddr;
 use crate::config::snapshot::{AdminPlan, Listener};
 use crate::config::tree::at;
+use crate::config::{self, Listen};
+use crate::http::client_address::ClientAddress;
 use std::net::SocketAddr;
 
 impl Compiler<'_> {
@@ -17,6 +19,12 @@ impl Compiler<'_> {
             listeners.push(Listener { name: listener.name.as_str().into(), addr, tls: tls.flatten() });
         }
         listeners
+    }
+
+    /// How each listener learns where its callers are, in the order of [`Compiler::listeners`].
+    pub(super) fn client_addresses(&self) -> Vec<ClientAddress> {
+        let one = |listener: &Listen| listener.client_address.as_ref().map(client_address);
+        self.document.listen.iter().map(|listener| one(listener).unwrap_or_default()).collect()
     }
 
     pub(super) fn admin(&mut self) -> Option<AdminPlan> {
@@ -36,6 +44,16 @@ impl Compiler<'_> {
             metrics: admin.metrics.as_deref().and_then(address),
             approvers: admin.roles.approver.clone(),
         })
+    }
+}
+
+/// Blocks and combinations were checked with the document.
+fn client_address(written: &config::ClientAddress) -> ClientAddress {
+    let from = written.from.iter().filter_map(|text| text.parse().ok()).collect();
+    match (written.proxy_protocol, &written.header) {
+        (Some(version), _) => ClientAddress::Proxy { version: version.into(), from },
+        (None, Some(name)) => ClientAddress::Header { name: name.as_str().into(), from },
+        (None, None) => ClientAddress::Peer,
     }
 }
 

@@ -63,6 +63,7 @@ impl Compiler<'_> {
         let routes = self.routes(&issuers, &upstreams);
         let router = self.router();
         let listeners = self.listeners();
+        let client_addresses = self.client_addresses();
         let admin = self.admin();
         let roots = self.roots();
         let access = self.access_log();
@@ -73,6 +74,7 @@ impl Compiler<'_> {
         let plan = Plan {
             generation: self.previous.map_or(1, |previous| previous.plan.generation + 1),
             listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
+            client_addresses,
             router: router?,
             routes,
             upstreams,

@@ -3,7 +3,8 @@
 use super::Lint;
 use crate::config::origin::{ListenAddr, Origin};
 use crate::config::tree::{Path, at};
-use crate::config::{Period, ServerTls};
+use crate::config::{ClientAddress, Period, ServerTls};
+use crate::http::client_address::Network;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,12 +31,53 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         }
         collide(lint, &mut bound, &addr, path);
     }
+    for (index, listener) in document.listen.iter().enumerate() {
+        if let Some(written) = &listener.client_address {
+            client_address(lint, &at!["listen", index, "client_address"], written);
+        }
+    }
     admin(lint, &mut bound);
     upstreams(lint, &bound);
     let drain = document.runtime.drain;
     if drain.0 > Duration::from_secs(86_400) {
         let path = at!["runtime", "drain"];
         lint.error(&path, "duration", "a drain takes at most 1d").remedy("write \"10m\"");
+    }
+}
+
+/// Exactly one way of telling, and peers that may tell.
+fn client_address(lint: &mut Lint<'_>, path: &Path, written: &ClientAddress) {
+    let example = "write { proxy_protocol = \"v2\", from = \"10.0.0.0/8\" }";
+    let at = |key: &str| [path.clone(), at![key]].concat();
+    match (&written.proxy_protocol, written.header.as_deref()) {
+        (Some(_), Some(_)) => {
+            let message = "`proxy_protocol` and `header` do not go together: either tells the address";
+            lint.error(&at("header"), "client-address", message).remedy("remove one");
+        }
+        (None, None) => {
+            let message = "nothing says how the address of callers is told";
+            lint.error(path, "client-address", message).remedy(example);
+        }
+        (None, Some(name)) if name.eq_ignore_ascii_case("forwarded") || !crate::http::is_token(name) => {
+            let message = format!("`{name}` is no field that lists addresses alone");
+            lint.error(&at("header"), "client-address", message).remedy("write \"x-forwarded-for\"");
+        }
+        _ => {}
+    }
+    if written.from.is_empty() {
+        let message = "`from` names no peer: nobody would be believed";
+        lint.error(path, "client-address", message).remedy(example);
+    }
+    networks(lint, &at("from"), &written.from);
+}
+
+/// Each entry of the list at `path` is a block of addresses; it may also be written without the list.
+fn networks(lint: &mut Lint<'_>, path: &Path, written: &[String]) {
+    for (index, text) in written.iter().enumerate() {
+        let Err(error) = text.parse::<Network>() else { continue };
+        let indexed = [path.clone(), at![index]].concat();
+        let place = if lint.tree.has(&indexed) { &indexed } else { path };
+        lint.error(place, "address", format!("`{text}` {error}")).remedy("write \"10.0.0.0/8\"");
     }
 }
 
