@@ -232,6 +232,17 @@ pub const TLS_WRITE_BYTES: usize = 64 * KIB;
 pub const TLS_RECORD_BYTES: usize = 16 * KIB;
 /// What one TLS record adds to its plaintext, at most: header, explicit nonce or content type, tag.
 pub const TLS_RECORD_OVERHEAD: usize = 64;
+/// A buffer for the ciphertext of one large write: what was gathered, and one more piece of that size.
+pub const TLS_OUTPUT_BYTES: usize = TLS_WRITE_BYTES + 2 * KIB;
+/// Such buffers that a shard keeps between writes.
+pub const TLS_SPARE_BUFFERS: usize = 8;
+/// A larger one is not kept.
+pub const TLS_SPARE_BYTES: usize = 2 * TLS_OUTPUT_BYTES;
+const _: () = assert!(TLS_WRITE_BYTES / TLS_RECORD_BYTES * TLS_RECORD_OVERHEAD < 2 * KIB);
+/// Sessions that are remembered to be resumed with upstreams of one trust, in all shards.
+pub const TLS_CLIENT_SESSIONS: usize = KIB;
+/// `ringward check` warns of certificates that expire within this time.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
 /// Connections that the kernel queues for one listener.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// A connection whose deadline has passed may still be written to for this long, to say why.

@@ -80,6 +80,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/background/sys.rs",
     "src/runtime/slices.rs",
     "src/runtime/sys.rs",
+    "src/runtime/tls/ciphertext.rs",
     "tests/allocations/counting.rs",
 ];
 

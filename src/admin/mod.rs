@@ -21,8 +21,8 @@ mod tests;
 pub use control::{Control, Rejected, Reloaded, Work};
 pub use server::Server;
 pub use status::{
-    AuditState, AuditStatus, Check, ConfigStatus, IssuerStatus, ListenerStatus, Readiness, RequestStatus,
-    SecretStatus, ShardStatus, Status, UpstreamStatus,
+    AuditState, AuditStatus, CertificateStatus, Check, ConfigStatus, IssuerStatus, ListenerStatus, Readiness,
+    RequestStatus, SecretStatus, ShardStatus, Status, UpstreamStatus,
 };
 
 use crate::metrics::Metrics;

@@ -1,6 +1,6 @@
 //! What the process says about itself: plain values, and the verdict on readiness that follows from them.
 
-use crate::metrics::Scrape;
+use crate::metrics::{CertificateLabels, Scrape};
 use serde::{Deserialize, Serialize};
 
 /// The whole process at one moment: `GET /api/v1/status`. Times are RFC 3339 in UTC, ages whole or fractional
@@ -67,6 +67,20 @@ pub struct ListenerStatus {
     /// Address and port it is bound to.
     pub addr: String,
     pub tls: bool,
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// One certificate of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CertificateStatus {
+    /// DNS names and IP addresses that it is valid for.
+    pub names: Vec<String>,
+    /// In hexadecimal, as OpenSSL shows it.
+    pub serial: String,
+    pub not_after: String,
+    /// Seconds until then; below zero it has expired.
+    pub expires_s: i64,
 }
 
 /// One issuer of tokens and its keys.
@@ -156,6 +170,17 @@ pub struct Check {
     pub detail: String,
 }
 
+impl ListenerStatus {
+    /// Each certificate and the seconds until it expires.
+    fn expiry(&self) -> impl Iterator<Item = (CertificateLabels, i64)> {
+        self.certificates.iter().map(|one| {
+            let name = one.names.first().cloned().unwrap_or_default();
+            let labels = CertificateLabels { listener: self.name.clone(), name, serial: one.serial.clone() };
+            (labels, one.expires_s)
+        })
+    }
+}
+
 impl Readiness {
     /// Ready if every check is ok.
     pub fn of(checks: Vec<Check>) -> Readiness {
@@ -215,6 +240,7 @@ impl Status {
         Scrape {
             jwks_age: self.issuers.iter().filter_map(|one| age(&one.name, one.age_s)).collect(),
             secret_age: self.secrets.iter().filter_map(|one| age(&one.name, one.age_s)).collect(),
+            certificate_expiry: self.listeners.iter().flat_map(ListenerStatus::expiry).collect(),
             audit_sequence: self.audit.sequence,
             audit_queue_depth: self.audit.queue_depth,
         }

@@ -3,11 +3,12 @@
 use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
-        AuditState, AuditStatus, ConfigStatus, Control, IssuerStatus, ListenerStatus, Rejected, Reloaded,
-        RequestStatus, SecretStatus, ShardStatus, Status, UpstreamStatus, Work,
+        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Control, IssuerStatus, ListenerStatus,
+        Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status, UpstreamStatus, Work,
     },
     config::{self, Format, diagnostic},
-    runtime::{self, Driver},
+    runtime::{self, Driver, tls::Certificate},
+    time::Timestamp,
 };
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
@@ -121,10 +122,26 @@ fn shards(core: &Core) -> Vec<ShardStatus> {
 
 fn listeners(core: &Core, snapshot: &config::Snapshot) -> Vec<ListenerStatus> {
     let named = core.addresses.listeners.iter().zip(&snapshot.listeners);
-    let status = |((name, addr), listener): (&(Arc<str>, std::net::SocketAddr), &config::Listener)| {
-        ListenerStatus { name: name.to_string(), addr: addr.to_string(), tls: listener.tls.is_some() }
-    };
+    let status =
+        |((name, addr), listener): (&(Arc<str>, std::net::SocketAddr), &config::Listener)| ListenerStatus {
+            name: name.to_string(),
+            addr: addr.to_string(),
+            tls: listener.tls.is_some(),
+            certificates: listener.tls.iter().flat_map(|tls| tls.certificates()).map(certificate).collect(),
+        };
     named.map(status).collect()
+}
+
+fn certificate(certificate: &Certificate) -> CertificateStatus {
+    let now = i64::try_from(runtime::now().wall.0 / 1_000_000).unwrap_or(i64::MAX);
+    let addresses = certificate.addresses.iter().map(ToString::to_string);
+    let end = u64::try_from(certificate.not_after).unwrap_or(0).saturating_mul(1_000_000);
+    CertificateStatus {
+        names: certificate.dns_names.iter().cloned().chain(addresses).collect(),
+        serial: certificate.serial.clone(),
+        not_after: Timestamp(end).to_string(),
+        expires_s: certificate.not_after - now,
+    }
 }
 
 fn issuers(core: &Core, snapshot: &config::Snapshot) -> Vec<IssuerStatus> {

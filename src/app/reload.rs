@@ -3,13 +3,14 @@
 use super::{Core, Error, Options, build};
 use crate::{
     background::{
-        client,
+        client::{self, Clients},
         lease::LeaseClient,
         oidc::{Oidc, Timing},
         resolve::{self, Permitted},
         secrets::{Keeper, Surroundings, provision},
     },
     config::{self, Diagnostic, Host, Severity, Snapshot, Text},
+    identity::Issuer,
     metrics::Metrics,
     runtime,
 };
@@ -26,6 +27,8 @@ use tokio::{
 /// What runs on the background thread for one process.
 pub struct Services {
     pub oidc: Arc<ArcSwap<Oidc>>,
+    /// Those of issuers and token endpoints, each with its own trust.
+    clients: Clients,
     /// `None` once the process stops.
     leases: Mutex<Option<Leases>>,
     /// Somebody asked for a drain.
@@ -61,10 +64,11 @@ impl Services {
         permitted: Permitted,
     ) -> Result<Services, Error> {
         read_secrets(snapshot).await?;
-        let http = http(snapshot)?;
-        let oidc = Oidc::spawn(&snapshot.plan.issuers, &http, Timing::default(), None);
+        let clients = Clients::default();
+        let http = http(&clients, snapshot)?;
+        let oidc = Oidc::spawn(&snapshot.plan.issuers, http, Timing::default(), None);
         let unrevoked = metrics.clone();
-        let (client, revoker) = LeaseClient::new(http, move |end| {
+        let (client, revoker) = LeaseClient::new(clients.clone(), move |end| {
             if matches!(end.outcome.as_str(), "failed" | "dropped") {
                 unrevoked.leases_unrevoked.inc();
             }
@@ -73,6 +77,7 @@ impl Services {
         let leases = Leases { client, revoker: tokio::spawn(revoker.run()) };
         Ok(Services {
             oidc: Arc::new(ArcSwap::from_pointee(oidc)),
+            clients,
             leases: Mutex::new(Some(leases)),
             drain: Arc::default(),
             turn: tokio::sync::Mutex::default(),
@@ -107,7 +112,7 @@ impl Services {
     }
 
     /// Takes over a new snapshot.
-    fn follow(&self, snapshot: &Snapshot, http: &reqwest::Client) {
+    fn follow(&self, snapshot: &Snapshot, http: impl Fn(&Issuer) -> reqwest::Client) {
         let oidc = Oidc::spawn(&snapshot.plan.issuers, http, Timing::default(), Some(&self.oidc.load()));
         self.oidc.store(Arc::new(oidc));
         self.upstreams.store(Arc::new(snapshot.plan.upstreams.clone()));
@@ -137,7 +142,7 @@ pub fn read(path: &Path, previous: Option<&Snapshot>, options: &Options) -> Resu
     if snapshot.dev && !options.allow_dev {
         return Err(Error::DevIssuer);
     }
-    for warning in &loaded.diagnostics {
+    for warning in loaded.diagnostics.iter().chain(&snapshot.warnings) {
         tracing::warn!(line = warning.line, "{}", warning.message);
     }
     Ok(snapshot)
@@ -169,7 +174,9 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     check_fixed(&previous, &snapshot)?;
     snapshot.plan.secrets.inherit(&previous.plan.secrets);
     read_secrets(&snapshot).await?;
-    let http = http(&snapshot)?;
+    // Also for leases: what they trusted may have been replaced.
+    core.services.clients.renew();
+    let http = http(&core.services.clients, &snapshot)?;
     for upstream in &snapshot.plan.upstreams {
         if upstream.addresses.load().is_empty() {
             resolve::resolve(upstream, &core.services.permitted).await;
@@ -183,7 +190,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     // Before anything else follows the new one: what is not in the log is not in force.
     let recorded = tokio::task::spawn_blocking(recording).await;
     recorded.unwrap_or(Err(Error::Record(crate::journal::Failure::Disk)))?;
-    core.services.follow(&snapshot, &http);
+    core.services.follow(&snapshot, http);
     core.snapshot.store(snapshot);
     core.world.store(Arc::new(world));
     core.loaded_at.store(runtime::now().wall.0, Ordering::Relaxed);
@@ -220,8 +227,16 @@ async fn read_secrets(snapshot: &Snapshot) -> Result<(), Error> {
     Err(Error::Config(failures.iter().map(place).collect()))
 }
 
-fn http(snapshot: &Snapshot) -> Result<reqwest::Client, Error> {
-    client::client(&snapshot.roots).map_err(|error| Error::Client(error.to_string()))
+/// The clients for issuers; those of leases are tried, too, so that their faults show up here.
+fn http(
+    clients: &Clients,
+    snapshot: &Snapshot,
+) -> Result<impl Fn(&Issuer) -> reqwest::Client + use<>, Error> {
+    let failed = |error: client::Error| Error::Client(error.to_string());
+    for lease in &snapshot.leases {
+        clients.trusting(lease.roots.as_ref()).map_err(failed)?;
+    }
+    clients.of_issuers(&snapshot.plan.issuers, &snapshot.issuer_roots).map_err(failed)
 }
 
 /// One line for the log and the status. Warnings may come first; they are not why it was refused.

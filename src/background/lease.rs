@@ -1,12 +1,13 @@
 //! Tokens for one exchange: fetched when it was permitted, revoked when it ends.
 
+use super::client::Clients;
 use super::secrets::wall_clock;
 use super::token::{fetch, revoke};
 use crate::limits::{
     LEASE_INFLIGHT_MAX, LEASE_TIMEOUT, REVOKE_ATTEMPTS_MAX, REVOKE_BACKOFF, REVOKE_INFLIGHT_MAX,
     REVOKE_QUEUE_LEASES,
 };
-use crate::secrets::{Lease, LeaseFacts};
+use crate::secrets::{Lease, LeaseFacts, LeaseSource};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -94,7 +95,7 @@ pub struct Revoker {
 }
 
 struct Shared {
-    http: reqwest::Client,
+    clients: Clients,
     timing: Timing,
     inflight: Semaphore,
     counters: Counters,
@@ -135,25 +136,25 @@ impl Counters {
 }
 
 impl LeaseClient {
-    /// A client that speaks through `http`, which must not follow redirects (see
-    /// [`client`](super::client::client)), and the task to spawn beside it. `report` is told of each end.
+    /// A client that speaks to each endpoint through the one of `clients` that trusts its authorities alone,
+    /// and the task to spawn beside it. `report` is told of each end.
     pub fn new(
-        http: reqwest::Client,
+        clients: Clients,
         report: impl Fn(&LeaseEnd) + Send + Sync + 'static,
     ) -> (LeaseClient, Revoker) {
         let timing = Timing { answer: LEASE_TIMEOUT, backoff: REVOKE_BACKOFF, queue: REVOKE_QUEUE_LEASES };
-        LeaseClient::with_timing(http, timing, report)
+        LeaseClient::with_timing(clients, timing, report)
     }
 
     fn with_timing(
-        http: reqwest::Client,
+        clients: Clients,
         timing: Timing,
         report: impl Fn(&LeaseEnd) + Send + Sync + 'static,
     ) -> (LeaseClient, Revoker) {
         let (sender, receiver) = mpsc::channel(timing.queue);
         let inflight = Semaphore::new(LEASE_INFLIGHT_MAX);
         let counters = Counters::default();
-        let shared = Arc::new(Shared { http, timing, inflight, counters, report: Box::new(report) });
+        let shared = Arc::new(Shared { clients, timing, inflight, counters, report: Box::new(report) });
         (LeaseClient { shared: shared.clone(), ended: sender }, Revoker { shared, ended: receiver })
     }
 
@@ -165,7 +166,7 @@ impl LeaseClient {
         let fetching = async {
             // The semaphore is never closed.
             let _permit = self.shared.inflight.acquire().await.map_err(|_| LeaseError::Timeout)?;
-            fetch(&self.shared.http, &request).await
+            fetch(&self.shared.http(&request.source)?, &request).await
         };
         let fetched = tokio::time::timeout(self.shared.timing.answer, fetching).await;
         let lease = fetched.unwrap_or(Err(LeaseError::Timeout));
@@ -219,6 +220,14 @@ impl Revoker {
 }
 
 impl Shared {
+    /// The client for the endpoints of `source`. Its authorities were read with the configuration.
+    fn http(&self, source: &LeaseSource) -> Result<reqwest::Client, LeaseError> {
+        self.clients.trusting(source.roots.as_ref()).map_err(|error| {
+            tracing::warn!(source = %source.name, %error, "no client for the token endpoint");
+            LeaseError::Unreachable
+        })
+    }
+
     /// Asks the issuer to end a token, again if it may help (RFC 7009 section 2).
     async fn revoke(&self, lease: &Lease) -> LeaseOutcome {
         let Some(endpoint) = &lease.source.revoke_endpoint else { return LeaseOutcome::NotRevocable };
@@ -229,7 +238,7 @@ impl Shared {
                 return LeaseOutcome::Expired;
             }
             attempts += 1;
-            let asking = revoke(&self.http, endpoint, lease);
+            let asking = async { revoke(&self.http(&lease.source)?, endpoint, lease).await };
             let asked = tokio::time::timeout(self.timing.answer, asking).await;
             match asked.unwrap_or(Err(LeaseError::Timeout)) {
                 Ok(()) => return LeaseOutcome::Revoked { attempts },

@@ -24,6 +24,9 @@ pub struct Tally {
     pub coalesced: u64,
     /// Bytes copied so that a policy could parse them.
     pub policy: u64,
+    /// Bytes copied while TLS was decrypted and encrypted, once for each copy, heads included.
+    pub tls_read: u64,
+    pub tls_written: u64,
 }
 
 /// Copies larger than this are made in pieces: by alignment alone a 64 KiB `memcpy` took 1.5 or 28 µs.
@@ -42,6 +45,8 @@ impl Tally {
         self.copied += other.copied;
         self.coalesced += other.coalesced;
         self.policy += other.policy;
+        self.tls_read += other.tls_read;
+        self.tls_written += other.tls_written;
     }
 }
 

@@ -4,11 +4,11 @@ use super::admin_client::cause;
 use super::config::read;
 use super::{ConfigFile, block_on, exit, output::Output};
 use crate::background;
+use crate::background::client::Clients;
 use crate::background::oidc::{Oidc, Timing};
 use crate::background::secrets::{Failure, Surroundings, provision as provision_secrets};
-use crate::config::{self, Diagnostic, Format, Host, Path, Severity, Snapshot, diagnostic};
+use crate::config::{self, Diagnostic, Format, Host, Origin, Path, Severity, Snapshot, diagnostic};
 use clap::{Args, ValueEnum};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::time::Duration;
 
 /// Whoever does not answer within this time does not answer.
@@ -88,6 +88,7 @@ fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<
         Err(found) => return found,
     };
     let mut found = loaded.diagnostics.clone();
+    found.extend(snapshot.warnings.iter().cloned());
     let dev = loaded.document.identity.iter().position(|identity| identity.dev);
     found.extend(dev.map(|index| {
         let path = Path::from(["identity".into(), index.into(), "dev".into()]);
@@ -118,11 +119,11 @@ async fn secrets(snapshot: &Snapshot) -> Vec<Diagnostic> {
 
 /// Issuers whose keys cannot be had.
 async fn issuers(snapshot: &Snapshot, loaded: &config::Loaded) -> Vec<Diagnostic> {
-    let http = match background::client::client(&snapshot.roots) {
-        Ok(http) => http,
+    let clients = match Clients::default().of_issuers(&snapshot.plan.issuers, &snapshot.issuer_roots) {
+        Ok(clients) => clients,
         Err(error) => return vec![at_start(snapshot, &error.to_string())],
     };
-    let oidc = Oidc::spawn(&snapshot.plan.issuers, &http, Timing::default(), None);
+    let oidc = Oidc::spawn(&snapshot.plan.issuers, clients, Timing::default(), None);
     // Whoever has not answered by then is named below.
     let _ = tokio::time::timeout(ONLINE_TIMEOUT, oidc.ready()).await;
     let mut found = Vec::new();
@@ -143,11 +144,11 @@ async fn issuers(snapshot: &Snapshot, loaded: &config::Loaded) -> Vec<Diagnostic
 async fn upstreams(snapshot: &Snapshot, loaded: &config::Loaded, text: &config::Text) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (name, upstream) in &loaded.document.upstreams {
-        let roots = upstream.tls.as_ref().map(|tls| std::fs::read(text.base.join(&tls.ca.file)));
-        let roots = roots.and_then(Result::ok).unwrap_or_default();
-        let roots: Vec<_> = CertificateDer::pem_slice_iter(&roots).filter_map(Result::ok).collect();
-        let answer = match background::client::client(&roots) {
-            Ok(http) => http.head(&upstream.url).timeout(ONLINE_TIMEOUT).send().await,
+        let ca = upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+        let roots = ca.and_then(|ca| std::fs::read(text.base.join(&ca.file)).ok());
+        let server_name = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let answer = match asked_as(&upstream.url, server_name, roots.as_deref()).await {
+            Ok((http, url)) => http.head(url).timeout(ONLINE_TIMEOUT).send().await,
             Err(error) => return vec![at_start(snapshot, &error.to_string())],
         };
         if let Err(error) = answer {
@@ -157,6 +158,25 @@ async fn upstreams(snapshot: &Snapshot, loaded: &config::Loaded, text: &config::
         }
     }
     found
+}
+
+/// A client, and the URL under which it asks for `server_name` at the addresses of the host in `url`.
+async fn asked_as(
+    url: &str,
+    server_name: Option<&str>,
+    roots: Option<&[u8]>,
+) -> Result<(reqwest::Client, String), background::client::Error> {
+    let builder = background::client::builder(roots)?;
+    let (builder, url) = match (server_name, Origin::parse(url)) {
+        (Some(name), Ok(origin)) => {
+            let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
+            let addresses: Vec<_> = found.into_iter().flatten().collect();
+            let named = Origin { host: name.to_ascii_lowercase(), ..origin };
+            (builder.resolve_to_addrs(&named.host, &addresses), named.to_string())
+        }
+        _ => (builder, url.to_owned()),
+    };
+    Ok((builder.build().map_err(|_| background::client::Error::Build)?, url))
 }
 
 /// A finding that has no place.

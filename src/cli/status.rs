@@ -95,6 +95,14 @@ fn parts(status: &Status, lines: &mut Lines) {
     for one in &status.listeners {
         let tls = if one.tls { "TLS" } else { "clear text" };
         lines.add("listener", format!("{} {} ({tls})", one.name, one.addr));
+        for certificate in &one.certificates {
+            let (names, days) = (certificate.names.join(" "), certificate.expires_s / 86_400);
+            let until =
+                if certificate.expires_s < 0 { "EXPIRED".to_owned() } else { format!("{days} days left") };
+            let serial = &certificate.serial;
+            let text = format!("{names}, serial {serial}, until {} ({until})", certificate.not_after);
+            lines.add("", text);
+        }
     }
     for one in &status.shards {
         let cpu = one.cpu.map_or_else(|| "not pinned".into(), |cpu| format!("core {cpu}"));

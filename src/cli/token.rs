@@ -152,7 +152,7 @@ struct Discovery {
 
 async fn fetch(profile: &Profile) -> Result<Answer, String> {
     let secret = profile.secret().map_err(|error| error.to_string())?;
-    let http = background::client::client(&[]).map_err(|error| error.to_string())?;
+    let http = background::client::client(None).map_err(|error| error.to_string())?;
     let endpoint = match (&profile.token_endpoint, &profile.issuer) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(issuer)) => discover(&http, issuer).await?,

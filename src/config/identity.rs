@@ -1,7 +1,7 @@
 //! `[[identity]]`: whose tokens are accepted, and what their claims mean.
 
 use super::value::{OneOrMany, one_or_many};
-use super::{Period, UpstreamTls};
+use super::{EndpointTls, Period};
 use crate::identity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub struct Identity {
     pub map: Vec<IdentityMap>,
     /// Certificate authority of the issuer, where it is not one of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<UpstreamTls>,
+    pub tls: Option<EndpointTls>,
     /// Marks the issuer that the demo brings along. `run` refuses it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dev: bool,

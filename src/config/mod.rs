@@ -44,7 +44,9 @@ pub use admin::{Admin, Roles};
 pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
 pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};
-pub use listen::{ClientAddress, KeySource, Listen, ProxyProtocol, ServerTls};
+pub use listen::{
+    ClientAddress, KeySource, Listen, ListenTls, ProxyProtocol, ServerTls, TlsVersion, UnknownSni,
+};
 pub use log::{Level, Log};
 pub use mask::{Direction, Mask, MaskKind};
 pub use policy::{
@@ -54,7 +56,7 @@ pub use policy::{
 pub use route::{Bodies, Match, Record, RecordTable, Route};
 pub use runtime::{Cores, Driver, Runtime};
 pub use secrets::{ClientAuth, ExchangeKind, ExchangeSource, Secret, Source};
-pub use upstreams::{CaSource, Inject, Protocol, Timeouts, Upstream, UpstreamTls};
+pub use upstreams::{CaSource, EndpointTls, Inject, Protocol, Timeouts, Upstream, UpstreamTls};
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! `[secrets.NAME]`: where a credential comes from. The value itself never stands in the file.
 
-use super::{Period, UpstreamTls};
+use super::{EndpointTls, Period};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ pub struct ExchangeSource {
     pub revoke_endpoint: Option<String>,
     /// Certificate authority of the endpoint, where it is not one of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<UpstreamTls>,
+    pub tls: Option<EndpointTls>,
 }
 
 /// How a short-lived token is asked for.

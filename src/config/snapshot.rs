@@ -1,12 +1,11 @@
 //! What runs: the compiled configuration, immutable. A reload makes a new one and swaps it in.
 
 use super::origin::ListenAddr;
-use super::{Cores, Driver, Level, Tree};
+use super::{Cores, Diagnostic, Driver, Level, Tree};
 use crate::audit::Commit;
 use crate::exchange::plan::Plan;
 use crate::runtime::tls::{ClientTls, ServerTls};
 use crate::secrets::LeaseSource;
-use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,12 +21,13 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Whom to trust, for each of [`Plan::upstreams`]; `None` for clear text.
     pub upstream_tls: Vec<Option<ClientTls>>,
-    /// The configured authorities in PEM, for each of [`Plan::upstreams`]; `None`: the system's.
-    pub upstream_roots: Vec<Option<Vec<u8>>>,
     /// All sources of tokens that are fetched just in time.
     pub leases: Vec<Arc<LeaseSource>>,
-    /// Authorities that the background's HTTP client trusts besides the system's.
-    pub roots: Vec<CertificateDer<'static>>,
+    /// The authorities of each of [`Plan::issuers`] in PEM; `None`: the system's. Tables of one issuer share
+    /// them.
+    pub issuer_roots: Vec<Option<Arc<[u8]>>>,
+    /// What does not keep it from running, but should be looked at: certificates that end soon.
+    pub warnings: Vec<Diagnostic>,
     pub admin: AdminPlan,
     pub audit: AuditPlan,
     pub log: LogPlan,

@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]`: where requests go.
 
-use super::Period;
 use super::value::{OneOrMany, one_or_many};
+use super::{Period, TlsVersion};
 use crate::limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Upstream {
     /// How long to wait for what.
     #[serde(default)]
     pub timeout: Timeouts,
-    /// Certificate authority, where it is not one of the system's.
+    /// How its certificate is checked, where not by the system's authorities and the name in `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
 }
@@ -80,11 +80,28 @@ impl Default for Timeouts {
     }
 }
 
+/// How an upstream's certificate is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[serde(default)]
+pub struct UpstreamTls {
+    /// Certificates in PEM that may sign the server's, instead of the system's authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaSource>,
+    /// Name or IP address that the certificate must be valid for, and that the server is asked for (SNI).
+    /// Default: the host in `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Oldest version of TLS that is spoken.
+    #[serde(skip_serializing_if = "TlsVersion::is_default")]
+    pub min_version: TlsVersion,
+}
+
 /// Whom to trust instead of the system's certificate authorities.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct UpstreamTls {
-    /// Certificates in PEM that may sign the server's.
+pub struct EndpointTls {
+    /// Certificates in PEM that may sign the server's, instead of the system's authorities.
     pub ca: CaSource,
 }
 

@@ -88,8 +88,10 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// Whether the connection is encrypted.
     pub tls: bool,
-    /// Host name or address, without brackets, as certificates are checked against it.
+    /// Host name or address, without brackets.
     pub host: String,
+    /// Name or address that its certificate must be valid for; mostly the host.
+    pub server_name: String,
     pub port: u16,
     /// `Host` header: the host, and the port where it is not the scheme's own.
     pub authority: String,

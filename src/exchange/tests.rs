@@ -91,6 +91,7 @@ fn lease_source(slots: &Slots) -> Arc<LeaseSource> {
         scope: None,
         lifetime_default: None,
         scrub: Scrub::On,
+        roots: None,
     })
 }
 
@@ -108,6 +109,7 @@ impl World {
             port: 80,
             authority: "up.test".to_owned(),
             path_prefix: "/base".to_owned(),
+            server_name: "api.test".to_owned(),
             addresses: Arc::new(ArcSwap::from_pointee(Vec::new())),
             inject: vec![Injection::new("authorization", template).expect("a header")],
             lease: self.lease.then(|| lease_source(&slots)),

@@ -51,6 +51,25 @@ struct Policy {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    reason: &'static str,
+}
+
+/// Which certificate: those of the configuration in force, so that there are few.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CertificateLabels {
+    pub listener: String,
+    /// The first of its names.
+    pub name: String,
+    pub serial: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildInfo {
     version: &'static str,
 }
@@ -108,6 +127,8 @@ pub struct Scrape {
     pub secret_age: Vec<(String, f64)>,
     pub audit_sequence: u64,
     pub audit_queue_depth: u64,
+    /// Certificate and seconds until it expires.
+    pub certificate_expiry: Vec<(CertificateLabels, i64)>,
 }
 
 /// All metrics of the process.
@@ -127,13 +148,14 @@ pub struct Metrics {
     audit_sequence: Gauge,
     audit_queue_depth: Gauge,
     connections: Family<Shard, Gauge>,
+    handshakes: Family<Kind, Counter>,
+    handshakes_failed: Family<Failure, Counter>,
+    certificate_expiry: Family<CertificateLabels, Gauge>,
     in_flight: Gauge,
     forwarded: AtomicU64,
     refused: AtomicU64,
     /// Accepted connections.
     pub connections_accepted: Counter,
-    /// TLS handshakes of callers that failed.
-    pub handshakes_failed: Counter,
     /// Connections without an acceptable PROXY header where one is demanded.
     pub proxy_headers_refused: Counter,
     /// Fresh connections to upstreams.
@@ -184,8 +206,10 @@ impl Default for Metrics {
             forwarded: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             connections_accepted: Counter::default(),
-            handshakes_failed: Counter::default(),
             proxy_headers_refused: Counter::default(),
+            handshakes: Family::default(),
+            handshakes_failed: Family::default(),
+            certificate_expiry: Family::default(),
             upstream_connected: Counter::default(),
             upstream_reused: Counter::default(),
             panics: Counter::default(),
@@ -223,11 +247,17 @@ impl Metrics {
         registry.register("connections", "Open connections of callers", self.connections.clone());
         registry.register("requests_in_flight", "Exchanges that have not ended", self.in_flight.clone());
         registry.register("connections_accepted", "Accepted connections", self.connections_accepted.clone());
+        registry.register("handshakes", "TLS handshakes of callers", self.handshakes.clone());
         registry.register("handshakes_failed", "Failed TLS handshakes", self.handshakes_failed.clone());
         registry.register(
             "proxy_headers_refused",
             "Connections without an acceptable PROXY header",
             self.proxy_headers_refused.clone(),
+        );
+        registry.register(
+            "certificate_expiry_seconds",
+            "Time until a listener's certificate expires; below zero it has",
+            self.certificate_expiry.clone(),
         );
         registry.register(
             "upstream_connected",
@@ -254,11 +284,24 @@ impl Metrics {
         self.connections.get_or_create_owned(&Shard { shard: shard as u32 })
     }
 
-    /// Body bytes that were joined for TLS.
-    pub fn add_coalesced(&self, bytes: u64) {
-        if bytes > 0 {
-            self.body_bytes.get_or_create(&Path { path: "coalesced" }).inc_by(bytes);
+    /// Bytes that a connection has joined for TLS, and those that TLS has copied, once for each copy.
+    pub fn add_transport(&self, coalesced: u64, tls_read: u64, tls_written: u64) {
+        for (path, bytes) in [("coalesced", coalesced), ("tls_read", tls_read), ("tls_written", tls_written)]
+        {
+            if bytes > 0 {
+                self.body_bytes.get_or_create(&Path { path }).inc_by(bytes);
+            }
         }
+    }
+
+    /// A caller's TLS handshake is done: a whole one, or one that resumed a session.
+    pub fn handshake(&self, resumed: bool) {
+        self.handshakes.get_or_create(&Kind { kind: if resumed { "resumed" } else { "full" } }).inc();
+    }
+
+    /// A caller's TLS handshake has failed; `reason` is one of few words.
+    pub fn handshake_failed(&self, reason: &'static str) {
+        self.handshakes_failed.get_or_create(&Failure { reason }).inc();
     }
 
     /// An exchange has begun.
@@ -317,6 +360,11 @@ impl Metrics {
         }
         for (name, age) in &scrape.secret_age {
             self.secret_age.get_or_create(&Named { name: name.clone() }).set(*age);
+        }
+        // A reload may have replaced some.
+        self.certificate_expiry.clear();
+        for (labels, seconds) in &scrape.certificate_expiry {
+            self.certificate_expiry.get_or_create(labels).set(*seconds);
         }
         self.audit_sequence.set(scrape.audit_sequence as i64);
         self.audit_queue_depth.set(scrape.audit_queue_depth as i64);

@@ -51,6 +51,11 @@ impl Receive {
         self.operation.is_pending()
     }
 
+    /// Size of the next buffer, as the reads so far suggest it.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Begins a read that appends to `buffer`; none may be under way. It is submitted with the first poll.
     pub fn start(&mut self, mut buffer: ChunkMut) {
         if buffer.spare() < self.size {

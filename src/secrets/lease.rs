@@ -33,6 +33,9 @@ pub struct LeaseSource {
     pub lifetime_default: Option<Duration>,
     /// Whether an echo of the token is masked.
     pub scrub: Scrub,
+    /// Authorities in PEM that may sign the certificates of its endpoints, and nobody else; `None`: the
+    /// system's.
+    pub roots: Option<Arc<[u8]>>,
 }
 
 /// The grant that is asked for.

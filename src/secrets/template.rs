@@ -198,6 +198,7 @@ mod tests {
             scope: None,
             lifetime_default: None,
             scrub: Scrub::Off,
+            roots: None,
         };
         let value = Arc::new(secret(value));
         Lease { id: "lease-1".into(), source: Arc::new(source), value, expires: Timestamp(9) }

@@ -30,12 +30,13 @@ pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, pe
         None => connection,
         Some(tls) => match connection.accept_tls(&tls, HANDSHAKE_TIMEOUT).await {
             Ok((connection, info)) => {
+                shard.metrics.handshake(info.resumed);
                 server_name = info.sni.map(Into::into);
                 connection
             }
             Err(error) => {
-                shard.metrics.handshakes_failed.inc();
-                tracing::debug!(%peer, %error, "TLS handshake failed");
+                shard.metrics.handshake_failed(error.reason());
+                tracing::debug!(%peer, %error, reason = error.reason(), "TLS handshake failed");
                 return;
             }
         },
@@ -77,7 +78,7 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
         shard.metrics.begin();
         let relay = Relay::new(shard, world, exchange);
         let alive = relay.run(event, &mut input, &mut output).await;
-        shard.metrics.add_coalesced(output.take_coalesced());
+        shard.count_transport(output.take_tally());
         if !alive || !output.keep_alive {
             break;
         }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on one connection: received bytes to messages, messages to bytes. Both roles.
 
 use crate::{
-    buffer::{Chunk, ChunkMut, Segments},
+    buffer::{Chunk, ChunkMut, Segments, Tally},
     exchange::Cause,
     http::{
         Framing, Method, Rejection, RequestHead, ResponseHead, Version,
@@ -307,9 +307,9 @@ impl Output {
         self.deadlines.control().reset();
     }
 
-    /// Bytes that were joined for TLS since the last call.
-    pub fn take_coalesced(&mut self) -> u64 {
-        self.writer.take_tally().coalesced
+    /// Bytes that were joined and copied for TLS since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        self.writer.take_tally()
     }
 
     /// Why a write failed.
@@ -504,9 +504,9 @@ impl OriginOutput {
         result
     }
 
-    /// Bytes that were joined for TLS since the last call.
-    pub fn take_coalesced(&mut self) -> u64 {
-        self.writer.take_tally().coalesced
+    /// Bytes that were joined and copied for TLS since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        self.writer.take_tally()
     }
 
     fn stall(&self) {

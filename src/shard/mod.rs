@@ -25,6 +25,7 @@ pub use world::{Endpoint, World};
 
 use crate::{
     audit::Record,
+    buffer::Tally,
     exchange::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
@@ -148,6 +149,13 @@ impl Shard {
         runtime::spawn_guarded(name, task, move |_| {
             metrics.panics.inc();
         });
+    }
+
+    /// Counts what a connection has joined and copied for TLS.
+    fn count_transport(&self, tally: Tally) {
+        if tally != Tally::default() {
+            self.metrics.add_transport(tally.coalesced, tally.tls_read, tally.tls_written);
+        }
     }
 
     /// Hands what other threads bring to those who wait for it. Never ends.

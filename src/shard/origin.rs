@@ -112,7 +112,7 @@ async fn secure(
         return Ok(connection);
     }
     let Some(tls) = tls else { return Err(Cause::Tls("no TLS settings for this upstream".to_owned())) };
-    let result = connection.connect_tls(tls, &upstream.host, upstream.timeouts.connect).await;
+    let result = connection.connect_tls(tls, &upstream.server_name, upstream.timeouts.connect).await;
     result.map_err(|error| match error {
         TlsError::Certificate(reason) => Cause::Tls(reason.to_string()),
         other => Cause::Tls(other.to_string()),

@@ -92,7 +92,7 @@ pub async fn forward(
     };
     let Some((from, to)) = halves else { return alive };
     let Some(mut to) = to.or(outgoing).or_else(|| shared.outgoing.try_take()) else { return alive };
-    relay.shard.metrics.add_coalesced(to.take_coalesced());
+    relay.shard.count_transport(to.take_tally());
     if alive && shared.sent_whole.get() && !shared.is_cut.get() {
         origin::keep(relay.shard, &upstream, from, to);
     }

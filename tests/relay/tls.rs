@@ -123,11 +123,12 @@ fn requests_pass_encrypted_on_both_sides() {
 
     // A caller that speaks no TLS, and one that trusts another authority, get nowhere near a request.
     let mut plain = gateway.ask(GET);
-    plain.rest();
+    assert!(plain.rest().0.starts_with(b"HTTP/1.1 400 "));
     let mut stranger = Authority::new().client(gateway.address);
     assert!(stranger.try_send(GET).is_err());
     drop((plain, stranger));
-    gateway.until("ringward_handshakes_failed_total", 2.0);
+    gateway.until("ringward_handshakes_failed_total{reason=\"clear_text\"}", 1.0);
+    gateway.until("ringward_handshakes_failed_total{reason=\"alert\"}", 1.0);
     upstream.is_left_alone();
     gateway.stop(4, 1);
 }

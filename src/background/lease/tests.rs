@@ -1,4 +1,4 @@
-use super::super::client::client;
+use super::super::client::Clients;
 use super::*;
 use crate::secrets::{
     ClientAuth, Endpoint, LeaseKind, LeaseSource, Scrub, SecretSlot, SecretSpec, SecretValue, Source,
@@ -133,11 +133,12 @@ async fn world(timing: Timing) -> World {
         scope: None,
         lifetime_default: None,
         scrub: Scrub::On,
+        roots: None,
     };
     let ends = Arc::new(Mutex::new(Vec::new()));
     let collected = ends.clone();
     let report = move |end: &LeaseEnd| collected.lock().unwrap().push(end.clone());
-    let (client, revoker) = LeaseClient::with_timing(client(&[]).unwrap(), timing, report);
+    let (client, revoker) = LeaseClient::with_timing(Clients::default(), timing, report);
     World { issuer, source, client, revoker, ends }
 }
 

@@ -97,14 +97,15 @@ impl Drop for Keeper {
 }
 
 impl Oidc {
-    /// Starts one task for every identifier among `issuers`. Keys that `previous` has of the same identifier
+    /// Starts one task for every identifier among `issuers`; `http` gives the client that trusts an issuer's
+    /// authorities. Keys that `previous` has of the same identifier
     /// are taken over, so that a reload interrupts nothing and fetches nothing that is fresh.
     ///
     /// # Panics
     /// Outside of a tokio runtime; the caller is at fault.
     pub fn spawn(
         issuers: &[Arc<Issuer>],
-        http: &reqwest::Client,
+        http: impl Fn(&Issuer) -> reqwest::Client,
         timing: Timing,
         previous: Option<&Oidc>,
     ) -> Oidc {
@@ -118,7 +119,8 @@ impl Oidc {
         let origin = previous.map_or_else(Clock::now, |oidc| oidc.origin);
         let keeper = |group: Vec<Arc<Issuer>>| {
             let before = previous.and_then(|oidc| oidc.keeper(group[0].url()));
-            Keeper::spawn(group, http.clone(), timing, origin, before)
+            let http = http(&group[0]);
+            Keeper::spawn(group, http, timing, origin, before)
         };
         Oidc { origin, keepers: groups.into_iter().map(keeper).collect() }
     }

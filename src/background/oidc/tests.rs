@@ -130,7 +130,7 @@ fn issuer(url: &str, name: &str) -> Arc<Issuer> {
 }
 
 fn spawn(issuers: &[Arc<Issuer>], timing: Timing) -> Oidc {
-    Oidc::spawn(issuers, &client::client(&[]).expect("a client"), timing, None)
+    Oidc::spawn(issuers, |_: &Issuer| client::client(None).expect("a client"), timing, None)
 }
 
 /// No limit between fetches, so that a test can cause them; all else as in the product.
@@ -275,8 +275,8 @@ async fn keys_outlive_errors_but_not_for_ever() {
 
     // The same history under a shorter patience: the keys are too old at once.
     let impatient = Timing { stale: Duration::ZERO, ..Timing::default() };
-    let http = client::client(&[]).expect("a client");
-    let next = Oidc::spawn(from_ref(&issuer), &http, impatient, Some(&oidc));
+    let http = |_: &Issuer| client::client(None).expect("a client");
+    let next = Oidc::spawn(from_ref(&issuer), http, impatient, Some(&oidc));
     drop(oidc);
     let mut state = next.keepers[0].state.clone();
     let waiting = state.wait_for(|state| state.schedule.stale_at().is_none());
@@ -290,8 +290,8 @@ async fn a_reload_takes_fresh_keys_over_without_a_fetch() {
     let oidc = spawn(&[server.issuer()], Timing::default());
     ready(&oidc).await;
     let after = issuer(&server.url, "renamed");
-    let http = client::client(&[]).expect("a client");
-    let next = Oidc::spawn(from_ref(&after), &http, Timing::default(), Some(&oidc));
+    let http = |_: &Issuer| client::client(None).expect("a client");
+    let next = Oidc::spawn(from_ref(&after), http, Timing::default(), Some(&oidc));
     drop(oidc);
     assert!(has(&after, "first") && next.status()[0].is_ready);
     assert_eq!(next.refetch(&after).await, Refetch::TooSoon);

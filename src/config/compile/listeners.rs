@@ -13,7 +13,7 @@ impl Compiler<'_> {
         let mut listeners = Vec::new();
         for (index, listener) in self.document.listen.iter().enumerate() {
             let path = at!["listen", index, "tls"];
-            let tls = listener.tls.as_ref().map(|tls| self.server_tls(&path, tls));
+            let tls = listener.tls.as_ref().map(|tls| self.listen_tls(&path, &listener.name, tls));
             // The address was checked with the document; a failed TLS was noted, which ends the compilation.
             let Some(addr) = ListenAddr::parse(&listener.addr) else { continue };
             listeners.push(Listener { name: listener.name.as_str().into(), addr, tls: tls.flatten() });
@@ -31,8 +31,9 @@ impl Compiler<'_> {
         let admin = &self.document.admin;
         let tls = match &admin.tls {
             Some(tls) => {
-                self.server_tls(&at!["admin", "tls"], tls)?;
-                Some(self.server_pem(&at!["admin", "tls"], tls)?)
+                let pem = self.server_pem(&at!["admin", "tls"], tls)?;
+                self.usable(&at!["admin", "tls"], &pem.0, &pem.1)?;
+                Some(pem)
             }
             None => None,
         };

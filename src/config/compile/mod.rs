@@ -27,13 +27,22 @@ pub fn compile(
     previous: Option<&Snapshot>,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
     let (document, tree) = (&loaded.document, &loaded.tree);
-    let mut compiler = Compiler { document, loaded, base: &text.base, host, previous, found: Vec::new() };
+    let mut compiler = Compiler {
+        document,
+        loaded,
+        base: &text.base,
+        host,
+        previous,
+        found: Vec::new(),
+        warnings: Vec::new(),
+    };
     let snapshot = if loaded.has_errors() { None } else { compiler.snapshot(tree.clone()) };
-    if let (Some(snapshot), true) = (snapshot, compiler.found.is_empty()) {
-        return Ok(snapshot);
+    if let Some(snapshot) = snapshot {
+        return Ok(Snapshot { warnings: compiler.warnings, ..snapshot });
     }
     let mut found = loaded.diagnostics.clone();
     found.extend(compiler.found);
+    found.extend(compiler.warnings);
     diagnostic::sort(&mut found);
     Err(found)
 }
@@ -44,7 +53,9 @@ struct Compiler<'a> {
     base: &'a std::path::Path,
     host: &'a Host,
     previous: Option<&'a Snapshot>,
+    /// Errors.
     found: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Compiler<'_> {
@@ -52,6 +63,12 @@ impl Compiler<'_> {
     fn error(&mut self, path: &Path, code: &'static str, message: impl Into<String>, help: &str) {
         let diagnostic = self.loaded.tree.value(path, Severity::Error, code, message);
         self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
+    }
+
+    /// Notes a warning about the value at `path`.
+    fn warning(&mut self, path: &Path, code: &'static str, message: impl Into<String>, help: &str) {
+        let diagnostic = self.loaded.tree.value(path, Severity::Warning, code, message);
+        self.warnings.push(diagnostic.help(help));
     }
 
     /// `None` where something was noted on the way.
@@ -65,7 +82,8 @@ impl Compiler<'_> {
         let listeners = self.listeners();
         let client_addresses = self.client_addresses();
         let admin = self.admin();
-        let roots = self.roots();
+        let issuer_roots = self.issuer_roots();
+        self.check_certificates(&listeners);
         let access = self.access_log();
         let dir = self.audit_dir();
         if !self.found.is_empty() {
@@ -85,14 +103,13 @@ impl Compiler<'_> {
                 super::DenyStatus::Fixed(status) => protocol::DenyStatus::Fixed(status),
             },
         };
-        let (upstream_tls, upstream_roots) = trust.into_iter().unzip();
         Some(Snapshot {
             plan: Arc::new(plan),
             listeners,
-            upstream_tls,
-            upstream_roots,
+            upstream_tls: trust,
             leases,
-            roots,
+            issuer_roots,
+            warnings: Vec::new(),
             admin: admin?,
             audit: AuditPlan {
                 dir,

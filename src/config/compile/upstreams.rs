@@ -1,6 +1,7 @@
 //! Secrets, leases and upstreams.
 
 use super::Compiler;
+use super::files::version;
 use crate::config::origin::Origin;
 use crate::config::tree::{Path, at};
 use crate::config::{self, ClientAuth, ExchangeKind, ExchangeSource, Source};
@@ -15,9 +16,6 @@ use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The TLS towards an upstream, and the configured authorities in PEM.
-type Trust = (Option<ClientTls>, Option<Vec<u8>>);
 
 /// Keys of upstreams: unique in the process, because pools outlive a configuration.
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
@@ -52,8 +50,10 @@ impl Compiler<'_> {
         let mut leases = Vec::new();
         for (name, secret) in &self.document.secrets {
             let Source::Exchange(exchange) = &secret.source else { continue };
+            let path = at!["secrets", name, "source"];
+            let roots = exchange.tls.as_ref().map(|tls| self.authorities(&path, &tls.ca));
             match lease(name, secret, exchange, &slots) {
-                Ok(lease) => leases.push(Arc::new(lease)),
+                Ok(lease) => leases.push(Arc::new(LeaseSource { roots: roots.flatten(), ..lease })),
                 Err(error) => self.secret_error(name, &error),
             }
         }
@@ -65,10 +65,13 @@ impl Compiler<'_> {
     }
 
     /// The upstreams by name, and whom to trust for each.
-    pub(super) fn upstreams(&mut self, leases: &[Arc<LeaseSource>]) -> (Vec<Arc<Upstream>>, Vec<Trust>) {
+    pub(super) fn upstreams(
+        &mut self,
+        leases: &[Arc<LeaseSource>],
+    ) -> (Vec<Arc<Upstream>>, Vec<Option<ClientTls>>) {
         let mut upstreams = Vec::new();
         let mut trust = Vec::new();
-        let mut system = None;
+        let mut shared = Vec::new();
         for (name, written) in &self.document.upstreams {
             let path = at!["upstreams", name];
             let Ok(origin) = Origin::parse(&written.url) else {
@@ -77,8 +80,8 @@ impl Compiler<'_> {
             };
             let Some(inject) = self.inject(&path, written) else { continue };
             let trusted = match origin.tls {
-                true => self.trust(&path, written, &mut system),
-                false => Trust::default(),
+                true => self.trust(&path, written, &mut shared),
+                false => None,
             };
             let used = |lease: &&Arc<LeaseSource>| {
                 inject.iter().any(|one| one.value().names().any(|name| *name == lease.name))
@@ -89,7 +92,7 @@ impl Compiler<'_> {
                 let message = "an upstream gets at most one token that is fetched just in time";
                 self.error(&[path.clone(), at!["inject"]].concat(), "inject", message, "");
             }
-            upstreams.push(Arc::new(self.upstream((name, written), origin, &trusted.1, inject, lease)));
+            upstreams.push(Arc::new(self.upstream((name, written), origin, &trusted, inject, lease)));
             trust.push(trusted);
         }
         (upstreams, trust)
@@ -99,7 +102,7 @@ impl Compiler<'_> {
         &self,
         (name, written): (&str, &config::Upstream),
         origin: Origin,
-        roots_now: &Option<Vec<u8>>,
+        trusted: &Option<ClientTls>,
         inject: Vec<Injection>,
         lease: Option<Arc<LeaseSource>>,
     ) -> Upstream {
@@ -111,11 +114,20 @@ impl Compiler<'_> {
         // The same server keeps its addresses over a reload, and under the same trust its connections.
         let previous = self.previous.into_iter();
         let mut previous =
-            previous.flat_map(|previous| previous.plan.upstreams.iter().zip(&previous.upstream_roots));
+            previous.flat_map(|previous| previous.plan.upstreams.iter().zip(&previous.upstream_tls));
         let before = previous.find(|(old, _)| {
             *old.name == *name && (old.tls, &old.host, old.port) == (origin.tls, &origin.host, origin.port)
         });
-        let key = before.filter(|(_, roots)| **roots == *roots_now).map(|(old, _)| old.key);
+        let named = written.tls.as_ref().and_then(|tls| tls.server_name.clone());
+        let server_name = named.unwrap_or_else(|| origin.host.clone());
+        let same = |(old, tls): &(&Arc<Upstream>, &Option<ClientTls>)| {
+            let trust = match (tls, trusted) {
+                (Some(old), Some(new)) => old.trusts_as(new),
+                (old, new) => old.is_none() && new.is_none(),
+            };
+            trust && old.server_name == server_name
+        };
+        let key = before.filter(same).map(|(old, _)| old.key);
         let address = origin.host.parse::<IpAddr>().map(|ip| vec![SocketAddr::new(ip, origin.port)]);
         Upstream {
             name: name.into(),
@@ -127,6 +139,7 @@ impl Compiler<'_> {
                 Some((old, _)) => old.addresses.clone(),
                 None => Arc::new(ArcSwap::from_pointee(address.unwrap_or_default())),
             },
+            server_name,
             host: origin.host,
             port: origin.port,
             path_prefix: origin.path_prefix,
@@ -153,30 +166,36 @@ impl Compiler<'_> {
         }
     }
 
-    fn trust(&mut self, path: &Path, written: &config::Upstream, system: &mut Option<ClientTls>) -> Trust {
-        let Some(tls) = &written.tls else {
-            if system.is_none() {
-                match ClientTls::with_system_roots() {
-                    Ok(tls) => *system = Some(tls),
-                    Err(error) => {
-                        let help = "install ca-certificates, or name the authority: tls.ca = { file = … }";
-                        self.error(&[path.clone(), at!["url"]].concat(), "tls", error.to_string(), help);
-                    }
-                }
+    /// Whom to trust for an upstream. Those that trust alike share what they remember of sessions, and a
+    /// reload that changes nothing keeps it.
+    fn trust(
+        &mut self,
+        path: &Path,
+        written: &config::Upstream,
+        shared: &mut Vec<ClientTls>,
+    ) -> Option<ClientTls> {
+        let tls = written.tls.clone().unwrap_or_default();
+        let oldest = version(tls.min_version);
+        let made = match &tls.ca {
+            Some(ca) => {
+                let pem = self.authorities(path, ca)?;
+                ClientTls::with_pem_roots(&pem, oldest)
             }
-            return (system.clone(), None);
+            None => ClientTls::with_system_roots(oldest),
         };
-        let path = [path.clone(), at!["tls", "ca", "file"]].concat();
-        let Some(pem) = self.read(&path, &self.base.join(&tls.ca.file), false) else {
-            return Trust::default();
-        };
-        match ClientTls::with_pem_roots(&pem) {
-            Ok(tls) => (Some(tls), Some(pem.to_vec())),
+        let made = match made {
+            Ok(made) => made,
             Err(error) => {
-                self.error(&path, "tls", error.to_string(), "");
-                Trust::default()
+                let help = "install ca-certificates, or name the authority: tls.ca = { file = … }";
+                self.error(&[path.clone(), at!["url"]].concat(), "tls", error.to_string(), help);
+                return None;
             }
-        }
+        };
+        let before = self.previous.into_iter().flat_map(|previous| previous.upstream_tls.iter().flatten());
+        let known = shared.iter().chain(before).find(|known| known.trusts_as(&made)).cloned();
+        let trust = known.unwrap_or(made);
+        shared.push(trust.clone());
+        Some(trust)
     }
 }
 
@@ -211,6 +230,7 @@ fn lease(
         scope: boxed(&exchange.scope),
         lifetime_default: exchange.lifetime_default.map(|period| period.0),
         scrub: scrub(secret),
+        roots: None,
     })
 }
 

@@ -3,8 +3,9 @@
 use super::Lint;
 use crate::config::origin::{ListenAddr, Origin};
 use crate::config::tree::{Path, at};
-use crate::config::{ClientAddress, Period, ServerTls};
+use crate::config::{ClientAddress, KeySource, Period, ServerTls};
 use crate::http::client_address::Network;
+use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -143,8 +144,14 @@ fn upstreams(lint: &mut Lint<'_>, bound: &[(SocketAddr, Path)]) {
             Ok(origin) => origin_rules(lint, &path, &origin, !upstream.inject.is_empty(), bound),
         }
         if upstream.tls.is_some() && upstream.url.starts_with("http://") {
-            let message = "an authority is given, but the address is not https";
+            let message = "`tls` is given, but the address is not https";
             lint.error(&at!["upstreams", name, "tls"], "tls", message).remedy("write https, or remove `tls`");
+        }
+        let server_name = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        if let Some(server_name) = server_name.filter(|name| ServerName::try_from(*name).is_err()) {
+            let path = at!["upstreams", name, "tls", "server_name"];
+            let message = format!("`{server_name}` is not the name or the address of a server");
+            lint.error(&path, "tls", message).remedy("write a name without port, such as \"api.internal\"");
         }
         let timeout = &upstream.timeout;
         let periods = [
@@ -189,20 +196,42 @@ fn origin_rules(
 
 /// Each TLS table names files; empty names say nothing later that anyone would understand.
 fn tls_files(lint: &mut Lint<'_>) {
-    let listeners = lint.document.listen.iter().enumerate();
-    let tables = listeners.filter_map(|(index, one)| Some((at!["listen", index, "tls"], one.tls.as_ref()?)));
-    let admin = lint.document.admin.tls.as_ref().map(|tls| (at!["admin", "tls"], tls));
-    let tables: Vec<(Path, &ServerTls)> = tables.chain(admin).collect();
-    for (path, tls) in tables {
-        for (key, source) in [("cert", &tls.cert), ("key", &tls.key)] {
-            let empty = match source {
-                crate::config::KeySource::File(file) => file.as_os_str().is_empty(),
-                crate::config::KeySource::Credential(name) => name.is_empty() || name.contains('/'),
-            };
-            if empty {
-                let path = [path.clone(), at![key]].concat();
-                lint.error(&path, "file-name", "this names no file").remedy("write { file = \"NAME.pem\" }");
+    let document = lint.document;
+    let mut files: Vec<(Path, &KeySource)> = Vec::new();
+    let pair = |path: Path, pair: &'_ ServerTls| -> [(Path, KeySource); 2] {
+        let key = |key: &str| [path.clone(), at![key]].concat();
+        [(key("cert"), pair.cert.clone()), (key("key"), pair.key.clone())]
+    };
+    let mut pairs: Vec<(Path, KeySource)> = Vec::new();
+    for (index, listener) in document.listen.iter().enumerate() {
+        let Some(tls) = &listener.tls else { continue };
+        let path = at!["listen", index, "tls"];
+        for (key, other, source, beside) in
+            [("cert", "key", &tls.cert, &tls.key), ("key", "cert", &tls.key, &tls.cert)]
+        {
+            let Some(source) = source else { continue };
+            files.push(([path.clone(), at![key]].concat(), source));
+            if beside.is_none() {
+                let message = format!("there is `tls.{key}`, but no `tls.{other}`");
+                lint.error(&path, "tls", message).remedy("a certificate and its key come together");
             }
+        }
+        if tls.cert.is_none() && tls.key.is_none() && tls.certs.is_empty() {
+            let help = "add `tls.cert` and `tls.key`";
+            lint.error(&path, "tls", "there is `tls`, but no certificate").remedy(help);
+        }
+        for (number, one) in tls.certs.iter().enumerate() {
+            pairs.extend(pair([path.clone(), at!["certs", number]].concat(), one));
+        }
+    }
+    pairs.extend(document.admin.tls.iter().flat_map(|tls| pair(at!["admin", "tls"], tls)));
+    for (path, source) in files.into_iter().chain(pairs.iter().map(|(path, source)| (path.clone(), source))) {
+        let empty = match source {
+            KeySource::File(file) => file.as_os_str().is_empty(),
+            KeySource::Credential(name) => name.is_empty() || name.contains('/'),
+        };
+        if empty {
+            lint.error(&path, "file-name", "this names no file").remedy("write { file = \"NAME.pem\" }");
         }
     }
 }

@@ -17,7 +17,7 @@ async fn world() -> World {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let issuer = Arc::new(DevIssuer::new(url).unwrap());
     serve(listener, issuer.clone().router()).unwrap();
-    World { issuer, http: client(&[]).unwrap() }
+    World { issuer, http: client(None).unwrap() }
 }
 
 impl World {

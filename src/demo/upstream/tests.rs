@@ -18,7 +18,7 @@ async fn start(router: Router) -> String {
 
 /// An answer: status, content type, body.
 async fn ask(url: String, header: (&str, &str), body: Option<Value>) -> (u16, String, String) {
-    let http = client(&[]).unwrap();
+    let http = client(None).unwrap();
     let request = match body {
         Some(body) => http.post(url).json(&body),
         None => http.get(url),
@@ -198,7 +198,7 @@ fn customers_are_shown_for_exchanged_tokens_only() {
         let issuer = Arc::new(DevIssuer::new(url.clone()).unwrap());
         serve(listener, issuer.clone().router()).unwrap();
         let base = start(customers(issuer.clone())).await;
-        let http = client(&[]).unwrap();
+        let http = client(None).unwrap();
 
         let agent = issuer.agent_token().unwrap();
         let exchange = [

@@ -3,9 +3,12 @@ mod peer;
 use super::{PATIENCE, on_both, pair, read_exactly, until};
 use crate::{
     buffer::{Chunk, Segments},
-    runtime::{Connection, Either, join, race, sleep, tls::TlsError},
+    runtime::{
+        Connection, Either, join, race, sleep,
+        tls::{Certificate, ServerTls, TlsError, UnknownName},
+    },
 };
-use peer::{Authority, Peer, V12, V13, Version, pattern};
+use peer::{Authority, Identity, Peer, V12, V13, Version, pattern};
 use std::{
     io::{ErrorKind, Read, Write},
     net::Shutdown,
@@ -261,6 +264,14 @@ fn what_is_not_tls_is_refused() {
         let (connection, mut peer) = pair().await;
         peer.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         let error = connection.accept_tls(&tls, PATIENCE).await.unwrap_err();
+        assert!(matches!(error, TlsError::ClearText), "{error:?}");
+        let mut reply = String::new();
+        peer.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 400 ") && reply.contains("https://"), "{reply}");
+
+        let (connection, mut peer) = pair().await;
+        peer.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
+        let error = connection.accept_tls(&tls, PATIENCE).await.unwrap_err();
         assert!(matches!(error, TlsError::Protocol(_)), "{error:?}");
         let mut alert = [0; 7];
         peer.read_exact(&mut alert).unwrap();
@@ -305,6 +316,160 @@ fn sessions_are_resumed() {
     }
 }
 
+/// Also over a reload that exchanges the certificate.
+#[test]
+fn sessions_are_resumed_by_a_successor() {
+    let authority = Authority::new();
+    for version in [V12, V13] {
+        let first = authority.server_tls("localhost");
+        let second = authority.server_tls("localhost").resuming(&first);
+        let third = authority.server_tls("localhost");
+        assert_ne!(first.certificates(), second.certificates());
+        let configuration = authority.client_config(version);
+        on_both(|| async {
+            let mut kinds = Vec::new();
+            for server in [&first, &second, &third] {
+                let (connection, socket) = pair().await;
+                let client = Peer::connect(configuration.clone(), socket);
+                let (mut connection, info) = connection.accept_tls(server, PATIENCE).await.unwrap();
+                let mut client = client.await_handshake();
+                connection.writer.write(Chunk::from_static(b"x").into()).await.unwrap();
+                client.read_exactly(1);
+                assert_eq!(info.resumed, client.was_resumed());
+                kinds.push(info.resumed);
+            }
+            assert_eq!(kinds[1..], [true, false], "{version:?}: not by one with other ticket keys");
+        });
+    }
+}
+
+#[test]
+fn sessions_with_upstreams_are_resumed() {
+    let authority = Authority::new();
+    let configuration = authority.good("localhost").server();
+    let tls = authority.client_tls();
+    on_both(|| async {
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let (connection, socket) = pair().await;
+            let server = Peer::serve_with(configuration.clone(), socket);
+            let mut connection = connection.connect_tls(&tls, "localhost", PATIENCE).await.unwrap();
+            let mut server = server.await_handshake();
+            server.write(b"x");
+            // The tickets come before it.
+            assert_eq!(read_exactly(&mut connection, 1).await, b"x");
+            kinds.push(server.was_resumed());
+        }
+        assert!(kinds[1]);
+    });
+}
+
+/// RFC 9525 section 6.3: the name itself, then a wildcard for its first label, then the first certificate.
+#[test]
+fn the_certificate_follows_the_name_that_is_asked_for() {
+    let authority = Authority::new();
+    let names = ["first.example", "*.b.example", "x.b.example"];
+    let identities = names.map(|name| authority.good(name));
+    let pems: Vec<_> = identities.iter().map(Identity::pem).collect();
+    let make = |unknown| ServerTls::new(&pems, unknown, Default::default()).unwrap();
+    let (lenient, strict) = (make(UnknownName::First), make(UnknownName::Refused));
+    let cases = [("first.example", 0), ("a.b.example", 1), ("X.B.example", 2), ("192.0.2.1", 0)];
+    for (name, index) in cases {
+        for server in [&lenient, &strict] {
+            on_both(|| async {
+                let (connection, socket) = pair().await;
+                let client = Peer::connect_as(name, authority.client_config(V13), socket);
+                let accepted = connection.accept_tls(server, PATIENCE).await;
+                // An address is asked for without a name, so that the first is sent, which is not for it.
+                match accepted {
+                    Ok((_, info)) => {
+                        assert_eq!(info.sni, Some(name.to_ascii_lowercase()));
+                        let sent = client.await_handshake().certificate();
+                        let expected = &server.certificates()[index];
+                        assert_eq!(Certificate::parse(&sent).as_ref(), Some(expected), "{name}");
+                    }
+                    Err(TlsError::Refused(_)) => assert_eq!(name, "192.0.2.1"),
+                    Err(error) => panic!("{name}: {error:?}"),
+                }
+            });
+        }
+    }
+    for name in ["b.example", "a.x.b.example", "other.example"] {
+        on_both(|| async {
+            let (connection, socket) = pair().await;
+            let _client = Peer::connect_as(name, authority.client_config(V13), socket);
+            let error = connection.accept_tls(&lenient, PATIENCE).await.unwrap_err();
+            assert!(matches!(error, TlsError::Refused(_)), "the client refuses another's: {error:?}");
+            let (connection, socket) = pair().await;
+            let client = Peer::connect_as(name, authority.client_config(V13), socket);
+            let error = connection.accept_tls(&strict, PATIENCE).await.unwrap_err();
+            assert!(matches!(&error, TlsError::UnknownName(asked) if asked == name), "{error:?}");
+            client.expect_refusal();
+        });
+    }
+}
+
+#[test]
+fn older_versions_can_be_left_out() {
+    let authority = Authority::new();
+    let identity = authority.good("localhost");
+    let server = ServerTls::new(&[identity.pem()], UnknownName::First, crate::runtime::tls::Version::Tls13);
+    let server = server.unwrap();
+    on_both(|| async {
+        let (connection, socket) = pair().await;
+        let client = authority.client(V12, socket);
+        let error = connection.accept_tls(&server, PATIENCE).await.unwrap_err();
+        assert!(matches!(error, TlsError::Incompatible(_)), "{error:?}");
+        client.expect_refusal();
+    });
+}
+
+/// Each makes the other side compute keys; without data between them they are a flood.
+#[test]
+fn a_flood_of_key_updates_ends_the_connection() {
+    let authority = Authority::new();
+    on_both(|| async {
+        let (mut connection, mut peer) = accepted(&authority, V13).await;
+        let client = std::thread::spawn(move || {
+            // The socket may be reset in the middle of it.
+            (0..1_000).all(|_| peer.try_update_keys().is_ok())
+        });
+        let error = connection.reader.read().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        assert!(error.to_string().contains("TooManyKeyUpdateRequests"), "{error}");
+        drop(connection);
+        until(|| client.is_finished()).await;
+        client.join().unwrap();
+    });
+}
+
+/// Records that are cut by reads anywhere; and the copies that are documented, no more.
+#[test]
+fn copies_are_counted() {
+    let authority = Authority::new();
+    for version in [V12, V13] {
+        on_both(|| async {
+            let (mut connection, peer) = accepted(&authority, version).await;
+            let data = pattern(1 << 20);
+            connection.writer.take_tally();
+            let sent = data.clone();
+            let client = std::thread::spawn(move || peer.write_in_pieces(&sent, 100_000));
+            assert!(read_exactly(&mut connection, data.len()).await == data);
+            let read = connection.writer.take_tally().tls_read;
+            until(|| client.is_finished()).await;
+            let mut peer = client.join().unwrap();
+            // Two, and what is left of records that a read has cut.
+            let twice = 2 * data.len() as u64;
+            assert!((twice..=twice + twice / 4).contains(&read), "{read} for {}", data.len());
+            let receiving = std::thread::spawn(move || peer.read_exactly(1 << 20));
+            connection.writer.write(Chunk::from(data.clone()).into()).await.unwrap();
+            until(|| receiving.is_finished()).await;
+            assert!(receiving.join().unwrap() == data);
+            assert_eq!(connection.writer.take_tally().tls_written, twice);
+        });
+    }
+}
+
 #[test]
 fn tickets_on_an_idle_connection_are_not_stray_bytes() {
     let authority = Authority::new();
@@ -327,7 +492,7 @@ fn tickets_on_an_idle_connection_are_not_stray_bytes() {
 
 #[test]
 fn broken_configurations_say_what_is_wrong() {
-    use crate::runtime::tls::{ClientTls, ServerTls};
+    use crate::runtime::tls::ClientTls;
     let authority = Authority::new();
     let (good, other) = (authority.good("localhost"), authority.good("localhost"));
     let text = |result: Result<ServerTls, TlsError>| match result {
@@ -338,5 +503,5 @@ fn broken_configurations_say_what_is_wrong() {
     assert!(text(ServerTls::from_pem(good.chain.as_bytes(), b"nothing")).contains("no usable private key"));
     let mismatch = text(ServerTls::from_pem(good.chain.as_bytes(), other.key.as_bytes()));
     assert!(!mismatch.is_empty());
-    assert!(matches!(ClientTls::with_pem_roots(b""), Err(TlsError::Configuration(_))));
+    assert!(matches!(ClientTls::with_pem_roots(b"", Default::default()), Err(TlsError::Configuration(_))));
 }

@@ -1,6 +1,7 @@
 use super::{
     ClientTls, ServerTls, TlsError,
-    configuration::take_server_name,
+    client::explained,
+    server::take_server_name,
     session::{Session, Side},
     stream,
 };
@@ -14,10 +15,10 @@ use crate::{
     },
 };
 use rustls::{
-    ProtocolVersion, client::UnbufferedClientConnection, pki_types::ServerName,
+    HandshakeKind, ProtocolVersion, client::UnbufferedClientConnection, pki_types::ServerName,
     server::UnbufferedServerConnection,
 };
-use std::{future::poll_fn, io, mem, time::Duration};
+use std::{future::poll_fn, io, time::Duration};
 
 /// What a client's handshake has told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct TlsInfo {
     pub alpn: Option<Vec<u8>>,
     /// `1.2` or `1.3`.
     pub version: &'static str,
+    /// Whether an earlier session goes on.
+    pub resumed: bool,
 }
 
 impl Connection {
@@ -42,12 +45,14 @@ impl Connection {
     ) -> Result<(Connection, TlsInfo), TlsError> {
         let connection = UnbufferedServerConnection::new(tls.config())?;
         let (connection, session, sni) = establish(self, Side::Server(Box::new(connection)), limit).await?;
-        let (alpn, version) = match session.side() {
-            Side::Server(connection) => (connection.alpn_protocol(), connection.protocol_version()),
-            Side::Client(connection) => (connection.alpn_protocol(), connection.protocol_version()),
+        let state: &rustls::CommonState = match session.side() {
+            Side::Server(connection) => connection,
+            Side::Client(connection) => connection,
         };
+        let (alpn, version) = (state.alpn_protocol(), state.protocol_version());
+        let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
         let version = if version == Some(ProtocolVersion::TLSv1_2) { "1.2" } else { "1.3" };
-        let info = TlsInfo { sni, alpn: alpn.map(<[u8]>::to_vec), version };
+        let info = TlsInfo { sni, alpn: alpn.map(<[u8]>::to_vec), version, resumed };
         Ok((connection.finish(session), info))
     }
 
@@ -112,24 +117,83 @@ async fn handshake(
 ) -> Result<Option<String>, TlsError> {
     let mut input = unread;
     let mut server_name = None;
+    if matches!(session.side(), Side::Server(_)) {
+        if input.is_empty() {
+            input = receive(halves, session).await?;
+        }
+        if is_http(&input) {
+            // What is not sent was not asked for either.
+            let _ = halves.transmit.send(CLEAR_TEXT_REPLY.to_vec(), false, Segments::new()).await;
+            return Err(TlsError::ClearText);
+        }
+    }
     loop {
         let result = session.receive(input);
-        server_name = take_server_name().or(server_name);
-        if !session.outgoing.is_empty() {
-            let outgoing = mem::take(&mut session.outgoing);
-            let sent = halves.transmit.send(outgoing, false, Segments::new()).await;
-            // The reason counts more than whether the alert could be sent.
-            result?;
-            session.outgoing = sent?;
-        } else {
-            result?;
+        let seen = take_server_name();
+        if result.is_err() && seen.as_ref().is_some_and(|seen| seen.refused) {
+            flush(halves, session).await?;
+            return Err(TlsError::UnknownName(seen.map(|seen| seen.name).unwrap_or_default()));
         }
+        server_name = seen.map(|seen| seen.name).or(server_name);
+        let sent = flush(halves, session).await;
+        // The reason counts more than whether the alert could be sent.
+        result.map_err(explained)?;
+        sent?;
         if !session.is_handshaking() {
             return Ok(server_name);
         }
-        input = match poll_fn(|cx| halves.receive.poll(cx)).await? {
-            Received::Data(ciphertext) => ciphertext,
-            Received::End(_) => return Err(TlsError::Io(io::ErrorKind::UnexpectedEof.into())),
-        };
+        input = receive(halves, session).await?;
+    }
+}
+
+/// The next ciphertext of the peer.
+async fn receive(halves: &mut Halves, session: &mut Session) -> Result<ChunkMut, TlsError> {
+    if !halves.receive.is_pending() {
+        halves.receive.start(session.next_buffer(halves.receive.size()));
+    }
+    match poll_fn(|cx| halves.receive.poll(cx)).await? {
+        Received::Data(ciphertext) => Ok(ciphertext),
+        Received::End(_) => Err(TlsError::Io(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// Sends what the session wants to say.
+async fn flush(halves: &mut Halves, session: &mut Session) -> io::Result<()> {
+    if session.outgoing.is_empty() {
+        return Ok(());
+    }
+    let (bytes, origin) = session.outgoing.take();
+    let bytes = halves.transmit.send(bytes, false, Segments::new()).await?;
+    session.outgoing.give_back(bytes, &origin);
+    Ok(())
+}
+
+/// What a client gets that speaks HTTP where TLS is spoken; it is closed after it.
+const CLEAR_TEXT_REPLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+    content-length: 61\r\nconnection: close\r\n\r\n\
+    This port speaks TLS. Write https:// instead of http:// here.";
+
+/// Whether a connection begins with a method of HTTP instead of a TLS record (whose type is below 26).
+fn is_http(input: &[u8]) -> bool {
+    let method = input.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    // Pieces of one or two bytes are as good as none; the shortest method has three letters.
+    method >= 3 && input.get(method).is_none_or(|byte| *byte == b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_told_from_records() {
+        for begin in [&b"GET / HTTP/1.1\r\n"[..], b"POST /", b"GET", b"OPTIONS * ", b"PRI * HTTP/2.0"] {
+            assert!(is_http(begin), "{begin:?}");
+        }
+        for begin in [&b"\x16\x03\x01\x02\x00"[..], b"", b"GE", b"SSH-2.0-x", b"get / ", b"\x80\x2e\x01"] {
+            assert!(!is_http(begin), "{begin:?}");
+        }
+        let text = std::str::from_utf8(CLEAR_TEXT_REPLY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
     }
 }

@@ -1,3 +1,4 @@
+use super::ciphertext::Ciphertext;
 use crate::{buffer::ChunkMut, limits};
 use bytes::{Buf, BytesMut};
 use rustls::{
@@ -31,15 +32,31 @@ enum Step {
     PeerClosed,
 }
 
+/// Bytes that were copied on the way in and out, heads included: see the module's head.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Copied {
+    pub read: u64,
+    pub written: u64,
+}
+
+/// Copies of each byte that is read: out of the received buffer into the record of rustls, and out of that
+/// into ours.
+const READ_COPIES: u64 = 2;
+/// Copies of each byte that is written: into the record that rustls encrypts in place, and out of that.
+const WRITE_COPIES: u64 = 2;
+
 /// One TLS connection without its socket: ciphertext in, plaintext out, and the other way round.
 pub(super) struct Session {
     side: Side,
     /// Received ciphertext that is not processed: at most the beginning of one record.
     incoming: BytesMut,
+    /// The memory of ciphertext that is processed, for the next read, and the size it was made for.
+    spare: (BytesMut, usize),
     /// Ciphertext to be sent, in order.
-    pub outgoing: Vec<u8>,
+    pub outgoing: Ciphertext,
     /// Decrypted bytes that the reader has not taken.
     plain: ChunkMut,
+    copied: Copied,
     peer_closed: bool,
     failed: Option<Error>,
 }
@@ -49,8 +66,10 @@ impl Session {
         Session {
             side,
             incoming: BytesMut::new(),
-            outgoing: Vec::new(),
+            spare: (BytesMut::new(), 0),
+            outgoing: Ciphertext::default(),
             plain: ChunkMut::default(),
+            copied: Copied::default(),
             peer_closed: false,
             failed: None,
         }
@@ -82,21 +101,39 @@ impl Session {
         mem::take(&mut self.plain)
     }
 
-    /// Processes received ciphertext (and begins the handshake, without any).
+    /// What was copied since the last call.
+    pub fn take_copied(&mut self) -> Copied {
+        mem::take(&mut self.copied)
+    }
+
+    /// The buffer for the next read of `size` bytes: it begins with the unprocessed ciphertext, so that
+    /// what comes is received behind it and whole records are never moved. rustls may be asked meanwhile
+    /// about what it has seen, so that this is a copy.
+    pub fn next_buffer(&mut self, size: usize) -> ChunkMut {
+        let (mut buffer, made_for) = mem::take(&mut self.spare);
+        if made_for > size {
+            // The connection has become quieter: it gives the memory back.
+            buffer = BytesMut::new();
+        }
+        buffer.clear();
+        buffer.reserve(self.incoming.len() + size);
+        buffer.extend_from_slice(&self.incoming);
+        self.copied.read += self.incoming.len() as u64;
+        self.spare.1 = size;
+        ChunkMut::from_inner(buffer)
+    }
+
+    /// Processes received ciphertext (and begins the handshake, without any), in the buffer that
+    /// [`Session::next_buffer`] gave.
     ///
     /// # Errors
     /// The peer's fault; the alert that says so is in `outgoing`. Every later call fails alike.
     pub fn receive(&mut self, ciphertext: ChunkMut) -> Result<(), Error> {
-        if self.incoming.is_empty() {
-            self.incoming = ciphertext.into_inner();
-        } else {
-            self.incoming.extend_from_slice(&ciphertext);
-        }
+        debug_assert!(ciphertext.starts_with(&self.incoming), "the buffer of `next_buffer`");
+        let before = mem::replace(&mut self.incoming, ciphertext.into_inner());
         let result = self.run(Job::Nothing).map(drop);
-        if self.incoming.is_empty() {
-            // An idle connection holds no buffer but the one of its read.
-            self.incoming = BytesMut::new();
-        }
+        // An idle connection holds no buffer but the one of its read, which is the next thing to begin.
+        self.spare.0 = if self.incoming.is_empty() { mem::take(&mut self.incoming) } else { before };
         result
     }
 
@@ -105,7 +142,11 @@ impl Session {
     /// # Errors
     /// As [`Session::receive`], or the session cannot send (any more).
     pub fn encrypt(&mut self, plain: &[u8]) -> Result<(), Error> {
-        if self.run(Job::Encrypt(plain))? { Ok(()) } else { Err(Error::HandshakeNotComplete) }
+        if !self.run(Job::Encrypt(plain))? {
+            return Err(Error::HandshakeNotComplete);
+        }
+        self.copied.written += WRITE_COPIES * plain.len() as u64;
+        Ok(())
     }
 
     /// Says that we send nothing more.
@@ -133,16 +174,18 @@ impl Session {
     }
 
     fn step(&mut self, job: Job<'_>) -> Result<Step, Error> {
-        let Session { side, incoming, outgoing, plain, .. } = self;
+        let Session { side, incoming, outgoing, plain, copied, .. } = self;
+        let (before, most) = (plain.len(), incoming.len());
         let (discard, step) = match side {
             Side::Server(connection) => {
-                handle(connection.process_tls_records(incoming), plain, outgoing, job)?
+                handle(connection.process_tls_records(incoming), (plain, most), outgoing, job)?
             }
             Side::Client(connection) => {
-                handle(connection.process_tls_records(incoming), plain, outgoing, job)?
+                handle(connection.process_tls_records(incoming), (plain, most), outgoing, job)?
             }
         };
         incoming.advance(discard);
+        copied.read += READ_COPIES * (plain.len() - before) as u64;
         Ok(step)
     }
 
@@ -164,8 +207,8 @@ impl Session {
 
 fn handle<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
-    plain: &mut ChunkMut,
-    outgoing: &mut Vec<u8>,
+    (plain, most): (&mut ChunkMut, usize),
+    outgoing: &mut Ciphertext,
     job: Job<'_>,
 ) -> Result<(usize, Step), Error> {
     let mut discard = status.discard;
@@ -174,7 +217,7 @@ fn handle<Data>(
             while let Some(record) = traffic.next_record() {
                 let record = record?;
                 discard += record.discard;
-                append(plain, record.payload);
+                append(plain, record.payload, most);
             }
             Step::Again
         }
@@ -203,13 +246,16 @@ fn handle<Data>(
     Ok((discard, step))
 }
 
-/// In pieces: see [`crate::buffer::append`].
-fn append(plain: &mut ChunkMut, payload: &[u8]) {
-    plain.reserve(payload.len());
+/// In pieces: see [`crate::buffer::append`]. `most` is the ciphertext that is left, which no plaintext
+/// exceeds: room is made once for all its records.
+fn append(plain: &mut ChunkMut, payload: &[u8], most: usize) {
+    if plain.spare() < payload.len() {
+        plain.reserve(most.max(payload.len()));
+    }
     payload.chunks(2048).for_each(|piece| plain.extend_from_slice(piece));
 }
 
-fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Ciphertext) -> Result<(), Error> {
     grow(outgoing, 1024, |room| match data.encode(room) {
         Ok(length) => Ok(length),
         Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
@@ -220,7 +266,7 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> R
 fn encrypt<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
     plain: &[u8],
-    outgoing: &mut Vec<u8>,
+    outgoing: &mut Ciphertext,
 ) -> Result<(), Error> {
     let records = plain.len() / limits::TLS_RECORD_BYTES + 1;
     grow(outgoing, plain.len() + records * limits::TLS_RECORD_OVERHEAD, |room| {
@@ -228,7 +274,7 @@ fn encrypt<Data>(
     })
 }
 
-fn close<Data>(traffic: &mut WriteTraffic<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+fn close<Data>(traffic: &mut WriteTraffic<'_, Data>, outgoing: &mut Ciphertext) -> Result<(), Error> {
     grow(outgoing, limits::TLS_RECORD_OVERHEAD, |room| traffic.queue_close_notify(room).map_err(required))
 }
 
@@ -242,24 +288,13 @@ fn required(error: EncryptError) -> Option<usize> {
 /// Lets `fill` write behind what is in `outgoing`: first into `guess` bytes, then into as many as it asks
 /// for. `fill` says how many it has written, or how many it needs, or that it cannot.
 fn grow(
-    outgoing: &mut Vec<u8>,
+    outgoing: &mut Ciphertext,
     guess: usize,
     mut fill: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
 ) -> Result<(), Error> {
-    let start = outgoing.len();
-    let mut room = guess;
-    loop {
-        outgoing.resize(start + room, 0);
-        match fill(&mut outgoing[start..]) {
-            Ok(length) => {
-                outgoing.truncate(start + length);
-                return Ok(());
-            }
-            Err(Some(size)) if size > room => room = size,
-            Err(_) => {
-                outgoing.truncate(start);
-                return Err(Error::EncryptError);
-            }
-        }
+    match outgoing.append(guess, &mut fill) {
+        Ok(()) => Ok(()),
+        Err(Some(size)) if size > guess => outgoing.append(size, fill).map_err(|_| Error::EncryptError),
+        Err(_) => Err(Error::EncryptError),
     }
 }

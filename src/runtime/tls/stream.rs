@@ -73,6 +73,10 @@ impl TlsReceive {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error.clone())));
                 }
             }
+            if !self.receive.is_pending() {
+                let buffer = self.shared.session.borrow_mut().next_buffer(self.receive.size());
+                self.receive.start(buffer);
+            }
             let ciphertext = match ready!(self.receive.poll(cx))? {
                 Received::Data(ciphertext) => ciphertext,
                 // RFC 8446 section 6.1: without close_notify the stream may have been cut by anybody.
@@ -117,8 +121,11 @@ impl TlsTransmit {
         }
     }
 
+    /// What was copied since the last call, in both directions.
     pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
+        let copied = self.shared.session.borrow_mut().take_copied();
+        let tally = std::mem::take(&mut self.tally);
+        Tally { tls_read: copied.read, tls_written: copied.written, ..tally }
     }
 }
 
@@ -250,20 +257,17 @@ impl Lent {
     async fn flush(&mut self) -> io::Result<()> {
         let Some(transmit) = &mut self.transmit else { return Err(io::ErrorKind::BrokenPipe.into()) };
         loop {
-            let outgoing = std::mem::take(&mut self.shared.session.borrow_mut().outgoing);
-            if outgoing.is_empty() {
+            let (outgoing, origin) = {
                 let mut session = self.shared.session.borrow_mut();
-                session.outgoing = outgoing;
-                return Ok(());
-            }
+                if session.outgoing.is_empty() {
+                    return Ok(());
+                }
+                session.outgoing.take()
+            };
             let spare = transmit.send(outgoing, false, Segments::new()).await;
             let mut session = self.shared.session.borrow_mut();
             match spare {
-                // A large one is not kept: the connection may be idle from now on.
-                Ok(spare) if session.outgoing.is_empty() && spare.capacity() <= limits::TLS_RECORD_BYTES => {
-                    session.outgoing = spare;
-                }
-                Ok(_) => {}
+                Ok(spare) => session.outgoing.give_back(spare, &origin),
                 Err(error) => {
                     session.outgoing.clear();
                     return Err(error);

@@ -1,6 +1,6 @@
 //! The other side: rustls' buffered API on blocking sockets.
 
-use crate::runtime::tls::{ClientTls, ServerTls};
+use crate::runtime::tls::{ClientTls, Pem, ServerTls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     ClientConfig, ClientConnection, Connection as Session, HandshakeKind, RootCertStore, ServerConfig,
@@ -31,6 +31,24 @@ pub fn pattern(length: usize) -> Vec<u8> {
 pub struct Identity {
     pub chain: String,
     pub key: String,
+}
+
+impl Identity {
+    pub fn pem(&self) -> Pem<'_> {
+        Pem { chain: self.chain.as_bytes(), key: self.key.as_bytes() }
+    }
+
+    /// What a server with it offers.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Arc::new(config.unwrap())
+    }
 }
 
 /// Authorities have different names, or the wrong one would only be noticed by its signatures.
@@ -79,7 +97,7 @@ impl Authority {
     }
 
     pub fn client_tls(&self) -> ClientTls {
-        ClientTls::with_pem_roots(self.0.pem().as_bytes()).unwrap()
+        ClientTls::with_pem_roots(self.0.pem().as_bytes(), Default::default()).unwrap()
     }
 
     pub fn client_config(&self, version: Version) -> Arc<ClientConfig> {
@@ -121,20 +139,21 @@ pub struct Peer {
 
 impl Peer {
     pub fn connect(config: Arc<ClientConfig>, socket: TcpStream) -> Handshaking {
-        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        Peer::connect_as("localhost", config, socket)
+    }
+
+    pub fn connect_as(name: &str, config: Arc<ClientConfig>, socket: TcpStream) -> Handshaking {
+        let name = name.to_owned().try_into().unwrap();
+        let session = ClientConnection::new(config, name).unwrap();
         Peer::begin(Session::Client(session), socket)
     }
 
     pub fn serve(identity: &Identity, socket: TcpStream) -> Handshaking {
-        let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        Peer::begin(Session::Server(ServerConnection::new(Arc::new(config)).unwrap()), socket)
+        Peer::serve_with(identity.server(), socket)
+    }
+
+    pub fn serve_with(config: Arc<ServerConfig>, socket: TcpStream) -> Handshaking {
+        Peer::begin(Session::Server(ServerConnection::new(config).unwrap()), socket)
     }
 
     fn begin(mut session: Session, mut socket: TcpStream) -> Handshaking {
@@ -160,6 +179,24 @@ impl Peer {
 
     pub fn was_resumed(&self) -> bool {
         self.session().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// What the server has sent as its own.
+    pub fn certificate(&self) -> Vec<u8> {
+        self.session().peer_certificates().expect("a certificate")[0].to_vec()
+    }
+
+    /// Changes the keys and sends that at once.
+    pub fn try_update_keys(&mut self) -> io::Result<()> {
+        let mut ciphertext = Vec::new();
+        {
+            let mut session = self.session();
+            session.refresh_traffic_keys().unwrap();
+            while session.wants_write() {
+                session.write_tls(&mut ciphertext)?;
+            }
+        }
+        self.socket.write_all(&ciphertext)
     }
 
     pub fn write(&mut self, data: &[u8]) {
