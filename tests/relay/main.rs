@@ -2,6 +2,7 @@
 //! plain sockets, clients likewise. Every test ends with its audit log verified and counted.
 
 mod bodies;
+mod certificates;
 mod credentials;
 mod framing;
 mod gone;

@@ -104,7 +104,7 @@ impl Certificate {
     }
 
     /// Whether it names `host`, a DNS name in lower case or an IP address: exactly, or by a wildcard that
-    /// stands for exactly the first label (RFC 9525 section 6.3).
+    /// stands for exactly the first label (RFC 9525 section 6.3) of three or more: clients accept no other.
     pub fn covers(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.addresses.contains(&address);
@@ -112,7 +112,7 @@ impl Certificate {
         let below = host.split_once('.').map(|(_, below)| below);
         self.dns_names
             .iter()
-            .any(|name| *name == host || name.strip_prefix("*.").is_some_and(|suffix| below == Some(suffix)))
+            .any(|name| *name == host || wildcard(name).is_some_and(|suffix| below == Some(suffix)))
     }
 
     /// The first of its names, for people; the serial number where it has none.
@@ -128,6 +128,11 @@ impl Certificate {
     pub fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
+}
+
+/// What stands behind the `*.` of a name.
+pub(super) fn wildcard(name: &str) -> Option<&str> {
+    name.strip_prefix("*.").filter(|suffix| suffix.contains('.'))
 }
 
 /// The common name in a distinguished name, as far as it can be repeated in a message.
@@ -250,11 +255,14 @@ mod tests {
     /// RFC 9525 section 6.3: a wildcard is the whole first label and stands for one.
     #[test]
     fn a_wildcard_stands_for_one_label() {
-        let found = Certificate::parse(&issued(&["a.example", "*.b.example", "127.0.0.1"])).unwrap();
+        let found =
+            Certificate::parse(&issued(&["a.example", "*.b.example", "127.0.0.1", "*.internal"])).unwrap();
         for host in ["a.example", "x.b.example", "127.0.0.1", "2001:db8:0::1"] {
             assert!(found.covers(host), "{host}");
         }
-        for host in ["b.example", "x.y.b.example", "x.a.example", "127.0.0.2", "", ".", "xb.example"] {
+        for host in
+            ["b.example", "x.y.b.example", "x.a.example", "127.0.0.2", "", ".", "xb.example", "a.internal"]
+        {
             assert!(!found.covers(host), "{host}");
         }
     }

@@ -1,6 +1,6 @@
 //! Listeners: their certificates, and which of them a client gets.
 
-use super::{Certificate, TlsError, Version, certificates, provider, unusable};
+use super::{Certificate, TlsError, Version, certificate::wildcard, certificates, provider, unusable};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -130,7 +130,7 @@ struct Resolver {
 impl Resolver {
     fn add(&mut self, key: CertifiedKey, certificate: &Certificate) {
         for name in &certificate.dns_names {
-            let (map, name) = match name.strip_prefix("*.") {
+            let (map, name) = match wildcard(name) {
                 Some(suffix) => (&mut self.below, suffix),
                 None => (&mut self.exact, name.as_str()),
             };
