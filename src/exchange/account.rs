@@ -4,7 +4,7 @@ use super::{Cause, Ending, Exchange, Side};
 use crate::{
     audit::{self, Content, Direction, Head, Intent, IntentBody, Lengths, MaskHits, Outcome, Record},
     buffer::Segments,
-    http::{Headers, RequestHead, rules},
+    http::{Headers, RequestHead, rules, target},
     identity::Principal,
     policy::{self, Ruling},
     protocol::Code,
@@ -142,10 +142,12 @@ impl Exchange {
         named
     }
 
-    /// The head without credentials: a request that was refused still carries the caller's (SECURITY R40).
+    /// The head without credentials, also those in a query: a request that was refused still carries the
+    /// caller's (SECURITY R40).
     fn head_facts_of_record(&self, mut headers: Headers) -> Head {
         let inject = self.upstream().map_or(&[][..], |upstream| &upstream.inject);
         secrets::strip_credentials(&mut headers, inject);
+        redact_referrers(&mut headers);
         Head {
             listener: self.plan.listeners.get(self.caller.listener).cloned().unwrap_or_default(),
             peer: Some(self.caller.peer),
@@ -153,7 +155,7 @@ impl Exchange {
             upstream: self.upstream().map(|upstream| upstream.name.clone()),
             method: self.facts.method.clone(),
             authority: self.facts.authority.clone(),
-            target: self.facts.target.clone(),
+            target: target::without_credentials(&self.facts.target).into_owned(),
             headers,
         }
     }
@@ -239,6 +241,17 @@ impl Ending {
             (None, None) => (End::Complete, Place::End),
         }
     }
+}
+
+/// Takes credentials out of the query of the page that the caller comes from.
+fn redact_referrers(headers: &mut Headers) {
+    if !headers.get_all("referer").any(|value| value.contains(&b'?')) {
+        return;
+    }
+    let shown = |value: &[u8]| target::without_credentials(&String::from_utf8_lossy(value)).into_owned();
+    let referrers: Vec<String> = headers.get_all("referer").map(shown).collect();
+    headers.remove("referer");
+    referrers.iter().for_each(|referrer| headers.append("referer", referrer.as_bytes()));
 }
 
 /// The caller as the audit log names it.

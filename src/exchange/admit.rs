@@ -3,7 +3,7 @@
 use super::{Arrival, Ask, Exchange, Stage, Step, Steps, Surroundings, plan::Route};
 use crate::{
     buffer::Segments,
-    http::{Method, RequestHead},
+    http::{Method, Rejection, RequestHead},
     identity::{self, Failure, TokenError},
     policy::{BodyFacts, Decision, HeadFacts, HeadVerdict, Needs, Routing, Ruling},
     protocol::{self, Code, Protocol},
@@ -53,9 +53,10 @@ impl Exchange {
         self.facts.authority = head.authority.clone();
         self.facts.target = head.target();
         self.facts.client = protocol::client_hint(&head.headers);
-        let claimed = protocol::session_id(&head.headers);
-        self.facts.is_session_claimed = claimed.is_some();
-        self.facts.session = claimed.map_or_else(|| self.caller.connection.clone(), Into::into);
+        if let Some(claimed) = protocol::session_id(&head.headers) {
+            self.facts.is_session_claimed = true;
+            self.facts.session = claimed.into();
+        }
     }
 
     /// Finds out who calls. Keys that are missing are asked for once.
@@ -103,7 +104,13 @@ impl Exchange {
     ) {
         match self.strip_head(&mut arrival.head, route) {
             Ok(()) => self.decide_head(around, arrival, route, steps),
-            Err(rejection) => self.refuse(Code::MalformedRequest, rejection.to_string(), steps),
+            Err(rejection) => {
+                let code = match rejection {
+                    Rejection::Loop => Code::LoopDetected,
+                    _ => Code::MalformedRequest,
+                };
+                self.refuse(code, rejection.to_string(), steps)
+            }
         }
     }
 

@@ -85,6 +85,8 @@ impl Exchange {
             address: &self.caller.peer.ip().to_string(),
             proto: if self.caller.secure { "https" } else { "http" },
             host: &head.authority,
+            version: head.version,
+            pseudonym: &self.plan.pseudonym,
         };
         rules::strip_request(&mut head.headers, Some(&forwarded))?;
         rules::strip_credentials(&mut head.headers);
@@ -196,11 +198,8 @@ fn address(head: &mut RequestHead, route: &Route, upstream: &Upstream) {
     if route.strip_prefix.is_some() {
         head.path = route.stripped(&head.path).into_owned();
     }
-    if !upstream.path_prefix.is_empty() {
-        // `*` asks about a whole server (RFC 9110 section 9.3.7): here, about what is below the prefix.
-        if head.path == "*" {
-            head.path.clear();
-        }
+    // `*` asks about a whole server (RFC 9110 section 9.3.7): it has no path to put a prefix in front of.
+    if !upstream.path_prefix.is_empty() && head.path != "*" {
         head.path.insert_str(0, &upstream.path_prefix);
     }
     head.authority.clone_from(&upstream.authority);

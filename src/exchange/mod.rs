@@ -136,6 +136,8 @@ struct Ending {
 impl Exchange {
     /// An exchange of `caller`'s connection that began at `now`, to run on `plan`.
     pub fn new(plan: Arc<Plan>, caller: Caller, now: Now) -> Exchange {
+        // A caller that names no session, or nothing at all, has that of its connection.
+        let facts = Facts { session: caller.connection.clone(), ..Facts::default() };
         Exchange {
             plan,
             caller,
@@ -143,7 +145,7 @@ impl Exchange {
             stage: Stage::Fresh,
             ticket: 0,
             asked_for_keys: false,
-            facts: Facts::default(),
+            facts,
             route: None,
             principal: None,
             decision: None,

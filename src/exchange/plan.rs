@@ -18,6 +18,9 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 pub struct Plan {
     /// Counts the configurations of this process, from 1; records cite it.
     pub generation: u64,
+    /// Name of this process in the Via field of requests that it forwards (RFC 9110 section 7.6.3), by which
+    /// it knows those that come back to it.
+    pub pseudonym: Box<str>,
     /// Names of the listeners; an index into this is an [`super::Arrival::listener`].
     pub listeners: Vec<Arc<str>>,
     /// How each of them learns where its callers are.

@@ -1,5 +1,6 @@
 //! One exchange after the other, driven by hand: the order of steps is the contract.
 
+mod canonical;
 mod hygiene;
 mod owed;
 
@@ -131,6 +132,7 @@ impl World {
         let found = RouteMatch { listen: None, host: HostPattern::Any, path, methods: Vec::new() };
         Arc::new(Plan {
             generation: 1,
+            pseudonym: "ringward-test".into(),
             listeners: vec!["agents".into()],
             client_addresses: vec![ClientAddress::Peer],
             router: Router::new(vec![found]).expect("one route"),
@@ -557,4 +559,5 @@ fn a_request_that_is_not_http_is_refused_and_recorded() {
     assert_eq!(reply(&steps).status, 400);
     let steps = driven.on(Event::Delivered);
     assert_eq!(refusal(&steps).code, "malformed_request");
+    assert_eq!(refusal(&steps).session.as_deref(), Some("connection:1"));
 }

@@ -65,6 +65,8 @@ pub enum Rejection {
     ConnectionInvalid,
     #[error("the Connection field nominates a field that is not its to remove")]
     ConnectionNominates,
+    #[error("the request went through this gateway before: an upstream leads back to it")]
+    Loop,
     #[error("the expectation is not 100-continue")]
     ExpectationUnknown,
     #[error("the status is not a number from 100 to 999")]
@@ -123,6 +125,7 @@ impl Rejection {
             Rejection::BodyForbidden => "body_forbidden",
             Rejection::ConnectionInvalid => "connection_invalid",
             Rejection::ConnectionNominates => "connection_nominates",
+            Rejection::Loop => "loop",
             Rejection::ExpectationUnknown => "expectation_unknown",
             Rejection::StatusInvalid => "status_invalid",
             Rejection::UpgradeUnasked => "upgrade_unasked",
@@ -141,13 +144,14 @@ impl Rejection {
     /// says.
     ///
     /// 414: RFC 9112 section 3; 417: RFC 9110 section 10.1.1; 431: RFC 6585 section 5; 501: RFC 9110
-    /// section 9.1.
+    /// section 9.1; 508: RFC 5842 section 7.2.
     pub fn status(&self) -> u16 {
         match self {
             Rejection::StartLineTooLong => 414,
             Rejection::ExpectationUnknown => 417,
             Rejection::HeadTooLong | Rejection::FieldsTooMany => 431,
             Rejection::ConnectUnsupported => 501,
+            Rejection::Loop => 508,
             _ => 400,
         }
     }

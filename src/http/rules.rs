@@ -5,7 +5,8 @@
 //! (`X_Forwarded_For`). A field whose name only looks like one of the table is never forwarded.
 
 use super::syntax::{is_token, list};
-use super::{Headers, Rejection};
+use super::{Headers, Rejection, Version};
+use smallvec::SmallVec;
 
 /// Who the caller is, for the fields that the gateway sets.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,26 @@ pub struct Forwarded<'a> {
     pub proto: &'a str,
     /// Host and port as the caller named them; empty when unknown.
     pub host: &'a str,
+    /// What the caller spoke, and the name of the gateway in Via: a token (RFC 9110 section 7.6.3).
+    pub version: Version,
+    pub pseudonym: &'a str,
+}
+
+impl Forwarded<'_> {
+    /// `received-protocol RWS received-by` (RFC 9110 section 7.6.3).
+    fn via(&self) -> SmallVec<[u8; 48]> {
+        let version: &[u8] = match self.version {
+            Version::Http10 => b"1.0 ",
+            Version::Http11 => b"1.1 ",
+        };
+        version.iter().chain(self.pseudonym.as_bytes()).copied().collect()
+    }
+}
+
+/// Whether a member of Via says that `pseudonym` received the message.
+fn is_received_by(hop: &[u8], pseudonym: &[u8]) -> bool {
+    let mut words = hop.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    words.nth(1).is_some_and(|name| name.eq_ignore_ascii_case(pseudonym))
 }
 
 /// Removes from a request what must not go upstream: hop-by-hop fields and those that Connection nominates,
@@ -24,14 +45,26 @@ pub struct Forwarded<'a> {
 ///
 /// # Errors
 /// `ConnectionInvalid`, `ConnectionNominates`: the caller's Connection field; see [`check_connection`].
+/// `Loop`: the request went through this gateway before. Nobody but the operator can cause that by accident:
+/// an upstream leads back here.
 pub fn strip_request(headers: &mut Headers, forwarded: Option<&Forwarded<'_>>) -> Result<(), Rejection> {
     strip_connection(headers)?;
-    headers.retain(|name, _| match class(name) {
+    let own = forwarded.map(|forwarded| forwarded.pseudonym.as_bytes());
+    let mut is_loop = false;
+    headers.retain(|name, value| match class(name) {
         Class::EndToEnd | Class::ResponseOnly => true,
         Class::Credential => !looks_alike(name),
         Class::Framing | Class::HopByHop | Class::Origin | Class::Override => false,
+        Class::Via => {
+            is_loop |= own.is_some_and(|own| list(value).any(|hop| is_received_by(hop, own)));
+            true
+        }
     });
+    if is_loop {
+        return Err(Rejection::Loop);
+    }
     if let Some(forwarded) = forwarded {
+        headers.append("via", &forwarded.via());
         headers.append("x-forwarded-for", forwarded.address.as_bytes());
         headers.append("x-forwarded-proto", forwarded.proto.as_bytes());
         if !forwarded.host.is_empty() {
@@ -66,7 +99,7 @@ pub fn is_credential(name: &str) -> bool {
 ///
 /// # Errors
 /// `ConnectionInvalid` if a member is not a token; `ConnectionNominates` if it names a field that frames or
-/// routes the message, describes its body, carries a credential, or says who the caller is: removing that
+/// routes the message, describes its body, carries a credential, or says where it came from: removing that
 /// field on request would let the caller decide what policy and upstream see.
 pub fn check_connection(value: &[u8]) -> Result<(), Rejection> {
     for option in list(value) {
@@ -76,7 +109,7 @@ pub fn check_connection(value: &[u8]) -> Result<(), Rejection> {
         // A token is ASCII.
         let option = std::str::from_utf8(option).unwrap_or_default();
         match class(option) {
-            Class::Framing | Class::Credential | Class::Origin | Class::Override => {
+            Class::Framing | Class::Credential | Class::Origin | Class::Override | Class::Via => {
                 return Err(Rejection::ConnectionNominates);
             }
             Class::EndToEnd if is_body_field(option) => return Err(Rejection::ConnectionNominates),
@@ -120,6 +153,8 @@ enum Class {
     Origin,
     /// Claims another method or target than that of the start line.
     Override,
+    /// Names the intermediaries on the way so far.
+    Via,
     /// Not forwarded to the caller.
     ResponseOnly,
 }
@@ -143,6 +178,7 @@ fn class(name: &str) -> Class {
         b"x-http-method-override" | b"x-http-method" | b"x-method-override" => Class::Override,
         b"x-original-url" | b"x-rewrite-url" | b"x-override-url" => Class::Override,
         b"alt-svc" => Class::ResponseOnly,
+        b"via" => Class::Via,
         other if other.starts_with(b"x-forwarded-") => Class::Origin,
         _ => Class::EndToEnd,
     }
@@ -182,6 +218,14 @@ fn is_body_field(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FORWARDED: Forwarded<'static> = Forwarded {
+        address: "192.0.2.1",
+        proto: "https",
+        host: "gw.example:8443",
+        version: Version::Http10,
+        pseudonym: "gw-1",
+    };
 
     fn headers(fields: &[(&str, &str)]) -> Headers {
         let mut headers = Headers::new();
@@ -275,13 +319,37 @@ mod tests {
             ("Authorization", "Bearer t"),
             ("openai_organization", "o"),
         ]);
-        let forwarded = Forwarded { address: "192.0.2.1", proto: "https", host: "gw.example:8443" };
-        strip_request(&mut request, Some(&forwarded)).unwrap();
-        let expected = ["Authorization", "openai_organization", "x-forwarded-for", "x-forwarded-proto"];
-        assert_eq!(names(&request)[..4], expected);
+        strip_request(&mut request, Some(&FORWARDED)).unwrap();
+        let expected =
+            ["Authorization", "openai_organization", "via", "x-forwarded-for", "x-forwarded-proto"];
+        assert_eq!(names(&request)[..5], expected);
         assert_eq!(request.get("x-forwarded-for"), Some(&b"192.0.2.1"[..]));
         assert_eq!(request.get("x-forwarded-host"), Some(&b"gw.example:8443"[..]));
-        assert_eq!(request.len(), 5);
+        assert_eq!(request.len(), 6);
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_a_loop() {
+        // RFC 9110 section 7.6.3.
+        for (via, is_loop) in [
+            ("1.1 other", false),
+            ("1.0 fred, 1.1 p.example.net", false),
+            ("1.1 gw-12", false),
+            ("1.1 gw-1", true),
+            ("1.1 gw-12, 1.1 gw-1.example, gw-1", false),
+            ("1.0 fred, HTTP/1.1 \t GW-1 (ringward) , 1.1 b", true),
+        ] {
+            let mut request = headers(&[("Via", "1.1 first"), ("via", via)]);
+            let expected = if is_loop { Err(Rejection::Loop) } else { Ok(()) };
+            assert_eq!(strip_request(&mut request, Some(&FORWARDED)), expected, "{via}");
+            if !is_loop {
+                let hops: Vec<_> = request.get_all("via").collect();
+                assert_eq!(hops, [&b"1.1 first"[..], via.as_bytes(), b"1.0 gw-1"], "the last is our own");
+            }
+        }
+        let mut nominated = headers(&[("connection", "via"), ("via", "1.1 gw-1")]);
+        let refused = strip_request(&mut nominated, Some(&FORWARDED));
+        assert_eq!(refused, Err(Rejection::ConnectionNominates));
     }
 
     #[test]

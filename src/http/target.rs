@@ -1,5 +1,9 @@
 //! Canonical targets (RFC 3986): what policy is evaluated on is what goes upstream, byte for byte.
 
+mod redact;
+
+pub use redact::without_credentials;
+
 use super::Rejection;
 use super::syntax::{hex_byte, table};
 use core::net::Ipv6Addr;
@@ -211,6 +215,11 @@ fn is_encoded_twice(path: &[u8]) -> bool {
         }
         matches!(hex_byte(rest), Some(b'.' | b'/' | b'\\' | 0..b' ' | 0x7f))
     })
+}
+
+/// The query of a target or of a URL: what is behind the first `?`.
+fn query_of(target: &str) -> Option<&str> {
+    target.split_once('?').map(|(_, query)| query)
 }
 
 fn decode(text: &str) -> Cow<'_, str> {

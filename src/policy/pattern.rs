@@ -79,7 +79,7 @@ impl PathPattern {
     }
 
     /// Match for this very path, unsure for one that servers often take for the same: other case, a slash at
-    /// the end, `;parameters`, needless percent encoding.
+    /// the end, `;parameters`, needless or repeated percent encoding.
     pub fn outcome(&self, path: &str) -> Outcome {
         if self.matches(path) {
             Outcome::Match
@@ -177,17 +177,18 @@ fn canonical(source: &str, rest: &str) -> Result<String, PatternError> {
 
 /// A segment as a lax server sees it.
 fn folded(segment: &str) -> impl Iterator<Item = u8> + '_ {
-    percent_decoded(segment.as_bytes()).take_while(|b| *b != b';').map(|b| b.to_ascii_lowercase())
+    let decoded = Decoded { is_repeated: true, ..percent_decoded(segment.as_bytes()) };
+    decoded.take_while(|b| *b != b';').map(|b| b.to_ascii_lowercase())
 }
 
 /// Bytes with `%XX` decoded; a `%` without two hexadecimal digits stays.
 pub(super) fn percent_decoded(bytes: &[u8]) -> Decoded<'_> {
-    Decoded { rest: bytes, plus_is_space: false }
+    Decoded { rest: bytes, plus_is_space: false, is_repeated: false }
 }
 
 /// Bytes of a form or a query with `%XX` and `+` decoded.
 pub(super) fn form_decoded(bytes: &[u8]) -> Decoded<'_> {
-    Decoded { rest: bytes, plus_is_space: true }
+    Decoded { rest: bytes, plus_is_space: true, is_repeated: false }
 }
 
 /// See [`percent_decoded`] and [`form_decoded`].
@@ -195,6 +196,8 @@ pub(super) fn form_decoded(bytes: &[u8]) -> Decoded<'_> {
 pub(super) struct Decoded<'a> {
     rest: &'a [u8],
     plus_is_space: bool,
+    /// Whether what was decoded is decoded again (`%2561`), as often as it goes.
+    is_repeated: bool,
 }
 
 impl Iterator for Decoded<'_> {
@@ -204,7 +207,16 @@ impl Iterator for Decoded<'_> {
         match self.rest {
             [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 self.rest = tail;
-                Some(hex(*high) << 4 | hex(*low))
+                let mut byte = hex(*high) << 4 | hex(*low);
+                while self.is_repeated && byte == b'%' {
+                    let [high, low, tail @ ..] = self.rest else { break };
+                    if !high.is_ascii_hexdigit() || !low.is_ascii_hexdigit() {
+                        break;
+                    }
+                    self.rest = tail;
+                    byte = hex(*high) << 4 | hex(*low);
+                }
+                Some(byte)
             }
             [byte, tail @ ..] => {
                 self.rest = tail;
@@ -325,6 +337,12 @@ mod tests {
         check("/admin", "/%61dmin", Unsure);
         check("/admin", "/admin;x=1", Unsure);
         check("/admin", "/admin%3bx", Unsure);
+        // Some servers decode more than once.
+        check("/admin", "/%2561dmin", Unsure);
+        check("/admin", "/adm%2525256%39n", Miss);
+        check("/admin", "/adm%25252569n%25253bx", Unsure);
+        check("/100%25", "/100%25", Match);
+        check("/100%25", "/100%2525", Unsure);
         check("/admin", "/administrator", Miss);
         check("/admin/", "/admin/", Match);
         check("/admin/", "/admin", Unsure);

@@ -21,6 +21,7 @@ pub enum Code {
     RequestTimeout,
     BodyUnreadable,
     Misdirected,
+    LoopDetected,
     NoRoute,
     BodyTooLarge,
     KeysUnavailable,
@@ -114,7 +115,7 @@ const LIMITED: (&str, Verdict) = (RATE, Verdict::Refuse);
 ///
 /// 401 leaves `x-should-retry` out: Claude Code runs its `apiKeyHelper` again only then.
 #[rustfmt::skip]
-const TABLE: [Row; 30] = [
+const TABLE: [Row; 31] = [
     row(Code::TokenMissing, "token_missing", 401, UNSAID, UNKNOWN, "Token missing"),
     row(Code::TokenInvalid, "token_invalid", 401, UNSAID, UNKNOWN, "Token invalid"),
     row(Code::TokenExpired, "token_expired", 401, UNSAID, UNKNOWN, "Token expired"),
@@ -133,6 +134,7 @@ const TABLE: [Row; 30] = [
     row(Code::RequestTimeout, "request_timeout", 408, UNSAID, SLOW, "Request too slow"),
     row(Code::BodyUnreadable, "body_unreadable", 415, NEVER, WRONG, "Body unreadable for the policy"),
     row(Code::Misdirected, "misdirected", 421, NEVER, WRONG, "Wrong host for this connection"),
+    row(Code::LoopDetected, "loop_detected", 508, NEVER, WRONG, "Request went in a circle"),
     row(Code::NoRoute, "no_route", 404, NEVER, ABSENT, "No route"),
     row(Code::BodyTooLarge, "body_too_large", 413, NEVER, TOO_LARGE, "Body too large"),
     row(Code::KeysUnavailable, "keys_unavailable", 503, AFTER_5_S, FAULT, "Keys of the issuer unavailable"),

@@ -1,6 +1,7 @@
 //! The data plane from socket to socket: a whole gateway in this process, upstreams that the tests write with
 //! plain sockets, clients likewise. Every test ends with its audit log verified and counted.
 
+mod answers;
 mod bodies;
 mod certificates;
 mod credentials;
@@ -10,11 +11,14 @@ mod harness;
 mod lifecycle;
 mod limits;
 mod masks;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 mod panics;
 mod pool;
 mod pressure;
 mod proxied;
 mod reload;
+mod strictness;
 mod tls;
 mod upstreams;
 mod wire;

@@ -177,9 +177,14 @@ impl Wire {
         }
     }
 
+    /// The bytes of the next head, with its blank line.
+    #[track_caller]
+    pub fn raw_head(&mut self) -> Vec<u8> {
+        self.until(head_length).unwrap_or_else(|end| panic!("no head came: {end:?}"))
+    }
+
     pub fn try_head(&mut self) -> Result<Head, End> {
-        let head =
-            self.until(|read| read.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4))?;
+        let head = self.until(head_length)?;
         let text = String::from_utf8(head).expect("a head is text");
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let start = lines.next().unwrap_or_default().to_owned();
@@ -286,4 +291,9 @@ impl Wire {
         assert_eq!(String::from_utf8_lossy(&rest), "", "bytes before the end");
         end
     }
+}
+
+/// Length of the head at the start of what was read, once it is whole.
+fn head_length(read: &[u8]) -> Option<usize> {
+    read.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }

@@ -91,6 +91,7 @@ impl Compiler<'_> {
         }
         let plan = Plan {
             generation: self.previous.map_or(1, |previous| previous.plan.generation + 1),
+            pseudonym: self.previous.map_or_else(pseudonym, |previous| previous.plan.pseudonym.clone()),
             listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
             client_addresses,
             router: router?,
@@ -166,6 +167,13 @@ impl Compiler<'_> {
         }
         dir
     }
+}
+
+/// A name in Via: random, so that gateways behind one another are told apart and nobody learns a host's name.
+fn pseudonym() -> Box<str> {
+    use std::hash::{BuildHasher, RandomState};
+    // Each has keys of its own, taken from the system's randomness.
+    format!("ringward-{:08x}", RandomState::new().hash_one(()) as u32).into()
 }
 
 /// The finding that a secret cannot be read, in its place. `why` says it without the value.
@@ -290,11 +298,16 @@ access = "off"
         let first = compiled(None).unwrap();
         let second = compiled(Some(&first)).unwrap();
         assert_eq!(second.plan.generation, 2);
+        assert_eq!(
+            first.plan.pseudonym, second.plan.pseudonym,
+            "requests that come back are known after a reload too"
+        );
         for (old, new) in first.plan.upstreams.iter().zip(&second.plan.upstreams) {
             assert_eq!(old.key, new.key);
             assert!(Arc::ptr_eq(&old.addresses, &new.addresses));
         }
         let apart = compiled(None).unwrap();
         assert_ne!(first.plan.upstreams[0].key, apart.plan.upstreams[0].key);
+        assert_ne!(first.plan.pseudonym, apart.plan.pseudonym);
     }
 }

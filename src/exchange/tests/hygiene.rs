@@ -40,6 +40,31 @@ fn a_refusal_is_recorded_without_the_callers_credentials() {
     }
 }
 
+// SECURITY R40.
+#[test]
+fn credentials_in_a_query_are_in_no_record() {
+    let block = Action::Block { reason: "No.".into(), next: None };
+    for action in [Action::Allow, block] {
+        let rules = vec![rule("default", When::default(), action)];
+        let mut driven = World { rules, ..World::default() }.exchange();
+        let steps = driven.changed(|head| {
+            head.query = Some("a=1&access_token=CANARY&b=2".to_owned());
+            head.headers.append("referer", b"https://a.test/?a=1");
+            head.headers.append("Referer", b"https://a.test/?sig=CANARY");
+        });
+        let head = match steps.first() {
+            Some(Step::Ask(_, Ask::Record(records, _))) => match records.last() {
+                Some(Record::Intent(intent)) => intent.head.clone(),
+                other => panic!("no INTENT: {other:?}"),
+            },
+            _ => refusal(&driven.on(Event::Delivered)).head.clone(),
+        };
+        assert_eq!(head.target, "/api/things?a=1&access_token=[redacted]&b=2");
+        let referrers: Vec<_> = head.headers.get_all("referer").collect();
+        assert_eq!(referrers, [&b"https://a.test/?a=1"[..], b"https://a.test/?sig=[redacted]"]);
+    }
+}
+
 // SECURITY R13: an agent must not show the policy a field that upstream never gets.
 #[test]
 fn policy_sees_the_fields_that_are_forwarded_and_no_others() {
@@ -95,7 +120,8 @@ fn a_path_is_stripped_of_whole_segments_and_stays_below_its_prefix() {
     for (method, path, target) in [
         (Method::Post, "/api/things", "/base/things?a=1"),
         (Method::Post, "/api/", "/base/?a=1"),
-        (Method::Options, "*", "/base"),
+        // RFC 9110 section 9.3.7: about the whole server, whatever the prefixes are.
+        (Method::Options, "*", "*"),
     ] {
         let world = World { path: "/**", ..World::default() };
         let steps = sent(world, |head| {

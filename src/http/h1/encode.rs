@@ -189,7 +189,8 @@ fn write_status_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Reason phrases of RFC 9110 section 15 and of 429 and 431 (RFC 6585); empty for others, as RFC 9112 allows.
+/// Reason phrases of RFC 9110 section 15, of 429 and 431 (RFC 6585) and of 508 (RFC 5842); empty for others,
+/// as RFC 9112 allows.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",
@@ -230,6 +231,7 @@ fn reason_phrase(status: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        508 => "Loop Detected",
         _ => "",
     }
 }
