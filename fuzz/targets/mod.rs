@@ -4,6 +4,7 @@
 //! A target asserts properties that hold for any bytes; it never expects a certain answer.
 
 mod audit;
+mod certificate;
 mod http;
 mod inspect;
 mod policy;
@@ -17,6 +18,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("body_facts", policy::body_facts),
     ("audit_segment", audit::segment),
+    ("certificate", certificate::facts),
     ("chunked", http::chunked),
     ("inspect_json", inspect::json),
     ("inspect_sse", inspect::sse),

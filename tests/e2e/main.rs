@@ -2,6 +2,7 @@
 
 #[allow(dead_code, reason = "shared with the tests of Claude Code, which use the rest of it")]
 mod support;
+mod tls;
 
 mod audit;
 mod canary;

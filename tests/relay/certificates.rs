@@ -1,7 +1,7 @@
 //! The listeners' certificates: who gets which, and how they are exchanged while requests go on.
 
 use super::{
-    harness::{Gateway, Setup, Upstream, explain},
+    harness::{Gateway, Setup, Upstream, explain, write_private},
     tls::{Authority, Identity},
     wire::{PATIENCE, Wire},
 };
@@ -186,4 +186,60 @@ fn early_data_is_not_offered() {
     let mut session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
     assert!(session.early_data().is_none(), "it has a ticket, which allows none");
     gateway.stop(0, 1);
+}
+
+/// A token endpoint that a test plays, and a lease from it.
+fn lease(url: &str) -> String {
+    format!(
+        "[secrets.client]\nsource = {{ file = \"client\" }}\n\
+         [secrets.lease]\nsource = {{ exchange = \"client_credentials\", token_endpoint = \"{url}\", \
+         client_id = \"gw\", client_secret = \"client\", tls.ca = {{ file = \"ca.pem\" }} }}"
+    )
+}
+
+/// What a token endpoint answers.
+fn token() -> String {
+    let body = "{\"access_token\":\"a-token-of-some-length\",\"token_type\":\"Bearer\",\"expires_in\":60}";
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+/// A token endpoint trusts its own authority: not that of an issuer, which is configured beside it; and a
+/// reload exchanges it.
+#[test]
+fn a_token_endpoint_is_trusted_by_its_own_authority_alone() {
+    let (own, issuers, upstream) = (Authority::called("own"), Authority::called("issuers"), Upstream::bind());
+    let endpoint = Upstream::with_tls(issuers.issue("localhost", 2080).server());
+    let dir = tempfile::tempdir().unwrap();
+    own.write(dir.path());
+    std::fs::rename(dir.path().join("ca.pem"), dir.path().join("own.pem")).unwrap();
+    issuers.write(dir.path());
+    std::fs::rename(dir.path().join("ca.pem"), dir.path().join("issuers.pem")).unwrap();
+    own.write(dir.path());
+    write_private(&dir.path().join("client"), "a-secret-of-the-gateway");
+    let port = endpoint.address.port();
+    let issuer = "[[identity]]\nname = \"corp\"\nissuer = \"https://localhost:9\"\naudience = \"gw\"\n\
+                  tls.ca = { file = \"issuers.pem\" }";
+    let setup = Setup::to(upstream.address)
+        .upstream("inject = { header = \"authorization\", value = \"Bearer ${secret:lease}\" }")
+        .tables(&lease(&format!("https://localhost:{port}/token")))
+        .tables(issuer);
+    let gateway = setup.clone().start_in(dir);
+    let mut client = gateway.ask(GET);
+    assert!(endpoint.accept().try_head().is_err(), "no word to a stranger");
+    client.response().is_refusal(503, "secret_unavailable", "cannot be reached");
+
+    // Its authority changes, with nothing else.
+    std::fs::copy(gateway.dir.path().join("issuers.pem"), gateway.dir.path().join("ca.pem")).unwrap();
+    gateway.reload(&setup).unwrap();
+    client.send(GET);
+    let mut asked = endpoint.accept();
+    asked.request();
+    asked.send(token());
+    let mut served = upstream.accept();
+    assert_eq!(served.request().head.get("authorization"), Some("Bearer a-token-of-some-length"));
+    served.send(OK);
+    assert_eq!(client.response().text(), "ok");
+    drop(client);
+    gateway.stop(2, 0);
 }

@@ -31,7 +31,7 @@ impl Authority {
         Authority::called("test authority")
     }
 
-    fn called(name: &str) -> Authority {
+    pub fn called(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -102,7 +102,7 @@ impl Identity {
         Identity(params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
-    fn server(&self) -> Arc<ServerConfig> {
+    pub fn server(&self) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_slice_iter(self.0.as_bytes()).map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_slice(self.1.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

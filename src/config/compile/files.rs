@@ -67,8 +67,17 @@ impl Compiler<'_> {
         let now = i64::try_from(runtime::now().wall.0 / 1_000_000).unwrap_or(i64::MAX);
         for (index, listener) in listeners.iter().enumerate() {
             let Some(tls) = &listener.tls else { continue };
-            let path = at!["listen", index, "tls"];
-            for certificate in tls.certificates() {
+            let single = self
+                .document
+                .listen
+                .get(index)
+                .is_some_and(|one| one.tls.as_ref().is_some_and(|tls| tls.cert.is_some()));
+            for (number, certificate) in tls.certificates().iter().enumerate() {
+                // The single one comes first.
+                let path = match number.checked_sub(usize::from(single)) {
+                    None => at!["listen", index, "tls", "cert"],
+                    Some(number) => at!["listen", index, "tls", "certs", number, "cert"],
+                };
                 self.check_certificate(&path, certificate, now);
             }
             self.check_hosts(&listener.name, tls.certificates());

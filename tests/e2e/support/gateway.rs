@@ -218,7 +218,8 @@ impl Gateway {
         self.find_address("main").expect("it listens")
     }
 
-    fn find_address(&self, name: &str) -> Option<String> {
+    /// Address of one listener, once it has said so.
+    pub fn find_address(&self, name: &str) -> Option<String> {
         let log = self.log();
         let line = log.lines().find(|line| line.contains(&format!("listener={name}")))?;
         let address = line.split("address=").nth(1)?.split_whitespace().next()?;
