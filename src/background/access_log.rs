@@ -101,7 +101,7 @@ fn line(summary: &Summary) -> Value {
         "session": summary.session,
         "peer": summary.peer.to_string(),
         "listener": summary.listener,
-        "method": summary.method,
+        "method": summary.method.as_ref().map_or("", |method| method.as_str()),
         "path": summary.path,
         "decision": summary.decision,
         "bytes_in": summary.bytes_in,

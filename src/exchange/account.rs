@@ -4,7 +4,7 @@ use super::{Cause, Ending, Exchange, Side};
 use crate::{
     audit::{self, Content, Direction, Head, Intent, IntentBody, Lengths, MaskHits, Outcome, Record},
     buffer::Segments,
-    http::{Headers, RequestHead, rules, target},
+    http::{Headers, RequestHead, target},
     identity::Principal,
     policy::{self, Ruling},
     protocol::Code,
@@ -92,7 +92,6 @@ impl Exchange {
     /// The caller's fields as it sent them, without its credentials (SECURITY R40).
     fn recorded_headers(&self) -> Headers {
         let mut headers = self.facts.headers.clone();
-        rules::strip_credentials(&mut headers);
         let injected = self.upstream().map_or(&[][..], |upstream| &upstream.inject);
         secrets::strip_credentials(&mut headers, injected);
         headers

@@ -47,6 +47,7 @@ impl Exchange {
         let client = rule.and_then(|rule| rule.of_request(self.caller.peer.ip(), &head.headers));
         if let Some(client) = client {
             self.caller.via = Some(std::mem::replace(&mut self.caller.peer, client));
+            self.caller.address = client.ip().to_canonical().to_string().into();
         }
         self.facts.method = Some(head.method.clone());
         self.facts.headers = head.headers.clone();

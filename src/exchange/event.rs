@@ -38,7 +38,7 @@ pub enum Event {
 /// A request as it arrived.
 #[derive(Debug)]
 pub struct Arrival {
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// Body bytes that arrived together with the head.
     pub data: Segments,
     /// Whether the body is complete with them.
@@ -56,6 +56,8 @@ pub struct Caller {
     pub peer: SocketAddr,
     /// The proxy that named `peer`; `None` where that connected itself.
     pub via: Option<SocketAddr>,
+    /// The address of `peer` as text, without a port.
+    pub address: Arc<str>,
     /// Names the connection: the session of callers that name none.
     pub connection: Arc<str>,
     /// Whether the caller's side is encrypted.
@@ -176,7 +178,7 @@ pub struct Forward {
     /// Index of the upstream in the plan.
     pub upstream: usize,
     /// What upstream will see, without credentials.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// Credential headers. They exist from here to the socket and nowhere else.
     pub injected: Vec<(Box<str>, SecretValue)>,
     pub data: Segments,
@@ -186,32 +188,43 @@ pub struct Forward {
 }
 
 /// A small queue of steps, drained before the next event.
+///
+/// Most events give one step: it lies in place, so that nothing is allocated for it.
 #[derive(Debug, Default)]
-pub struct Steps(VecDeque<Step>);
+pub struct Steps {
+    first: Option<Step>,
+    rest: VecDeque<Step>,
+}
 
 impl Steps {
     /// Appends a step.
     pub fn push(&mut self, step: Step) {
-        self.0.push_back(step);
+        if self.is_empty() {
+            self.first = Some(step);
+        } else {
+            self.rest.push_back(step);
+        }
     }
 
     /// Takes the next step.
     pub fn next_step(&mut self) -> Option<Step> {
-        self.0.pop_front()
+        self.first.take().or_else(|| self.rest.pop_front())
     }
 
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.first.is_none() && self.rest.is_empty()
     }
 
     /// Forgets what is meant for the client, which is gone. Records and leases are not.
     pub fn forget_client(&mut self) {
-        self.0.retain(|step| match step {
+        let is_kept = |step: &Step| match step {
             Step::Note(_) | Step::Finish(..) | Step::Release(_) | Step::Abort(_) => true,
             Step::Ask(..) | Step::Continue | Step::ReadBody | Step::Forward(_) => false,
             Step::ForwardBody { .. } | Step::Reply(_) | Step::Inform(_) => false,
             Step::Respond { .. } | Step::Send { .. } => false,
-        });
+        };
+        self.first = self.first.take().filter(is_kept);
+        self.rest.retain(is_kept);
     }
 }

@@ -15,14 +15,15 @@ pub struct Flow {
     /// Whether the last byte was received.
     pub ended: bool,
     pub tally: Tally,
-    inspector: Option<Inspector>,
+    /// Boxed: most exchanges have none, and it is large.
+    inspector: Option<Box<Inspector>>,
     edits: Vec<Edit>,
 }
 
 impl Flow {
     /// Puts an inspector into the way of all further bytes.
     pub fn inspect_with(&mut self, inspector: Inspector) {
-        self.inspector = Some(inspector);
+        self.inspector = Some(Box::new(inspector));
     }
 
     /// Whether bytes are inspected.

@@ -82,14 +82,13 @@ impl Exchange {
             self.subject_token = caller_token(&head.headers);
         }
         let forwarded = Forwarded {
-            address: &self.caller.peer.ip().to_string(),
+            address: &self.caller.address,
             proto: if self.caller.secure { "https" } else { "http" },
             host: &head.authority,
             version: head.version,
             pseudonym: &self.plan.pseudonym,
         };
         rules::strip_request(&mut head.headers, Some(&forwarded))?;
-        rules::strip_credentials(&mut head.headers);
         secrets::strip_credentials(&mut head.headers, &upstream.inject);
         if route.response_masks.is_some() {
             head.headers.set("accept-encoding", b"identity");

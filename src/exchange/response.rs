@@ -4,15 +4,12 @@ use super::{Cause, Exchange, Side, Stage, Step, Steps, plan::Recording};
 use crate::{
     audit::Direction,
     buffer::Segments,
-    http::{Framing, Headers, Rejection, ResponseHead, rules},
+    http::{Framing, Headers, ResponseHead, rules},
     inspect::{self, Inspector, dialect::Dialect},
     protocol::{self, Code},
     time::Now,
 };
 use std::borrow::Cow;
-
-/// What the names of the gateway's own fields begin with.
-const OWN: &str = "x-ringward-";
 
 /// Validators and digests of a body that is not the one they were made for (SECURITY R25).
 const STALE_AFTER_MASKS: [&str; 6] =
@@ -22,7 +19,7 @@ impl Exchange {
     /// Informational responses are passed on, but for 100: the gateway gave its own (SECURITY R8).
     pub(super) fn inform(&mut self, mut head: Box<ResponseHead>, steps: &mut Steps) {
         let is_open = matches!(self.stage, Stage::Open) && !self.ending.responded;
-        if is_open && head.status != 100 && strip(&mut head.headers).is_ok() {
+        if is_open && head.status != 100 && rules::strip_response(&mut head.headers).is_ok() {
             steps.push(Step::Inform(head));
         }
     }
@@ -38,7 +35,7 @@ impl Exchange {
         if !matches!(self.stage, Stage::Open) || self.ending.responded {
             return;
         }
-        if let Err(rejection) = strip(&mut head.headers) {
+        if let Err(rejection) = rules::strip_response(&mut head.headers) {
             let cause = Cause::Malformed { reason: rejection.reason(), status: 502 };
             return self.gone(now, Side::Upstream, cause, steps);
         }
@@ -58,7 +55,8 @@ impl Exchange {
         if end && self.response.is_inspected() {
             head.framing = Framing::Length(data.len_bytes() as u64);
         }
-        head.headers.set("x-ringward-request-id", self.caller.id.to_string().as_bytes());
+        // Upstream's own was stripped with the others of that prefix.
+        head.headers.append("x-ringward-request-id", &self.caller.id.to_ascii());
         self.ending.status = Some(head.status);
         self.ending.responded = true;
         self.note_response(now, &data, received, steps);
@@ -139,14 +137,6 @@ impl Exchange {
         let path = self.route.as_ref().map(|route| route.stripped(self.path()));
         protocol::dialect(self.protocol(), &path.unwrap_or_default())
     }
-}
-
-/// Takes off what concerns one hop, and what only the gateway itself says.
-fn strip(headers: &mut Headers) -> Result<(), Rejection> {
-    rules::strip_response(headers)?;
-    let own = |name: &str| name.get(..OWN.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN));
-    headers.retain(|name, _| !own(name));
-    Ok(())
 }
 
 /// Whether an event of the gateway's own may be put behind what upstream sends.

@@ -2,8 +2,9 @@ use super::{Cause, Exchange, Side};
 use crate::{
     audit::ExchangeId,
     buffer::Tally,
+    http::Method,
     identity::Principal,
-    metrics::{Figures, RequestLabels},
+    metrics::{Figures, Labels},
     time::{Now, Timestamp},
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ pub struct Summary {
     pub listener: Arc<str>,
     pub route: Option<Arc<str>>,
     pub upstream: Option<Arc<str>>,
-    pub method: String,
+    pub method: Option<Method>,
     /// Canonical path, without the query.
     pub path: String,
     /// Status that the caller got.
@@ -77,43 +78,41 @@ impl Summary {
     }
 
     /// The labels of this exchange.
-    pub fn labels(&self) -> RequestLabels {
-        let name = |name: &Option<Arc<str>>| name.as_deref().unwrap_or_default().to_owned();
-        RequestLabels {
-            route: name(&self.route),
-            upstream: name(&self.upstream),
-            decision: self.decision.to_owned(),
+    pub fn labels(&self) -> Labels<'_> {
+        Labels {
+            route: self.route.as_ref(),
+            upstream: self.upstream.as_ref(),
+            decision: self.decision,
             code: self.status.unwrap_or(0),
+            policy: self.policy.as_ref(),
         }
     }
 
     /// The figures of this exchange.
-    pub fn figures(&self) -> Figures {
-        let stages = [
-            ("record", self.times.record),
-            ("credential", self.times.credential),
-            ("connect", self.times.connect),
-            ("response", self.times.response),
-        ];
+    pub fn figures(&self) -> Figures<'_> {
         Figures {
             forwarded: self.code.is_none() && self.upstream.is_some(),
             duration: self.duration,
             overhead: self.overhead(),
-            first_byte: (!self.times.first_byte.is_zero()).then_some(self.times.first_byte),
-            stages: stages.into_iter().filter(|(_, time)| !time.is_zero()).collect(),
+            first_byte: self.times.first_byte,
+            // In the order of `metrics::STAGES`.
+            stages: [self.times.record, self.times.credential, self.times.connect, self.times.response],
             forwarded_bytes: self.tally.forwarded,
             copied_bytes: self.tally.copied,
             coalesced_bytes: self.tally.coalesced,
             policy_bytes: self.tally.policy,
-            masks: self.masks.iter().map(|(name, count)| (name.to_string(), *count)).collect(),
-            policy: self.policy.as_ref().map(|policy| (policy.to_string(), self.decision.to_owned())),
-            token_failure: self.token_failure.map(str::to_owned),
+            masks: &self.masks,
+            token_failure: self.token_failure,
         }
     }
 }
 
 impl Exchange {
-    pub(super) fn summary(&self, now: Now) -> Summary {
+    /// Takes what no later record needs; this is the last that is said of the exchange.
+    pub(super) fn summary(&mut self, now: Now) -> Summary {
+        let path_bytes = self.path().len();
+        let mut path = std::mem::take(&mut self.facts.target);
+        path.truncate(path_bytes);
         let mut tally = self.request.counted();
         tally.add(self.response.counted());
         let decision = self.decision.as_ref();
@@ -127,8 +126,8 @@ impl Exchange {
             listener: self.plan.listeners.get(self.caller.listener).cloned().unwrap_or_default(),
             route: self.route.as_ref().map(|route| route.name.clone()),
             upstream: self.upstream().map(|upstream| upstream.name.clone()),
-            method: self.facts.method.as_ref().map_or("", |method| method.as_str()).to_owned(),
-            path: self.path().to_owned(),
+            method: self.facts.method.clone(),
+            path,
             status: self.ending.status,
             decision: decision.map_or("refuse", |decision| decision.ruling.as_str()),
             code: self.ending.refusal.as_ref().map(|refused| refused.code.as_str()),

@@ -146,6 +146,7 @@ impl World {
 
     fn exchange(self) -> Driven {
         let caller = Caller {
+            address: "192.0.2.7".into(),
             id: ExchangeId([7; 16]),
             listener: 0,
             peer: "127.0.0.1:5000".parse().expect("an address"),
@@ -177,7 +178,11 @@ impl Driven {
 
     fn request(&mut self, method: Method, body: &'static [u8], framing: Framing, end: bool) -> Vec<Step> {
         let head = head(method, framing);
-        self.on(Event::Request(Box::new(Arrival { head, data: Chunk::from_static(body).into(), end })))
+        self.on(Event::Request(Box::new(Arrival {
+            head: Box::new(head),
+            data: Chunk::from_static(body).into(),
+            end,
+        })))
     }
 
     /// A POST of a small body whose head `change` has changed.
@@ -185,7 +190,7 @@ impl Driven {
         let mut head = head(Method::Post, Framing::Length(2));
         change(&mut head);
         let data = Chunk::from_static(b"hi").into();
-        self.on(Event::Request(Box::new(Arrival { head, data, end: true })))
+        self.on(Event::Request(Box::new(Arrival { head: Box::new(head), data, end: true })))
     }
 
     fn post(&mut self, body: &'static [u8]) -> Vec<Step> {

@@ -1,15 +1,22 @@
+use super::rules::{Class, class};
 use crate::buffer::Chunk;
 use smallvec::SmallVec;
 use std::fmt;
 use std::ops::Range;
 
-/// Where a field's bytes are: in the received head, or in the bytes that the gateway added.
+/// One field: where its bytes are, in the received head or in the bytes that the gateway added.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    len: u32,
+struct Field {
+    name_start: u32,
+    value_start: u32,
+    value_len: u32,
+    name_len: u16,
+    class: Class,
     added: bool,
 }
+
+/// Room for what the gateway adds to an ordinary message, so that it is allocated once.
+const ADDED_BYTES: usize = 160;
 
 /// Header fields in their order of arrival, names compared without regard to ASCII case (RFC 9110 5.1).
 ///
@@ -17,12 +24,16 @@ struct Span {
 /// gateway adds live in a small buffer of their own. A name is always a token and a value never holds CR, LF
 /// or NUL: the parser refuses them and [`Headers::append`] replaces them.
 ///
+/// Each name is looked up once, when its field is added: the rules then only compare classes.
+///
 /// `Debug` shows names only: values may be credentials.
 #[derive(Clone, Default)]
 pub struct Headers {
     block: Chunk,
     added: Vec<u8>,
-    fields: SmallVec<[(Span, Span); 16]>,
+    fields: SmallVec<[Field; 16]>,
+    /// The classes that were ever among the fields, one bit each.
+    classes: u8,
 }
 
 impl Headers {
@@ -39,28 +50,36 @@ impl Headers {
         block: Chunk,
         fields: impl IntoIterator<Item = (Range<usize>, Range<usize>)>,
     ) -> Headers {
-        let span = |range: Range<usize>| {
-            assert!(range.start <= range.end && range.end <= block.len());
-            Span { start: range.start as u32, len: (range.end - range.start) as u32, added: false }
-        };
-        let fields = fields.into_iter().map(|(name, value)| (span(name), span(value))).collect();
-        Headers { block, added: Vec::new(), fields }
+        let mut headers = Headers::received_in(block);
+        for (name, value) in fields {
+            assert!(name.end <= headers.block.len() && value.end <= headers.block.len());
+            headers.push_received(name, value);
+        }
+        headers
     }
 
     /// No fields yet, but those pushed with [`Headers::push_received`] lie inside `block`.
     pub(super) fn received_in(block: Chunk) -> Headers {
-        Headers { block, added: Vec::new(), fields: SmallVec::new() }
+        Headers { block, ..Headers::default() }
     }
 
     /// Adds a field of the block. The parser guarantees that the ranges lie inside of it.
     pub(super) fn push_received(&mut self, name: Range<usize>, value: Range<usize>) {
         debug_assert!(name.end <= self.block.len() && value.end <= self.block.len());
-        let span = |range: Range<usize>| Span {
-            start: range.start as u32,
-            len: (range.end - range.start) as u32,
-            added: false,
-        };
-        self.fields.push((span(name), span(value)));
+        let class = class(&self.block[name.clone()]);
+        self.push(name, value, class, false);
+    }
+
+    fn push(&mut self, name: Range<usize>, value: Range<usize>, class: Class, added: bool) {
+        self.classes |= class.bit();
+        self.fields.push(Field {
+            name_start: name.start as u32,
+            name_len: name.len() as u16,
+            value_start: value.start as u32,
+            value_len: value.len() as u32,
+            class,
+            added,
+        });
     }
 
     /// Number of fields.
@@ -75,13 +94,18 @@ impl Headers {
 
     /// All fields in order.
     pub fn iter<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        self.fields.iter().map(|(name, value)| (self.name(*name), self.bytes(*value)))
+        // A field name is a token, so it is ASCII; see the type's documentation.
+        self.raw().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// All fields in order, names as bytes.
+    pub(super) fn raw<'a>(&'a self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.fields.iter().map(|field| (self.name(field), self.value(field)))
     }
 
     /// Value of the first field called `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let named = |span: Span| self.bytes(span).eq_ignore_ascii_case(name.as_bytes());
-        self.fields.iter().find(|(n, _)| named(*n)).map(|(_, value)| self.bytes(*value))
+        self.fields.iter().find(|field| self.is(field, name)).map(|field| self.value(field))
     }
 
     /// Value of the first field called `name`, if it is UTF-8.
@@ -91,42 +115,63 @@ impl Headers {
 
     /// Values of all fields called `name`.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.fields.iter().filter(move |field| self.is(field, name)).map(|field| self.value(field))
     }
 
     /// Whether a field called `name` is there.
     pub fn contains(&self, name: &str) -> bool {
-        self.get(name).is_some()
+        self.fields.iter().any(|field| self.is(field, name))
+    }
+
+    /// Whether one of `classes` may be among the fields.
+    pub(super) fn may_have(&self, classes: &[Class]) -> bool {
+        classes.iter().any(|class| self.classes & class.bit() != 0)
     }
 
     /// Keeps the fields for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
+        self.retain_classed(|_, name, value| keep(std::str::from_utf8(name).unwrap_or_default(), value));
+    }
+
+    /// [`Headers::retain`] by class and name.
+    pub(super) fn retain_classed(&mut self, mut keep: impl FnMut(Class, &[u8], &[u8]) -> bool) {
         let (block, added) = (&self.block, &self.added);
-        self.fields.retain(|(name, value)| {
-            let name = std::str::from_utf8(slice(block, added, *name)).unwrap_or_default();
-            keep(name, slice(block, added, *value))
+        self.fields.retain(|field| {
+            let (name, value) = (name_of(block, added, field), value_of(block, added, field));
+            keep(field.class, name, value)
         });
     }
 
     /// Removes all fields called `name`; returns how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
+        if !self.contains(name) {
+            return 0;
+        }
         let before = self.fields.len();
-        self.retain(|n, _| !n.eq_ignore_ascii_case(name));
+        self.retain_classed(|_, n, _| !n.eq_ignore_ascii_case(name.as_bytes()));
         before - self.fields.len()
     }
 
     /// Adds a field at the end. The caller guarantees that the name is a token; each CR, LF and NUL of the
     /// value becomes a space (RFC 9110 section 5.5), so that no value can end its line.
+    ///
+    /// # Panics
+    /// If the name is longer than 64 KiB: whoever made it up is at fault.
     pub fn append(&mut self, name: &str, value: &[u8]) {
         debug_assert!(super::syntax::is_token(name.as_bytes()));
+        assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
+        if self.added.is_empty() {
+            self.added.reserve(ADDED_BYTES.max(name.len() + value.len()));
+        }
+        let class = class(name.as_bytes());
         let name = self.add(name.as_bytes());
         let value = self.add(value);
-        for byte in &mut self.added[value.start as usize..] {
+        for byte in &mut self.added[value.clone()] {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
             }
         }
-        self.fields.push((name, value));
+        self.push(name, value, class, true);
     }
 
     /// Replaces all fields called `name` by one.
@@ -135,19 +180,22 @@ impl Headers {
         self.append(name, value);
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Span {
-        let start = self.added.len() as u32;
+    fn add(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.added.len();
         self.added.extend_from_slice(bytes);
-        Span { start, len: bytes.len() as u32, added: true }
+        start..self.added.len()
     }
 
-    fn name(&self, span: Span) -> &str {
-        // A field name is a token, so it is ASCII; see the type's documentation.
-        std::str::from_utf8(self.bytes(span)).unwrap_or_default()
+    fn is(&self, field: &Field, name: &str) -> bool {
+        usize::from(field.name_len) == name.len() && self.name(field).eq_ignore_ascii_case(name.as_bytes())
     }
 
-    fn bytes(&self, span: Span) -> &[u8] {
-        slice(&self.block, &self.added, span)
+    fn name(&self, field: &Field) -> &[u8] {
+        name_of(&self.block, &self.added, field)
+    }
+
+    fn value(&self, field: &Field) -> &[u8] {
+        value_of(&self.block, &self.added, field)
     }
 }
 
@@ -157,9 +205,17 @@ impl fmt::Debug for Headers {
     }
 }
 
-fn slice<'a>(block: &'a Chunk, added: &'a [u8], span: Span) -> &'a [u8] {
-    let (start, end) = (span.start as usize, (span.start + span.len) as usize);
-    if span.added { &added[start..end] } else { &block[start..end] }
+fn name_of<'a>(block: &'a Chunk, added: &'a [u8], field: &Field) -> &'a [u8] {
+    slice(block, added, field, field.name_start, usize::from(field.name_len))
+}
+
+fn value_of<'a>(block: &'a Chunk, added: &'a [u8], field: &Field) -> &'a [u8] {
+    slice(block, added, field, field.value_start, field.value_len as usize)
+}
+
+fn slice<'a>(block: &'a Chunk, added: &'a [u8], field: &Field, start: u32, len: usize) -> &'a [u8] {
+    let start = start as usize;
+    if field.added { &added[start..start + len] } else { &block[start..start + len] }
 }
 
 #[cfg(test)]

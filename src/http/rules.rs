@@ -49,19 +49,19 @@ fn is_received_by(hop: &[u8], pseudonym: &[u8]) -> bool {
 /// an upstream leads back here.
 pub fn strip_request(headers: &mut Headers, forwarded: Option<&Forwarded<'_>>) -> Result<(), Rejection> {
     strip_connection(headers)?;
-    let own = forwarded.map(|forwarded| forwarded.pseudonym.as_bytes());
-    let mut is_loop = false;
-    headers.retain(|name, value| match class(name) {
-        Class::EndToEnd | Class::ResponseOnly => true,
-        Class::Credential => !looks_alike(name),
-        Class::Framing | Class::HopByHop | Class::Origin | Class::Override => false,
-        Class::Via => {
-            is_loop |= own.is_some_and(|own| list(value).any(|hop| is_received_by(hop, own)));
-            true
-        }
-    });
-    if is_loop {
+    use Class::{Credential, EndToEnd, Framing, HopByHop, Origin, Override, Response, Via};
+    if headers.may_have(&[Via])
+        && let Some(own) = forwarded.map(|forwarded| forwarded.pseudonym.as_bytes())
+        && headers.get_all("via").any(|value| list(value).any(|hop| is_received_by(hop, own)))
+    {
         return Err(Rejection::Loop);
+    }
+    if headers.may_have(&[Credential, Framing, HopByHop, Origin, Override]) {
+        headers.retain_classed(|class, name, _| match class {
+            EndToEnd | Response | Via => true,
+            Credential => !looks_alike(name),
+            Framing | HopByHop | Origin | Override => false,
+        });
     }
     if let Some(forwarded) = forwarded {
         headers.append("via", &forwarded.via());
@@ -75,24 +75,30 @@ pub fn strip_request(headers: &mut Headers, forwarded: Option<&Forwarded<'_>>) -
 }
 
 /// Removes from a response what must not go to the caller: hop-by-hop fields and those that Connection
-/// nominates, Upgrade, and Alt-Svc, which would lead the caller around the gateway.
+/// nominates, Upgrade, Alt-Svc, which would lead the caller around the gateway, and `x-ringward-…`, which
+/// only the gateway itself says.
 ///
 /// # Errors
 /// `ConnectionInvalid`, `ConnectionNominates`: the upstream's Connection field; see [`check_connection`].
 pub fn strip_response(headers: &mut Headers) -> Result<(), Rejection> {
     strip_connection(headers)?;
-    headers.retain(|name, _| !matches!(class(name), Class::HopByHop | Class::ResponseOnly | Class::Framing));
+    const REMOVED: [Class; 3] = [Class::HopByHop, Class::Response, Class::Framing];
+    if headers.may_have(&REMOVED) {
+        headers.retain_classed(|class, _, _| !REMOVED.contains(&class));
+    }
     Ok(())
 }
 
 /// Removes the caller's own credentials: they never go upstream (SECURITY R20).
 pub fn strip_credentials(headers: &mut Headers) {
-    headers.retain(|name, _| class(name) != Class::Credential);
+    if headers.may_have(&[Class::Credential]) {
+        headers.retain_classed(|class, _, _| class != Class::Credential);
+    }
 }
 
 /// Whether fields called `name` carry a credential of the caller.
 pub fn is_credential(name: &str) -> bool {
-    class(name) == Class::Credential
+    class(name.as_bytes()) == Class::Credential
 }
 
 /// Checks a Connection field's value (RFC 9110 section 7.6.1).
@@ -106,14 +112,12 @@ pub fn check_connection(value: &[u8]) -> Result<(), Rejection> {
         if !is_token(option) {
             return Err(Rejection::ConnectionInvalid);
         }
-        // A token is ASCII.
-        let option = std::str::from_utf8(option).unwrap_or_default();
         match class(option) {
             Class::Framing | Class::Credential | Class::Origin | Class::Override | Class::Via => {
                 return Err(Rejection::ConnectionNominates);
             }
             Class::EndToEnd if is_body_field(option) => return Err(Rejection::ConnectionNominates),
-            Class::EndToEnd | Class::HopByHop | Class::ResponseOnly => {}
+            Class::EndToEnd | Class::HopByHop | Class::Response => {}
         }
     }
     Ok(())
@@ -121,26 +125,26 @@ pub fn check_connection(value: &[u8]) -> Result<(), Rejection> {
 
 /// Removes the fields that Connection nominates; Connection itself goes with the other hop-by-hop fields.
 fn strip_connection(headers: &mut Headers) -> Result<(), Rejection> {
-    let mut nominated: Vec<String> = Vec::new();
+    if !headers.may_have(&[Class::HopByHop]) {
+        return Ok(());
+    }
+    let mut nominated: Vec<Vec<u8>> = Vec::new();
     for value in headers.get_all("connection") {
         check_connection(value)?;
-        let options = list(value).map(|option| std::str::from_utf8(option).unwrap_or_default());
         // `close` and the hop-by-hop names need no second look.
-        nominated.extend(
-            options
-                .filter(|option| class(option) == Class::EndToEnd && !option.eq_ignore_ascii_case("close"))
-                .map(str::to_owned),
-        );
+        let others = list(value).filter(|option| class(option) == Class::EndToEnd);
+        nominated.extend(others.filter(|option| !option.eq_ignore_ascii_case(b"close")).map(<[u8]>::to_vec));
     }
     if !nominated.is_empty() {
-        headers.retain(|name, _| !nominated.iter().any(|option| option.eq_ignore_ascii_case(name)));
+        headers
+            .retain_classed(|_, name, _| !nominated.iter().any(|option| option.eq_ignore_ascii_case(name)));
     }
     Ok(())
 }
 
 /// What the gateway does with a field, by its folded name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     /// Passes.
     EndToEnd,
     /// Frames or routes the message; the parser took the real ones out, so this one only looks like it.
@@ -156,40 +160,130 @@ enum Class {
     /// Names the intermediaries on the way so far.
     Via,
     /// Not forwarded to the caller.
-    ResponseOnly,
+    Response,
+}
+
+impl Class {
+    /// One bit for each class.
+    pub(super) fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// Longest name of the table in [`class`].
 const NAME_BYTES_MAX: usize = 32;
 
-fn class(name: &str) -> Class {
+/// Lower-case letters and digits as they are, upper case in lower case, everything else as `-`.
+static FOLDED: [u8; 256] = {
+    let mut table = [b'-'; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            table[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// The class of a field by its name. Called once for each field.
+pub(super) fn class(name: &[u8]) -> Class {
     let mut folded = [0; NAME_BYTES_MAX];
     match fold(name, &mut folded) {
         b"host" | b"content-length" | b"transfer-encoding" => Class::Framing,
         b"connection" | b"keep-alive" | b"proxy-connection" | b"proxy-authenticate" => Class::HopByHop,
         b"te" | b"trailer" | b"upgrade" | b"http2-settings" | b"expect" => Class::HopByHop,
-        b"authorization" | b"proxy-authorization" | b"cookie" | b"cookie2" => Class::Credential,
-        b"x-api-key" | b"api-key" | b"x-goog-api-key" | b"x-auth-token" => Class::Credential,
-        b"x-amz-security-token" | b"x-vault-token" | b"private-token" => Class::Credential,
         b"forwarded" | b"x-forwarded" | b"x-real-ip" | b"x-client-ip" | b"client-ip" => Class::Origin,
         b"true-client-ip" | b"cf-connecting-ip" | b"fastly-client-ip" => Class::Origin,
         b"x-cluster-client-ip" | b"x-original-forwarded-for" | b"x-remote-ip" => Class::Origin,
         b"x-remote-addr" | b"x-originating-ip" | b"x-host" | b"x-original-host" => Class::Origin,
         b"x-http-method-override" | b"x-http-method" | b"x-method-override" => Class::Override,
         b"x-original-url" | b"x-rewrite-url" | b"x-override-url" => Class::Override,
-        b"alt-svc" => Class::ResponseOnly,
+        b"alt-svc" => Class::Response,
         b"via" => Class::Via,
+        other if is_listed_credential(other) => Class::Credential,
         other if other.starts_with(b"x-forwarded-") => Class::Origin,
+        other if other.starts_with(b"x-ringward-") => Class::Response,
         _ => Class::EndToEnd,
     }
 }
 
+/// Fields that carry a caller's credential, folded and sorted: those of the standards and those in use.
+static CREDENTIALS: &[&[u8]] = &[
+    b"anthropic-api-key",
+    b"api-key",
+    b"api-token",
+    b"apikey",
+    b"auth-token",
+    b"authentication",
+    b"authorization",
+    b"cf-access-client-id",
+    b"cf-access-client-secret",
+    b"cf-access-jwt-assertion",
+    b"client-cert",
+    b"client-cert-chain",
+    b"cookie",
+    b"cookie2",
+    b"dd-api-key",
+    b"dd-application-key",
+    b"dpop",
+    b"job-token",
+    b"ocp-apim-subscription-key",
+    b"openai-api-key",
+    b"private-token",
+    b"proxy-authorization",
+    b"x-access-token",
+    b"x-amz-security-token",
+    b"x-api-key",
+    b"x-api-token",
+    b"x-apikey",
+    b"x-auth-key",
+    b"x-auth-token",
+    b"x-authorization",
+    b"x-client-cert",
+    b"x-csrf-token",
+    b"x-forwarded-access-token",
+    b"x-forwarded-authorization",
+    b"x-forwarded-client-cert",
+    b"x-functions-key",
+    b"x-gitlab-token",
+    b"x-goog-api-key",
+    b"x-goog-iam-authorization-token",
+    b"x-goog-iap-jwt-assertion",
+    b"x-id-token",
+    b"x-jwt-assertion",
+    b"x-ms-authorization-auxiliary",
+    b"x-rapidapi-key",
+    b"x-secret-key",
+    b"x-serverless-authorization",
+    b"x-session-token",
+    b"x-ssl-client-cert",
+    b"x-user-token",
+    b"x-vault-token",
+    b"x-xsrf-token",
+];
+
+/// First letters of [`CREDENTIALS`] with the lengths that begin so, one bit each: most names are none.
+static CREDENTIAL_LENGTHS: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < CREDENTIALS.len() {
+        table[CREDENTIALS[index][0] as usize] |= 1 << CREDENTIALS[index].len();
+        index += 1;
+    }
+    table
+};
+
+fn is_listed_credential(folded: &[u8]) -> bool {
+    let lengths = folded.first().map_or(0, |first| CREDENTIAL_LENGTHS[usize::from(*first)]);
+    lengths >> folded.len() & 1 == 1 && CREDENTIALS.binary_search(&folded).is_ok()
+}
+
 /// The name in lower case, with one `-` for each run of what is neither letter nor digit. A name too long
-/// for the table is cut, which makes it none of the table but for `x-forwarded-…`.
-fn fold<'a>(name: &str, folded: &'a mut [u8; NAME_BYTES_MAX]) -> &'a [u8] {
+/// for the table is cut, which makes it none of the table but for `x-forwarded-…` and `x-ringward-…`.
+fn fold<'a>(name: &[u8], folded: &'a mut [u8; NAME_BYTES_MAX]) -> &'a [u8] {
     let mut len = 0;
-    for byte in name.bytes() {
-        let byte = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    for byte in name.iter().map(|byte| FOLDED[usize::from(*byte)]) {
         if byte == b'-' && (len == 0 || folded[len - 1] == b'-') {
             continue;
         }
@@ -204,15 +298,15 @@ fn fold<'a>(name: &str, folded: &'a mut [u8; NAME_BYTES_MAX]) -> &'a [u8] {
 }
 
 /// Whether the name is one of the table only by folding: real names hold letters, digits and `-`.
-fn looks_alike(name: &str) -> bool {
-    !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+fn looks_alike(name: &[u8]) -> bool {
+    !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 /// Fields that say how the body is to be read: nobody on the way may drop them.
-fn is_body_field(name: &str) -> bool {
+fn is_body_field(name: &[u8]) -> bool {
     const FIELDS: [&str; 5] =
         ["content-type", "content-encoding", "content-range", "cache-control", "set-cookie"];
-    FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
+    FIELDS.iter().any(|field| field.as_bytes().eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -366,5 +460,14 @@ mod tests {
         strip_credentials(&mut request);
         assert_eq!(names(&request), ["anthropic-version"]);
         assert!(is_credential("X-API-KEY") && !is_credential("x-api-version"));
+    }
+
+    #[test]
+    fn the_credentials_are_sorted_and_folded() {
+        assert!(CREDENTIALS.is_sorted());
+        for name in CREDENTIALS {
+            assert_eq!(fold(name, &mut [0; NAME_BYTES_MAX]), *name);
+            assert_eq!(class(name), Class::Credential, "{}", String::from_utf8_lossy(name));
+        }
     }
 }

@@ -1,26 +1,30 @@
 //! Counters, gauges and histograms. They take plain names and numbers and know none of our types.
 //!
 //! Names follow Prometheus: base units, `_total` on counters, bounded labels: never a subject, a session or a
-//! path. This is not the access log.
+//! path. What every exchange counts has a part in each shard ([`ShardMetrics`]); the parts are added up when
+//! somebody scrapes. This is not the access log.
+
+mod shard;
+mod sharded;
+
+pub use shard::{Figures, Labels, STAGES, ShardMetrics};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use sharded::{Count, Latency, Sharded};
+use std::sync::atomic::AtomicU64;
 
 /// One ended exchange, as labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
-    pub route: String,
-    pub upstream: String,
-    pub decision: String,
+struct RequestLabels {
+    route: String,
+    upstream: String,
+    decision: &'static str,
     /// Status code of the reply; `0` if there was none.
-    pub code: u16,
+    code: u16,
 }
 
 /// One label with a bounded set of values.
@@ -47,7 +51,7 @@ struct Mask {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Policy {
     policy: String,
-    decision: String,
+    decision: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,29 +88,6 @@ struct Named {
     name: String,
 }
 
-/// Figures of one ended exchange.
-#[derive(Clone, Debug, Default)]
-pub struct Figures {
-    /// Whether it went upstream.
-    pub forwarded: bool,
-    pub duration: Duration,
-    /// Without upstream and without waiting for a human: the gateway's own part.
-    pub overhead: Duration,
-    pub first_byte: Option<Duration>,
-    /// Stage and time spent in it.
-    pub stages: Vec<(&'static str, Duration)>,
-    pub forwarded_bytes: u64,
-    pub copied_bytes: u64,
-    pub coalesced_bytes: u64,
-    pub policy_bytes: u64,
-    /// Mask and count.
-    pub masks: Vec<(String, u64)>,
-    /// Policy that decided and its decision.
-    pub policy: Option<(String, String)>,
-    /// Why a token was refused.
-    pub token_failure: Option<String>,
-}
-
 /// Exchanges since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -134,14 +115,14 @@ pub struct Scrape {
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    duration: Histogram,
-    overhead: Histogram,
-    first_byte: Histogram,
-    stages: Family<Stage, Histogram>,
-    body_bytes: Family<Path, Counter>,
+    requests: Family<RequestLabels, Sharded<Count>>,
+    duration: Sharded<Latency>,
+    overhead: Sharded<Latency>,
+    first_byte: Sharded<Latency>,
+    stages: Family<Stage, Sharded<Latency>>,
+    body_bytes: Family<Path, Sharded<Count>>,
     mask_hits: Family<Mask, Counter>,
-    policy_decisions: Family<Policy, Counter>,
+    policy_decisions: Family<Policy, Sharded<Count>>,
     auth_failures: Family<Reason, Counter>,
     jwks_age: Family<Named, Gauge<f64, AtomicU64>>,
     secret_age: Family<Named, Gauge<f64, AtomicU64>>,
@@ -152,16 +133,15 @@ pub struct Metrics {
     handshakes_failed: Family<Failure, Counter>,
     certificate_expiry: Family<CertificateLabels, Gauge>,
     in_flight: Gauge,
-    forwarded: AtomicU64,
-    refused: AtomicU64,
+    begun: Sharded<Count>,
+    forwarded: Sharded<Count>,
+    refused: Sharded<Count>,
     /// Accepted connections.
     pub connections_accepted: Counter,
     /// Connections without an acceptable PROXY header where one is demanded.
     pub proxy_headers_refused: Counter,
-    /// Fresh connections to upstreams.
-    pub upstream_connected: Counter,
-    /// Upstream connections taken from a pool.
-    pub upstream_reused: Counter,
+    upstream_connected: Sharded<Count>,
+    upstream_reused: Sharded<Count>,
     /// Tasks that panicked; each is a bug.
     pub panics: Counter,
     /// Leases that could not be revoked.
@@ -174,25 +154,15 @@ pub struct Metrics {
     pub epoll_fallback: Gauge,
 }
 
-/// Bounds of the latency histograms in seconds: 50 µs to 5 minutes.
-const LATENCY_BOUNDS: [f64; 18] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-    30.0, 120.0, 300.0,
-];
-
-fn latency() -> Histogram {
-    Histogram::new(LATENCY_BOUNDS)
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("ringward"),
             requests: Family::default(),
-            duration: latency(),
-            overhead: latency(),
-            first_byte: latency(),
-            stages: Family::new_with_constructor(latency),
+            duration: Sharded::default(),
+            overhead: Sharded::default(),
+            first_byte: Sharded::default(),
+            stages: Family::default(),
             body_bytes: Family::default(),
             mask_hits: Family::default(),
             policy_decisions: Family::default(),
@@ -203,15 +173,16 @@ impl Default for Metrics {
             audit_queue_depth: Gauge::default(),
             connections: Family::default(),
             in_flight: Gauge::default(),
-            forwarded: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            begun: Sharded::default(),
+            forwarded: Sharded::default(),
+            refused: Sharded::default(),
             connections_accepted: Counter::default(),
             proxy_headers_refused: Counter::default(),
             handshakes: Family::default(),
             handshakes_failed: Family::default(),
             certificate_expiry: Family::default(),
-            upstream_connected: Counter::default(),
-            upstream_reused: Counter::default(),
+            upstream_connected: Sharded::default(),
+            upstream_reused: Sharded::default(),
             panics: Counter::default(),
             leases_unrevoked: Counter::default(),
             log_lines_dropped: Counter::default(),
@@ -284,16 +255,6 @@ impl Metrics {
         self.connections.get_or_create_owned(&Shard { shard: shard as u32 })
     }
 
-    /// Bytes that a connection has joined for TLS, and those that TLS has copied, once for each copy.
-    pub fn add_transport(&self, coalesced: u64, tls_read: u64, tls_written: u64) {
-        for (path, bytes) in [("coalesced", coalesced), ("tls_read", tls_read), ("tls_written", tls_written)]
-        {
-            if bytes > 0 {
-                self.body_bytes.get_or_create(&Path { path }).inc_by(bytes);
-            }
-        }
-    }
-
     /// A caller's TLS handshake is done: a whole one, or one that resumed a session.
     pub fn handshake(&self, resumed: bool) {
         self.handshakes.get_or_create(&Kind { kind: if resumed { "resumed" } else { "full" } }).inc();
@@ -304,53 +265,28 @@ impl Metrics {
         self.handshakes_failed.get_or_create(&Failure { reason }).inc();
     }
 
-    /// An exchange has begun.
-    pub fn begin(&self) {
-        self.in_flight.inc();
-    }
-
     /// Exchanges so far.
     pub fn totals(&self) -> Totals {
-        Totals {
-            forwarded: self.forwarded.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            in_flight: self.in_flight.get().max(0) as u64,
-        }
+        // Those that ended are read first: none can end before it began.
+        let (forwarded, refused) = (self.forwarded.sum(), self.refused.sum());
+        let in_flight = self.begun.sum().saturating_sub(forwarded + refused);
+        Totals { forwarded, refused, in_flight }
     }
 
-    /// Counts one ended exchange.
-    pub fn count(&self, labels: &RequestLabels, figures: &Figures) {
-        self.in_flight.dec();
-        let total = if figures.forwarded { &self.forwarded } else { &self.refused };
-        total.fetch_add(1, Ordering::Relaxed);
-        self.requests.get_or_create(labels).inc();
-        self.duration.observe(figures.duration.as_secs_f64());
-        self.overhead.observe(figures.overhead.as_secs_f64());
-        if let Some(first_byte) = figures.first_byte {
-            self.first_byte.observe(first_byte.as_secs_f64());
-        }
-        for (stage, time) in &figures.stages {
-            self.stages.get_or_create(&Stage { stage }).observe(time.as_secs_f64());
-        }
-        let paths = [
-            ("forwarded", figures.forwarded_bytes),
-            ("copied", figures.copied_bytes),
-            ("coalesced", figures.coalesced_bytes),
-            ("policy", figures.policy_bytes),
-        ];
-        for (path, bytes) in paths.into_iter().filter(|(_, bytes)| *bytes > 0) {
-            self.body_bytes.get_or_create(&Path { path }).inc_by(bytes);
-        }
-        for (mask, count) in &figures.masks {
-            self.mask_hits.get_or_create(&Mask { mask: mask.clone() }).inc_by(*count);
-        }
-        if let Some((policy, decision)) = &figures.policy {
-            let labels = Policy { policy: policy.clone(), decision: decision.clone() };
-            self.policy_decisions.get_or_create(&labels).inc();
-        }
-        if let Some(reason) = &figures.token_failure {
-            self.auth_failures.get_or_create(&Reason { reason: reason.clone() }).inc();
-        }
+    fn stage(&self, stage: &'static str) -> Sharded<Latency> {
+        self.stages.get_or_create_owned(&Stage { stage })
+    }
+
+    fn body_bytes(&self, path: &'static str) -> Sharded<Count> {
+        self.body_bytes.get_or_create_owned(&Path { path })
+    }
+
+    fn count_mask(&self, mask: &str, count: u64) {
+        self.mask_hits.get_or_create(&Mask { mask: mask.to_owned() }).inc_by(count);
+    }
+
+    fn count_token_failure(&self, reason: &str) {
+        self.auth_failures.get_or_create(&Reason { reason: reason.to_owned() }).inc();
     }
 
     /// All metrics in the OpenMetrics text format, which Prometheus reads.
@@ -366,6 +302,7 @@ impl Metrics {
         for (labels, seconds) in &scrape.certificate_expiry {
             self.certificate_expiry.get_or_create(labels).set(*seconds);
         }
+        self.in_flight.set(self.totals().in_flight as i64);
         self.audit_sequence.set(scrape.audit_sequence as i64);
         self.audit_queue_depth.set(scrape.audit_queue_depth as i64);
         let mut text = String::new();
@@ -378,26 +315,40 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn an_exchange_shows_up_under_its_labels() {
-        let metrics = Metrics::default();
-        let labels = RequestLabels {
-            route: "r".to_owned(),
-            upstream: "u".to_owned(),
-            decision: "allow".to_owned(),
+        let metrics = Arc::new(Metrics::default());
+        let (route, upstream, policy) = ("r".into(), "u".into(), "p".into());
+        let labels = Labels {
+            route: Some(&route),
+            upstream: Some(&upstream),
+            decision: "allow",
             code: 200,
+            policy: Some(&policy),
         };
-        let figures = Figures { copied_bytes: 3, masks: vec![("cards".to_owned(), 2)], ..Figures::default() };
-        metrics.count(&labels, &figures);
+        let masks = [("cards".into(), 2)];
+        let figures = Figures { copied_bytes: 3, masks: &masks, forwarded: true, ..Figures::default() };
+        let (one, other) = (ShardMetrics::new(metrics.clone()), ShardMetrics::new(metrics.clone()));
+        for shard in [&one, &other] {
+            shard.begin();
+            shard.count(labels, &figures);
+        }
+        one.begin();
         let text = metrics.render(&Scrape { audit_sequence: 9, ..Scrape::default() });
         for line in [
-            "ringward_requests_total{route=\"r\",upstream=\"u\",decision=\"allow\",code=\"200\"} 1",
-            "ringward_body_bytes_total{path=\"copied\"} 3",
-            "ringward_mask_hits_total{mask=\"cards\"} 2",
+            "ringward_requests_total{route=\"r\",upstream=\"u\",decision=\"allow\",code=\"200\"} 2",
+            "ringward_policy_decisions_total{policy=\"p\",decision=\"allow\"} 2",
+            "ringward_request_duration_seconds_count 2",
+            "ringward_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+            "ringward_body_bytes_total{path=\"copied\"} 6",
+            "ringward_mask_hits_total{mask=\"cards\"} 4",
+            "ringward_requests_in_flight 1",
             "ringward_audit_sequence 9",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
         }
+        assert_eq!(metrics.totals(), Totals { forwarded: 2, refused: 0, in_flight: 1 });
     }
 }

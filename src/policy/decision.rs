@@ -85,7 +85,7 @@ pub struct Decision {
     /// Policies under trial that would have decided before this one.
     pub dry_runs: SmallVec<[DryRun; 1]>,
     /// Every condition that was looked at, in order. Conditions behind the first miss of a policy were not.
-    pub evaluated: SmallVec<[Evaluated; 24]>,
+    pub evaluated: SmallVec<[Evaluated; 8]>,
 }
 
 /// How a body must be read before a decision is possible.

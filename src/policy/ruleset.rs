@@ -31,7 +31,7 @@ pub(super) struct Policy {
 #[derive(Default)]
 struct Trail {
     dry_runs: SmallVec<[DryRun; 1]>,
-    evaluated: SmallVec<[Evaluated; 24]>,
+    evaluated: SmallVec<[Evaluated; 8]>,
 }
 
 impl RuleSet {

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-/// A TCP connection, in clear text or TLS, as two halves that different tasks may own.
+/// A TCP connection, in clear text or TLS, as two halves that different tasks may own. The halves are boxed:
+/// they are handed from task to task for every exchange.
 #[derive(Debug)]
 pub struct Connection {
     /// What comes in.
-    pub reader: Reader,
+    pub reader: Box<Reader>,
     /// What goes out. Dropping it ends our direction (FIN).
-    pub writer: Writer,
+    pub writer: Box<Writer>,
     /// Addresses, deadline, abort.
     pub control: Control,
 }
@@ -41,7 +42,11 @@ impl Connection {
 
     pub(super) fn from_raw(raw: Raw) -> Connection {
         let Raw { receive, transmit, control } = raw;
-        Connection { reader: Reader::clear(receive), writer: Writer::clear(transmit), control }
+        Connection {
+            reader: Box::new(Reader::clear(receive)),
+            writer: Box::new(Writer::clear(transmit)),
+            control,
+        }
     }
 }
 

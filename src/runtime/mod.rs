@@ -35,7 +35,7 @@ pub use mailbox::{Inbox, Mailbox, MailboxSender, mailbox};
 pub use probe::{Probe, probe};
 pub use reader::Reader;
 pub use slot::Slot;
-pub use start::{Driver, StartOptions, now, start};
+pub use start::{Driver, StartOptions, now, recent, start};
 pub use sweeper::Sweeper;
 pub use task::{Either, join, race, sleep, spawn_guarded, timeout};
 pub use writer::Writer;

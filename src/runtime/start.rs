@@ -11,7 +11,7 @@ use std::{
     cell::Cell,
     io,
     sync::OnceLock,
-    time::{Instant as StdInstant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH},
 };
 
 /// How a shard talks to the kernel. Both run the same code and measure alike.
@@ -122,10 +122,39 @@ fn origin() -> StdInstant {
     *ORIGIN.get_or_init(StdInstant::now)
 }
 
+/// What a thread last saw of the clocks.
+#[derive(Clone, Copy)]
+struct Seen {
+    now: Now,
+    /// Both clocks when the wall clock was last read.
+    wall_read: Now,
+}
+
+/// The wall clock is read this often; in between it goes as the monotonic one does.
+const WALL_READ_INTERVAL: Duration = Duration::from_millis(50);
+
+thread_local! {
+    static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
+}
+
 /// Both clocks. The monotonic one counts from the first call in this process. Callable from any thread.
 pub fn now() -> Now {
-    let instant = u64::try_from(origin().elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let wall = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
-    Now { instant: Instant(instant), wall: Timestamp(wall) }
+    let instant = Instant(u64::try_from(origin().elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let seen = SEEN.get();
+    let wall_read =
+        seen.map(|seen| seen.wall_read).filter(|read| instant.since(read.instant) < WALL_READ_INTERVAL);
+    let wall_read = wall_read.unwrap_or_else(|| {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { instant, wall: Timestamp(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX)) }
+    });
+    let passed_us = (instant.0 - wall_read.instant.0) / 1_000;
+    let now = Now { instant, wall: Timestamp(wall_read.wall.0.saturating_add(passed_us)) };
+    SEEN.set(Some(Seen { now, wall_read }));
+    now
+}
+
+/// What [`now`] last gave on this thread, for deadlines: on a shard not older than
+/// [`limits::SWEEP_INTERVAL`], since the sweeper looks at the clock that often.
+pub fn recent() -> Now {
+    SEEN.get().map_or_else(now, |seen| seen.now)
 }

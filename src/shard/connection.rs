@@ -43,7 +43,8 @@ pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, pe
     };
     let id = shard.ids.borrow_mut().next_id(runtime::now().wall);
     let name = format!("connection:{id}").into();
-    let caller = Caller { id, listener, peer: client, via, connection: name, secure, server_name };
+    let address = client.ip().to_canonical().to_string().into();
+    let caller = Caller { id, listener, peer: client, via, address, connection: name, secure, server_name };
     requests(&shard, connection, &caller).await;
 }
 
@@ -75,7 +76,7 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
                 Event::Request(Box::new(Arrival { head, data, end }))
             }
         };
-        shard.metrics.begin();
+        shard.counts.begin();
         let relay = Relay::new(shard, world, exchange);
         let alive = relay.run(event, &mut input, &mut output).await;
         shard.count_transport(output.take_tally());

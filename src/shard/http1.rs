@@ -74,7 +74,7 @@ pub enum NoRequest {
 
 /// The receiving half of a connection to a caller.
 pub struct Input {
-    reader: Reader,
+    reader: Box<Reader>,
     decoder: BodyDecoder,
     deadlines: Deadlines,
     requests: u64,
@@ -84,7 +84,7 @@ pub struct Input {
 
 /// The sending half of a connection to a caller.
 pub struct Output {
-    writer: Writer,
+    writer: Box<Writer>,
     encoder: Option<ChunkEncoder>,
     deadlines: Deadlines,
     version: Version,
@@ -120,15 +120,18 @@ pub fn halves(connection: Connection) -> (Input, Output, Deadlines) {
 impl Input {
     /// Reads one request head and what came with it of its body.
     /// `begun` is called with its first byte.
-    pub async fn next_request(&mut self, begun: impl FnOnce()) -> Result<(RequestHead, Piece), NoRequest> {
+    pub async fn next_request(
+        &mut self,
+        begun: impl FnOnce(),
+    ) -> Result<(Box<RequestHead>, Piece), NoRequest> {
         let idle = if self.requests == 0 { HEAD_READ_TIMEOUT } else { KEEP_ALIVE_TIMEOUT };
-        self.deadlines.reading(Some(runtime::now().instant + idle));
+        self.deadlines.reading(Some(runtime::recent().instant + idle));
         let mut buffer = match self.reader.read().await {
             Ok(Some(buffer)) => buffer,
             Ok(None) | Err(_) => return Err(NoRequest::Idle),
         };
         begun();
-        let late = runtime::now().instant + HEAD_READ_TIMEOUT;
+        let late = runtime::recent().instant + HEAD_READ_TIMEOUT;
         self.deadlines.reading(Some(late));
         self.requests += 1;
         let mut searched = 0;
@@ -145,7 +148,8 @@ impl Input {
             };
         };
         let head = buffer.split_to(length);
-        let head = h1::parse_request(head).map_err(|rejection| NoRequest::Failed(malformed(&rejection)))?;
+        let head = h1::parse_request(head);
+        let head = Box::new(head.map_err(|rejection| NoRequest::Failed(malformed(&rejection)))?);
         self.declared = match head.framing {
             Framing::None => 0,
             Framing::Length(bytes) => bytes,
@@ -162,7 +166,7 @@ impl Input {
     /// # Errors
     /// The caller is gone, silent for too long, or broke the framing.
     pub async fn next_piece(&mut self) -> Result<Piece, Cause> {
-        self.deadlines.reading(Some(runtime::now().instant + BODY_IDLE_TIMEOUT));
+        self.deadlines.reading(Some(runtime::recent().instant + BODY_IDLE_TIMEOUT));
         let read = self.reader.read().await;
         self.deadlines.reading(None);
         match read {
@@ -333,7 +337,7 @@ impl Output {
     }
 
     fn stall(&self) {
-        self.deadlines.writing(Some(runtime::now().instant + WRITE_STALL_TIMEOUT));
+        self.deadlines.writing(Some(runtime::recent().instant + WRITE_STALL_TIMEOUT));
     }
 }
 
@@ -344,7 +348,7 @@ pub fn malformed(rejection: &Rejection) -> Cause {
 
 /// The receiving half of a connection to an upstream.
 pub struct OriginInput {
-    reader: Reader,
+    reader: Box<Reader>,
     decoder: BodyDecoder,
     deadlines: Deadlines,
     /// Whether any byte of the current response arrived.
@@ -357,14 +361,14 @@ pub struct OriginInput {
 
 /// The sending half of a connection to an upstream.
 pub struct OriginOutput {
-    writer: Writer,
+    writer: Box<Writer>,
     encoder: Option<ChunkEncoder>,
     deadlines: Deadlines,
     head: Vec<u8>,
 }
 
 /// Splits an upstream's connection into its halves.
-pub fn origin_halves(connection: Connection) -> (OriginInput, OriginOutput, Deadlines) {
+pub fn origin_halves(connection: Connection) -> (OriginInput, OriginOutput) {
     let deadlines = Deadlines::new(connection.control);
     let input = OriginInput {
         reader: connection.reader,
@@ -374,26 +378,42 @@ pub fn origin_halves(connection: Connection) -> (OriginInput, OriginOutput, Dead
         surplus: false,
         keep_alive: true,
     };
-    let output = OriginOutput {
-        writer: connection.writer,
-        encoder: None,
-        deadlines: deadlines.clone(),
-        head: Vec::new(),
-    };
-    (input, output, deadlines)
+    let output = OriginOutput { writer: connection.writer, encoder: None, deadlines, head: Vec::new() };
+    (input, output)
 }
 
-/// Puts the halves together again, if the response was whole and nothing followed it.
-pub fn reunite(input: OriginInput, output: OriginOutput) -> Option<Connection> {
-    let control = input.deadlines.control().clone();
-    let is_whole =
-        input.decoder.is_done() && input.keep_alive && !input.surplus && control.expired().is_none();
-    input.deadlines.reading(None);
-    input.deadlines.writing(None);
-    is_whole.then_some(Connection { reader: input.reader, writer: output.writer, control })
+/// Whether the response was whole and nothing followed it: only then may the connection be used again. It
+/// then waits without a deadline.
+pub fn is_reusable(input: &OriginInput) -> bool {
+    let deadlines = &input.deadlines;
+    deadlines.reading(None);
+    deadlines.writing(None);
+    input.decoder.is_done() && input.keep_alive && !input.surplus && deadlines.control().expired().is_none()
 }
 
 impl OriginInput {
+    /// Begins to wait for the next response. A read is left pending: it is the one that notices when the peer
+    /// closes, or receives that response.
+    pub fn rest(&mut self) {
+        self.reader.start();
+    }
+
+    /// Whether something happened while nothing was asked for: the peer has closed, or sent what nobody asked
+    /// for.
+    pub fn is_disturbed(&mut self) -> bool {
+        self.reader.is_ready()
+    }
+
+    /// Makes a connection that has rested ready for a request.
+    pub fn begin(&mut self) {
+        (self.received, self.surplus, self.keep_alive) = (false, false, true);
+    }
+
+    /// The deadlines of the connection.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
     /// Reads a response head and what came with it of its body. Informational responses come here too.
     ///
     /// # Errors
@@ -402,7 +422,7 @@ impl OriginInput {
         &mut self,
         to: &Method,
         first_byte: Option<Instant>,
-    ) -> Result<(ResponseHead, Piece), Cause> {
+    ) -> Result<(Box<ResponseHead>, Piece), Cause> {
         self.deadlines.reading(first_byte);
         let mut buffer = match self.reader.read().await {
             Ok(Some(buffer)) => buffer,
@@ -422,7 +442,8 @@ impl OriginInput {
                 _ => return Err(self.deadlines.cause()),
             };
         };
-        let head = h1::parse_response(buffer.split_to(length), to).map_err(|error| malformed(&error))?;
+        let head = h1::parse_response(buffer.split_to(length), to);
+        let head = Box::new(head.map_err(|error| malformed(&error))?);
         if head.status < 200 {
             if !buffer.is_empty() {
                 self.reader.unread(buffer);
@@ -510,7 +531,7 @@ impl OriginOutput {
     }
 
     fn stall(&self) {
-        self.deadlines.writing(Some(runtime::now().instant + WRITE_STALL_TIMEOUT));
+        self.deadlines.writing(Some(runtime::recent().instant + WRITE_STALL_TIMEOUT));
     }
 }
 

@@ -31,14 +31,15 @@ use crate::{
         handover::{Delivery, Errands, LogSink, Recorder},
     },
     limits::{RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
-    metrics::Metrics,
-    runtime::{self, Connection, Inbox, Listener, Mailbox, Slot, Sweeper},
+    metrics::{Metrics, ShardMetrics},
+    runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
     upstream::Pool,
 };
 use answers::Answers;
 use arc_swap::ArcSwap;
 use idle::IdleSet;
 use ids::Ids;
+use origin::Resting;
 use prometheus_client::metrics::gauge::Gauge;
 use std::{
     cell::{Cell, RefCell},
@@ -70,13 +71,15 @@ pub struct Shard {
     index: usize,
     world: Arc<ArcSwap<World>>,
     tokens: RefCell<TokenCache>,
-    pool: RefCell<Pool<Connection>>,
+    pool: RefCell<Pool<Resting>>,
     answers: Answers,
     errands: Box<dyn Errands>,
     log: Box<dyn LogSink>,
     sweeper: Sweeper,
     ids: RefCell<Ids>,
     metrics: Arc<Metrics>,
+    /// This shard's part of the metrics.
+    counts: ShardMetrics,
     connections: Gauge,
     draining: Cell<bool>,
     drain_ordered: Slot<()>,
@@ -98,6 +101,7 @@ pub async fn run(parts: Parts) {
         sweeper: Sweeper::new(),
         ids: RefCell::new(Ids::default()),
         connections: parts.metrics.connections(parts.index),
+        counts: ShardMetrics::new(parts.metrics.clone()),
         metrics: parts.metrics,
         draining: Cell::new(false),
         drain_ordered: Slot::new(),
@@ -129,7 +133,7 @@ async fn sweep(shard: Weak<Shard>) {
         let Some(shard) = shard.upgrade() else { return };
         let now = runtime::now();
         shard.sweeper.sweep(now.instant);
-        let swept = shard.pool.borrow_mut().sweep(now.instant, |connection| connection.reader.is_ready());
+        let swept = shard.pool.borrow_mut().sweep(now.instant, Resting::is_disturbed);
         drop(swept);
     }
 }
@@ -154,7 +158,7 @@ impl Shard {
     /// Counts what a connection has joined and copied for TLS.
     fn count_transport(&self, tally: Tally) {
         if tally != Tally::default() {
-            self.metrics.add_transport(tally.coalesced, tally.tls_read, tally.tls_written);
+            self.counts.add_transport(tally.coalesced, tally.tls_read, tally.tls_written);
         }
     }
 
@@ -224,7 +228,7 @@ impl Shard {
 
     /// Now, for the Date field of a reply (RFC 9110 section 6.6.1); formatted once a second.
     fn date(&self) -> Rc<str> {
-        let seconds = runtime::now().wall.unix_seconds();
+        let seconds = runtime::recent().wall.unix_seconds();
         let mut date = self.date.borrow_mut();
         if date.0 != seconds {
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
@@ -240,7 +244,7 @@ impl Shard {
 
     /// Counts an ended exchange; its log line follows when its last record is acknowledged.
     async fn finish(&self, record: Option<Record>, summary: Box<Summary>) {
-        self.metrics.count(&summary.labels(), &summary.figures());
+        self.counts.count(summary.labels(), &summary.figures());
         if let Some(summary) = self.answers.finish(record, summary).await {
             self.log.log(summary);
         }
@@ -248,7 +252,7 @@ impl Shard {
 
     /// [`Shard::finish`] where nobody can wait.
     fn finish_now(&self, record: Option<Record>, summary: Box<Summary>) {
-        self.metrics.count(&summary.labels(), &summary.figures());
+        self.counts.count(summary.labels(), &summary.figures());
         if let Some(summary) = self.answers.finish_now(record, summary) {
             self.log.log(summary);
         }

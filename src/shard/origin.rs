@@ -2,7 +2,7 @@
 
 use super::{
     Shard,
-    http1::{self, Deadlines, OriginInput, OriginOutput},
+    http1::{self, OriginInput, OriginOutput},
 };
 use crate::{
     exchange::{
@@ -22,15 +22,20 @@ use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 pub struct Origin {
     pub input: OriginInput,
     pub output: OriginOutput,
-    pub deadlines: Deadlines,
     /// Whether it came out of the pool: the peer may have closed it in this very moment.
     pub reused: bool,
 }
 
-impl Origin {
-    fn new(connection: Connection, reused: bool) -> Origin {
-        let (input, output, deadlines) = http1::origin_halves(connection);
-        Origin { input, output, deadlines, reused }
+/// A connection that waits for its next request, in the pool.
+pub struct Resting {
+    input: OriginInput,
+    output: OriginOutput,
+}
+
+impl Resting {
+    /// Whether something happened on it: neither its end nor a byte that nobody asked for is wanted.
+    pub fn is_disturbed(&mut self) -> bool {
+        self.input.is_disturbed()
     }
 }
 
@@ -44,31 +49,36 @@ pub async fn open(
     tls: Option<&ClientTls>,
     fresh: bool,
 ) -> Result<Origin, Cause> {
-    if !fresh && let Some(connection) = reusable(shard, upstream) {
-        shard.metrics.upstream_reused.inc();
-        return Ok(Origin::new(connection, true));
+    if !fresh && let Some(Resting { mut input, output }) = reusable(shard, upstream) {
+        shard.counts.upstream_reused.add(1);
+        input.begin();
+        return Ok(Origin { input, output, reused: true });
     }
-    let connection = connect(shard, upstream, tls).await?;
-    shard.metrics.upstream_connected.inc();
-    Ok(Origin::new(connection, false))
+    // Rare, and its future is large: the one of an exchange need not hold it.
+    let connection = Box::pin(connect(shard, upstream, tls)).await?;
+    shard.counts.upstream_connected.add(1);
+    let (input, output) = http1::origin_halves(connection);
+    Ok(Origin { input, output, reused: false })
 }
 
 /// An idle connection on which nothing has happened: neither its end nor a byte that nobody asked for.
-fn reusable(shard: &Rc<Shard>, upstream: &Upstream) -> Option<Connection> {
+fn reusable(shard: &Rc<Shard>, upstream: &Upstream) -> Option<Resting> {
     loop {
-        let mut connection = shard.pool.borrow_mut().take(upstream.key)?;
-        if !connection.reader.is_ready() {
-            return Some(connection);
+        let mut resting = shard.pool.borrow_mut().take(upstream.key)?;
+        if !resting.is_disturbed() {
+            return Some(resting);
         }
     }
 }
 
-/// Gives a connection back for the next exchange, if its last answer was whole. A read is left pending on it:
-/// it is the one that notices when the peer closes, or receives the next response.
-pub fn keep(shard: &Rc<Shard>, upstream: &Upstream, input: OriginInput, output: OriginOutput) {
-    let Some(mut connection) = http1::reunite(input, output) else { return };
-    connection.reader.start();
-    let overflow = shard.pool.borrow_mut().put(upstream.key, connection, runtime::now().instant);
+/// Gives a connection back for the next exchange, if its last answer was whole.
+pub fn keep(shard: &Rc<Shard>, upstream: &Upstream, mut input: OriginInput, output: OriginOutput) {
+    if !http1::is_reusable(&input) {
+        return;
+    }
+    input.rest();
+    let resting = Resting { input, output };
+    let overflow = shard.pool.borrow_mut().put(upstream.key, resting, runtime::recent().instant);
     drop(overflow);
 }
 

@@ -37,7 +37,8 @@ struct Shared {
     /// That connection was cut, whole as its answer may be.
     is_cut: Cell<bool>,
     /// Its sending half, for the request pump, once the head was sent.
-    outgoing: Slot<OriginOutput>,
+    /// `None` where the request was whole with it.
+    outgoing: Option<Slot<OriginOutput>>,
     /// The request went upstream to its last byte.
     sent_whole: Cell<bool>,
     /// Upstream does not take the rest of the request; its answer may still come.
@@ -60,7 +61,7 @@ impl Shared {
         let is_over = self.sent_whole.get() || self.deaf.get();
         let silence =
             if self.responding.get() { upstream.timeouts.idle } else { upstream.timeouts.first_byte };
-        is_over.then(|| runtime::now().instant + silence)
+        is_over.then(|| runtime::recent().instant + silence)
     }
 }
 
@@ -75,7 +76,7 @@ pub async fn forward(
     output: &mut Output,
 ) -> bool {
     let upstream = relay.world.plan.upstreams[forward.upstream].clone();
-    let shared = Shared::default();
+    let shared = Shared { outgoing: (!forward.end).then(Slot::new), ..Shared::default() };
     shared.sent_whole.set(forward.end);
     let response = Response {
         relay,
@@ -83,7 +84,7 @@ pub async fn forward(
         forward: &forward,
         upstream: &upstream,
         shared: &shared,
-        since: Cell::new(runtime::now().instant),
+        since: Cell::new(runtime::recent().instant),
     };
     let ((alive, halves), outgoing) = {
         let answer = pin!(response.run(output));
@@ -91,7 +92,8 @@ pub async fn forward(
         join(answer, request).await
     };
     let Some((from, to)) = halves else { return alive };
-    let Some(mut to) = to.or(outgoing).or_else(|| shared.outgoing.try_take()) else { return alive };
+    let outgoing = to.or(outgoing).or_else(|| shared.outgoing.as_ref()?.try_take());
+    let Some(mut to) = outgoing else { return alive };
     relay.shard.count_transport(to.take_tally());
     if alive && shared.sent_whole.get() && !shared.is_cut.get() {
         origin::keep(relay.shard, &upstream, from, to);
@@ -134,8 +136,7 @@ async fn join<A, B>(
 }
 
 /// `future`, unless `flag` is raised before it ends. Dropping `future` must lose nothing.
-async fn unless<T>(flag: &Cell<bool>, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+async fn unless<T>(flag: &Cell<bool>, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     poll_fn(|context| {
         if flag.get() {
             return Poll::Ready(None);
@@ -158,7 +159,7 @@ async fn request(
     let mut steps = Steps::default();
     let mut to = None;
     while !input.is_complete() && !shared.deaf.get() {
-        let read = unless(&shared.done, input.next_piece()).await;
+        let read = unless(&shared.done, pin!(input.next_piece())).await;
         let is_gone = matches!(read, Some(Err(_)));
         match read {
             None => return to,
@@ -172,8 +173,8 @@ async fn request(
                     relay.feed(Event::Answer(ticket, answer), &mut steps);
                 }
                 Step::ForwardBody { data, end } => {
-                    if to.is_none() {
-                        to = unless(&shared.done, shared.outgoing.take()).await;
+                    if let (None, Some(outgoing)) = (&to, &shared.outgoing) {
+                        to = unless(&shared.done, pin!(outgoing.take())).await;
                     }
                     let Some(to) = &mut to else { return None };
                     shared.deaf.set(to.send(data, end).await.is_err());
@@ -194,7 +195,8 @@ async fn request(
             return to;
         }
     }
-    if let Some(cause) = unless(&shared.done, input.closed()).await {
+    let closed = unless(&shared.done, pin!(input.closed())).await;
+    if let Some(cause) = closed {
         relay.feed(Event::Gone(Side::Client, cause), &mut steps);
         if let Some(step) = steps.next_step() {
             aside(relay, step, &mut steps, input.control(), shared).await;
@@ -260,10 +262,10 @@ impl Response<'_> {
 
     /// Connects, sends what is there of the request, and reads the first of the answer. A pooled connection
     /// that turns out to be dead is replaced once. `None`: the request pump has given up meanwhile.
-    async fn first(&self, halves: &mut Option<Halves>) -> Option<Result<(ResponseHead, Piece), Cause>> {
+    async fn first(&self, halves: &mut Option<Halves>) -> Option<Result<(Box<ResponseHead>, Piece), Cause>> {
         let mut fresh = false;
         loop {
-            let (mut origin, sent) = match unless(&self.shared.given_up, self.send(fresh)).await? {
+            let (mut origin, sent) = match unless(&self.shared.given_up, pin!(self.send(fresh))).await? {
                 Ok(sent) => sent,
                 Err(cause) => return Some(Err(cause)),
             };
@@ -278,9 +280,11 @@ impl Response<'_> {
                 continue;
             }
             // A peer that takes no more may have answered already, so that the answer is awaited.
-            self.shared.origin.replace(Some(origin.deadlines.clone()));
+            self.shared.origin.replace(Some(origin.input.deadlines().clone()));
             if !self.forward.end {
-                self.shared.outgoing.put(origin.output);
+                // There is a slot, since the request is not whole.
+                let outgoing = self.shared.outgoing.as_ref();
+                drop(outgoing.map(|outgoing| outgoing.put(origin.output)));
                 let first = origin.input.next_response(&self.forward.head.method, None).await;
                 *halves = Some((origin.input, None));
                 return Some(first);
@@ -324,7 +328,7 @@ impl Response<'_> {
     /// Passes the answer on until the exchange has ended. True if the caller's connection is still good.
     async fn pump(
         &self,
-        first: Result<(ResponseHead, Piece), Cause>,
+        first: Result<(Box<ResponseHead>, Piece), Cause>,
         halves: &mut Option<Halves>,
         output: &mut Output,
     ) -> bool {
@@ -407,20 +411,21 @@ impl Response<'_> {
 }
 
 /// What the exchange is told of one read from upstream.
-fn response_event(read: Result<(Option<ResponseHead>, Piece), Cause>, informational: &mut usize) -> Event {
+fn response_event(
+    read: Result<(Option<Box<ResponseHead>>, Piece), Cause>,
+    informational: &mut usize,
+) -> Event {
     match read {
         Err(cause) => Event::Gone(Side::Upstream, cause),
         Ok((None, (data, end))) => Event::ResponseBody { data, end },
-        Ok((Some(head), (data, end))) if head.status >= 200 => {
-            Event::Response { head: Box::new(head), data, end }
-        }
+        Ok((Some(head), (data, end))) if head.status >= 200 => Event::Response { head, data, end },
         Ok((Some(head), _)) => {
             *informational += 1;
             if *informational > INFORMATIONAL_COUNT_MAX {
                 let cause = Cause::Malformed { reason: "informational_flood", status: 502 };
                 return Event::Gone(Side::Upstream, cause);
             }
-            Event::Inform(Box::new(head))
+            Event::Inform(head)
         }
     }
 }

@@ -36,7 +36,7 @@ fn verdict(target: &[u8]) -> Verdict {
     let bytes = [b"GET ", target, b" HTTP/1.1\r\nHost: gw.test\r\n\r\n"].concat();
     let Ok(head) = parse_request(Chunk::from(bytes)) else { return Verdict::Malformed };
     let mut driven = World { rules: rules(), record: Recording::Off, ..World::default() }.exchange();
-    let arrival = Arrival { head, data: crate::buffer::Segments::new(), end: true };
+    let arrival = Arrival { head: Box::new(head), data: crate::buffer::Segments::new(), end: true };
     let steps = driven.on(Event::Request(Box::new(arrival)));
     match steps.last() {
         Some(Step::Forward(forward)) => {

@@ -146,12 +146,12 @@ fn size_line(size: usize, line: &mut [u8; SIZE_LINE_BYTES_MAX]) -> &[u8] {
 }
 
 fn fields_bytes(headers: &Headers) -> usize {
-    headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+    headers.raw().map(|(name, value)| name.len() + value.len() + 4).sum()
 }
 
 fn write_fields(out: &mut Vec<u8>, headers: &Headers) {
-    for (name, value) in headers.iter() {
-        out.extend_from_slice(name.as_bytes());
+    for (name, value) in headers.raw() {
+        out.extend_from_slice(name);
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");

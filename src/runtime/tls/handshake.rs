@@ -85,7 +85,11 @@ struct Halves {
 impl Halves {
     fn finish(self, session: Session) -> Connection {
         let (receive, transmit) = stream::split(session, self.receive, self.transmit);
-        Connection { reader: Reader::tls(receive), writer: Writer::tls(transmit), control: self.control }
+        Connection {
+            reader: Box::new(Reader::tls(receive)),
+            writer: Box::new(Writer::tls(transmit)),
+            control: self.control,
+        }
     }
 }
 
