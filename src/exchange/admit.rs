@@ -11,7 +11,7 @@ use crate::{
 use std::{borrow::Cow, sync::Arc};
 
 impl Exchange {
-    pub(super) fn admit(&mut self, around: &mut Surroundings<'_>, arrival: Box<Arrival>, steps: &mut Steps) {
+    pub(super) fn admit(&mut self, around: &mut Surroundings<'_>, arrival: Arrival, steps: &mut Steps) {
         if !matches!(self.stage, Stage::Fresh) {
             return;
         }
@@ -61,12 +61,7 @@ impl Exchange {
     }
 
     /// Finds out who calls. Keys that are missing are asked for once.
-    pub(super) fn identify(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        arrival: Box<Arrival>,
-        steps: &mut Steps,
-    ) {
+    pub(super) fn identify(&mut self, around: &mut Surroundings<'_>, arrival: Arrival, steps: &mut Steps) {
         let Some(route) = self.route.clone() else { return };
         if route.issuers.is_empty() {
             return self.strip(around, arrival, &route, steps);
@@ -99,7 +94,7 @@ impl Exchange {
     fn strip(
         &mut self,
         around: &mut Surroundings<'_>,
-        mut arrival: Box<Arrival>,
+        mut arrival: Arrival,
         route: &Arc<Route>,
         steps: &mut Steps,
     ) {
@@ -118,7 +113,7 @@ impl Exchange {
     fn decide_head(
         &mut self,
         around: &mut Surroundings<'_>,
-        arrival: Box<Arrival>,
+        arrival: Arrival,
         route: &Arc<Route>,
         steps: &mut Steps,
     ) {
@@ -158,7 +153,7 @@ impl Exchange {
     pub(super) fn decide_body(
         &mut self,
         around: &mut Surroundings<'_>,
-        arrival: Box<Arrival>,
+        arrival: Arrival,
         needs: Needs,
         steps: &mut Steps,
     ) {
@@ -181,7 +176,7 @@ impl Exchange {
     fn decided(
         &mut self,
         around: &mut Surroundings<'_>,
-        arrival: Box<Arrival>,
+        arrival: Arrival,
         decision: Decision,
         steps: &mut Steps,
     ) {

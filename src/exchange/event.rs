@@ -18,7 +18,7 @@ pub type Ticket = u32;
 #[derive(Debug)]
 pub enum Event {
     /// A request head arrived, and perhaps some of its body with it.
-    Request(Box<Arrival>),
+    Request(Arrival),
     /// More of the request's body; `end` with the last of it.
     RequestBody { data: Segments, end: bool },
     /// Upstream sent an informational response (1xx).

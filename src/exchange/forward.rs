@@ -22,10 +22,10 @@ use std::sync::Arc;
 
 impl Exchange {
     /// The policy allows it: makes what upstream will see, and has the intent recorded first.
-    pub(super) fn prepare(&mut self, now: Now, arrival: Box<Arrival>, steps: &mut Steps) {
+    pub(super) fn prepare(&mut self, now: Now, arrival: Arrival, steps: &mut Steps) {
         let Some(route) = self.route.clone() else { return };
         let upstream = self.plan.upstreams[route.upstream].clone();
-        let Arrival { mut head, data, end } = *arrival;
+        let Arrival { mut head, data, end } = arrival;
         address(&mut head, &route, &upstream);
         if head.framing != Framing::None
             && let Err(detail) = self.inspect_request(&mut head, &route)

@@ -90,8 +90,8 @@ pub struct Exchange {
 /// How far the exchange is; see the diagram of this module.
 enum Stage {
     Fresh,
-    Keys(Box<Arrival>),
-    Body(Box<Arrival>),
+    Keys(Arrival),
+    Body(Arrival),
     Intent(Box<Forward>),
     Lease(Box<Forward>),
     Open,

@@ -178,11 +178,7 @@ impl Driven {
 
     fn request(&mut self, method: Method, body: &'static [u8], framing: Framing, end: bool) -> Vec<Step> {
         let head = head(method, framing);
-        self.on(Event::Request(Box::new(Arrival {
-            head: Box::new(head),
-            data: Chunk::from_static(body).into(),
-            end,
-        })))
+        self.on(Event::Request(Arrival { head: Box::new(head), data: Chunk::from_static(body).into(), end }))
     }
 
     /// A POST of a small body whose head `change` has changed.
@@ -190,7 +186,7 @@ impl Driven {
         let mut head = head(Method::Post, Framing::Length(2));
         change(&mut head);
         let data = Chunk::from_static(b"hi").into();
-        self.on(Event::Request(Box::new(Arrival { head: Box::new(head), data, end: true })))
+        self.on(Event::Request(Arrival { head: Box::new(head), data, end: true }))
     }
 
     fn post(&mut self, body: &'static [u8]) -> Vec<Step> {

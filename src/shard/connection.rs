@@ -73,7 +73,7 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
             Ok((head, (data, end))) => {
                 output.begin(&head);
                 output.keep_alive &= !shard.draining.get();
-                Event::Request(Box::new(Arrival { head, data, end }))
+                Event::Request(Arrival { head, data, end })
             }
         };
         shard.counts.begin();

@@ -37,7 +37,7 @@ fn verdict(target: &[u8]) -> Verdict {
     let Ok(head) = parse_request(Chunk::from(bytes)) else { return Verdict::Malformed };
     let mut driven = World { rules: rules(), record: Recording::Off, ..World::default() }.exchange();
     let arrival = Arrival { head: Box::new(head), data: crate::buffer::Segments::new(), end: true };
-    let steps = driven.on(Event::Request(Box::new(arrival)));
+    let steps = driven.on(Event::Request(arrival));
     match steps.last() {
         Some(Step::Forward(forward)) => {
             let mut wire = Vec::new();
