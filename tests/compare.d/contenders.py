@@ -25,6 +25,8 @@ class Contender:
         self.process = None
 
     extra_ports = 0
+    # Of the process, besides what it inherits.
+    environment = {}
 
     def write(self, name, text, mode=0o600):
         path = f"{self.directory}/{name}"
@@ -34,8 +36,18 @@ class Contender:
         return path
 
     def start(self):
-        self.process = Process(self.command(), PROXY_CPU, f"{self.directory}/log", cwd=self.directory)
+        self.process = Process(self.command(), PROXY_CPU, f"{self.directory}/log", cwd=self.directory,
+                               env={**os.environ, **self.environment})
         self.process.await_port(self.port)
+        self.await_answer(self.port, [])
+
+    def await_answer(self, port, headers):
+        """Some listen before they know where requests go."""
+        end = time.monotonic() + 15
+        while self.world.load(port, "/json/200", once=1, connections=1, headers=headers)["errors"]:
+            if time.monotonic() > end:
+                raise Failure(f"{self.name} does not answer:\n{open(self.process.log).read()[-3000:]}")
+            time.sleep(0.05)
 
     def pause(self):
         self.process.signal(signal.SIGSTOP)
@@ -297,14 +309,8 @@ level = "warn"
 
     def start(self):
         super().start()
-        end = time.monotonic() + 10
-        while True:
-            done = self.world.load(self.full_port, "/json/200", once=1, connections=1, headers=self.world.bearer)
-            if not done["errors"]:
-                return
-            if time.monotonic() > end:
-                raise Failure(f"ringward refuses the token; see {self.process.log}")
-            time.sleep(0.05)
+        # The issuer's keys are fetched after the start.
+        self.await_answer(self.full_port, self.world.bearer)
 
     def after_segment(self):
         """Removes sealed segments: a minute of whole bodies is several gigabytes."""
