@@ -52,6 +52,7 @@ fn plain() -> Operation {
         listener: 0,
         peer: "127.0.0.1:5000".parse().expect("an address"),
         via: None,
+        address: "127.0.0.1".into(),
         connection: "connection:1".into(),
         secure: false,
         server_name: None,
@@ -77,7 +78,7 @@ fn carry(
     let mut steps = Steps::default();
     let mut now = Now { instant: Instant(5_000), wall: Timestamp(9) };
     let mut is_forwarded = false;
-    let arrival = Box::new(Arrival { head: request.clone(), data: data.clone().into(), end: true });
+    let arrival = Arrival { head: Box::new(request.clone()), data: data.clone().into(), end: true };
     let answer = Event::Response { head: Box::new(response.clone()), data: data.clone().into(), end: true };
     for event in [Event::Request(arrival), answer, Event::Delivered] {
         now.instant.0 += 10_000;
