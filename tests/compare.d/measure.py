@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import socket
+import ssl
 import statistics
 import subprocess
 import time
@@ -165,11 +167,29 @@ def run_case(world, case, make, rounds, seconds, strict, say):
         if case.kind == "idle":
             return [idle_row(world, case, contender) for contender in started]
         meter = Meter(world, case, seconds, strict)
+        ciphers = tls_ciphers(world, started) if case.tls else {}
         warm(world, meter, started)
-        return rows(case, meter, started, rounds, say)
+        found = rows(case, meter, started, rounds, say)
+        for row in found:
+            # What Go chooses in TLS 1.3 cannot be configured.
+            if ciphers.get(row.contender) != ciphers.get("nginx"):
+                row.faults.append(f"with {ciphers[row.contender]}, not {ciphers['nginx']}")
+        return found
     finally:
         for contender in started:
             contender.end()
+
+
+def tls_ciphers(world, started):
+    """What each agrees on with a client that prefers what wrk prefers."""
+    context, found = ssl.create_default_context(cafile=world.keys.cert), {}
+    for contender in started:
+        contender.resume()
+        raw = socket.create_connection(("127.0.0.1", contender.tls), 10)
+        with context.wrap_socket(raw, server_hostname="localhost") as connection:
+            found[contender.name] = connection.cipher()[0]
+        contender.pause()
+    return found
 
 
 def warm(world, meter, started):
