@@ -69,13 +69,19 @@ impl Ciphertext {
         if end <= self.bytes.capacity() {
             return;
         }
-        if self.bytes.is_empty() && end > limits::TLS_RECORD_BYTES {
-            *self = SPARES.with_borrow_mut(Vec::pop).unwrap_or_default();
+        let is_large = end > limits::TLS_RECORD_BYTES;
+        if is_large && let Some(mut spare) = SPARES.with_borrow_mut(Vec::pop) {
+            // What is there already is a head, or the little that a read made us say.
+            let capacity = spare.bytes.capacity();
+            spare.bytes.extend_from_slice(&self.bytes);
+            let known = if spare.bytes.capacity() == capacity { spare.initialized } else { 0 };
+            spare.initialized = known.max(spare.bytes.len());
+            *self = spare;
         }
         if end > self.bytes.capacity() {
             // What a new allocation holds beyond the length is not known.
             self.initialized = self.bytes.len();
-            let whole = if end > limits::TLS_RECORD_BYTES { end.max(limits::TLS_OUTPUT_BYTES) } else { end };
+            let whole = if is_large { end.max(limits::TLS_OUTPUT_BYTES) } else { end };
             self.bytes.reserve_exact(whole - self.bytes.len());
         }
     }
@@ -160,7 +166,9 @@ mod tests {
         let memory = bytes.as_ptr();
         one.give_back(bytes, &origin);
         assert_eq!(one.bytes.capacity(), 0, "an idle connection holds none of it");
+        put(&mut other, 100, b"head");
         put(&mut other, 66_000, b"z");
-        assert_eq!((other.bytes.as_ptr(), &other.take().0[..]), (memory, &b"z"[..]));
+        assert!(other.initialized >= 70_000, "nothing is cleared again");
+        assert_eq!((other.bytes.as_ptr(), &other.take().0[..]), (memory, &b"headz"[..]));
     }
 }
