@@ -67,10 +67,39 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Default of `timeout.idle` of an upstream: silence within a response body.
 pub const RESPONSE_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Idle upstream connections kept by one shard for one upstream.
+/// Default of `pool.max_idle`: idle upstream connections kept by one shard for one upstream.
 pub const POOL_IDLE_MAX: usize = 128;
-/// An idle upstream connection is closed after this time.
+/// Default of `pool.idle`: an idle upstream connection is closed after this time. Servers often wait 60 s.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
+/// Default of `pool.max_age`: an older connection carries no further request, so that changes of DNS and of
+/// balancers come through.
+pub const POOL_AGE_MAX: Duration = Duration::from_secs(3600);
+/// Default of `pool.max_connections`: as many as exchanges may be open.
+pub const POOL_CONNECTIONS_MAX: usize = OPEN_EXCHANGES_MAX;
+/// Default of `pool.max_waiting`: requests that wait for one of those connections.
+pub const POOL_WAITING_MAX: usize = KIB;
+/// Default of `pool.wait`: how long they wait.
+pub const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Addresses that one connection tries.
+pub const CONNECT_ADDRESSES_MAX: usize = 8;
+/// Pause before the next address is tried while the one before it has not answered (RFC 8305 section 5).
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// Failed connections in a row after which an address is set aside.
+pub const EJECT_FAILURES: u32 = 2;
+/// First time that it is set aside; doubled with each failed probe.
+pub const EJECT_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest time that it is set aside.
+pub const EJECT_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Addresses of one upstream, of all its names together.
+pub const RESOLVED_ADDRESSES_MAX: usize = 32;
+/// Time between two look-ups of a name that resolves.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+/// Time until a name that did not resolve is looked up again.
+pub const RESOLVE_RETRY: Duration = Duration::from_secs(2);
+/// Addresses of a name that does not resolve any more are used this long.
+pub const RESOLVE_STALE_MAX: Duration = Duration::from_secs(3600);
+/// One look-up of one name.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 // --- Hand-over -----------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ pub use control::{Control, Rejected, Reloaded, Work};
 pub use server::Server;
 pub use status::{
     AuditState, AuditStatus, CertificateStatus, Check, ConfigStatus, IssuerStatus, ListenerStatus, Readiness,
-    RequestStatus, SecretStatus, ShardStatus, Status, UpstreamStatus,
+    RequestStatus, SecretStatus, ShardStatus, Status, UpstreamConnections, UpstreamStatus,
 };
 
 use crate::metrics::Metrics;

@@ -2,6 +2,7 @@
 
 use crate::metrics::{CertificateLabels, Scrape};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The whole process at one moment: `GET /api/v1/status`. Times are RFC 3339 in UTC, ages whole or fractional
 /// seconds.
@@ -119,10 +120,34 @@ pub struct SecretStatus {
 pub struct UpstreamStatus {
     pub name: String,
     pub host: String,
-    /// Addresses that its name resolved to; empty while it is unknown.
+    /// Addresses that connections lead to; empty while they are unknown.
     pub addresses: Vec<String>,
+    /// The egress proxy that they lead through.
+    pub via: Option<String>,
+    pub connections: UpstreamConnections,
     /// Why it could not be resolved or reached; `None` if it could.
     pub last_error: Option<String>,
+}
+
+/// Connections of all shards to one upstream, as they were a moment ago.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpstreamConnections {
+    /// Idle ones included.
+    pub open: u64,
+    pub idle: u64,
+    /// Requests that wait for one.
+    pub waiting: u64,
+    /// Made since the start.
+    pub connected: u64,
+    /// Requests since the start that went out on a connection of an earlier one.
+    pub reused: u64,
+    /// Attempts since the start that failed.
+    pub failed: u64,
+    /// Addresses that are set aside because connections to them failed, counted by each shard.
+    pub ejected: u64,
+    /// Closed since the start, by reason.
+    pub retired: BTreeMap<String, u64>,
 }
 
 /// The audit journal.
@@ -200,7 +225,7 @@ impl Readiness {
 }
 
 impl Status {
-    /// The verdict: every issuer has keys, every secret a value, every upstream an address without an error,
+    /// The verdict: every issuer has keys, every secret a value, every upstream an address,
     /// the journal records, and nothing drains.
     pub fn readiness(&self) -> Readiness {
         let mut checks = Vec::new();
@@ -224,7 +249,8 @@ impl Status {
             check("secret", &one.name, one.age_s.is_some(), good, &one.last_error, "not read yet");
         }
         for one in &self.upstreams {
-            let ok = !one.addresses.is_empty() && one.last_error.is_none();
+            // Addresses that cannot be looked up again at the moment still work.
+            let ok = !one.addresses.is_empty();
             let bad = format!("{} is not resolved yet", one.host);
             check("upstream", &one.name, ok, one.addresses.join(" "), &one.last_error, &bad);
         }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     admin,
     audit::{self, Commit, Record},
-    background::{access_log, errands, resolve::Permitted},
+    background::{access_log, errands, resolve::Resolver},
     config::{AccessLog, Snapshot},
     exchange::handover::Delivery,
     journal::{self, Journal, Options as JournalOptions, Producer},
@@ -51,7 +51,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     let (senders, mailboxes) = mailboxes(placed.len())?;
     let (journal, producers) = open_journal(&snapshot, placed.len(), senders.clone())?;
     let (background, handle, stop_background) = background_thread()?;
-    let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.permitted()))?;
+    let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.resolver()))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot)));
     let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
     let (lines, access_log, end_access_log) = access_log(&snapshot, &handle, &metrics);
@@ -88,11 +88,10 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         metrics,
         token_key: random_key()?,
         drained: drained_sender,
+        count: placed.len(),
     };
-    let mut shards = Vec::new();
-    for shard in placed {
-        shards.push(shards::spawn(shard, ends.parts(shard.index))?);
-    }
+    let spawned = placed.into_iter().map(|shard| shards::spawn(shard, ends.parts(shard.index)));
+    let shards = spawned.collect::<Result<Vec<_>, _>>()?;
     Ok(Running {
         addresses: sockets.addresses,
         core,
@@ -147,8 +146,8 @@ impl Sockets {
     }
 
     /// Names lead anywhere but to the operators' own sockets.
-    fn permitted(&self) -> Permitted {
-        Permitted { own: [self.addresses.admin, self.addresses.metrics].into_iter().flatten().collect() }
+    fn resolver(&self) -> Resolver {
+        Resolver::new([self.addresses.admin, self.addresses.metrics].into_iter().flatten())
     }
 }
 
@@ -164,6 +163,8 @@ struct Ends {
     metrics: Arc<Metrics>,
     token_key: [u8; 32],
     drained: mpsc::Sender<usize>,
+    /// Number of shards.
+    count: usize,
 }
 
 impl Ends {
@@ -175,6 +176,7 @@ impl Ends {
         let sockets: Vec<_> = self.sockets.iter_mut().filter_map(Vec::pop).collect();
         let (world, metrics, errands) = (self.world.clone(), self.metrics.clone(), self.errands.clone());
         let (lines, token_key, drained) = (self.lines.clone(), self.token_key, self.drained.clone());
+        let count = self.count;
         move || {
             let listeners: Result<Vec<_>, _> = sockets
                 .into_iter()
@@ -183,6 +185,7 @@ impl Ends {
                 .collect();
             Ok(Parts {
                 index,
+                count,
                 world,
                 listeners: listeners?,
                 recorder: Box::new(JournalRecorder(producer)),

@@ -4,11 +4,13 @@ use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
         AuditState, AuditStatus, CertificateStatus, ConfigStatus, Control, IssuerStatus, ListenerStatus,
-        Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status, UpstreamStatus, Work,
+        Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status, UpstreamConnections,
+        UpstreamStatus, Work,
     },
     config::{self, Format, diagnostic},
     runtime::{self, Driver, tls::Certificate},
     time::Timestamp,
+    upstream::Retired,
 };
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
@@ -47,7 +49,7 @@ impl Control for Operator {
             listeners: listeners(core, &snapshot),
             issuers: issuers(core, &snapshot),
             secrets: secrets(&snapshot),
-            upstreams: upstreams(&snapshot),
+            upstreams: upstreams(core, &snapshot),
         }
     }
 
@@ -171,12 +173,37 @@ fn secrets(snapshot: &config::Snapshot) -> Vec<SecretStatus> {
     snapshot.plan.secrets.iter().map(status).collect()
 }
 
-fn upstreams(snapshot: &config::Snapshot) -> Vec<UpstreamStatus> {
+fn upstreams(core: &Core, snapshot: &config::Snapshot) -> Vec<UpstreamStatus> {
     let status = |upstream: &Arc<crate::exchange::plan::Upstream>| UpstreamStatus {
         name: upstream.name.to_string(),
         host: upstream.host.clone(),
         addresses: upstream.addresses.load().iter().map(ToString::to_string).collect(),
-        last_error: None,
+        via: upstream.via.as_ref().map(|_| proxy(upstream)),
+        connections: connections(core, &upstream.name),
+        last_error: upstream.resolve_failure.load().as_deref().cloned(),
     };
     snapshot.plan.upstreams.iter().map(status).collect()
+}
+
+/// Where the egress proxy of an upstream is.
+fn proxy(upstream: &crate::exchange::plan::Upstream) -> String {
+    let name = |one: &crate::exchange::plan::Destination| format!("{}:{}", one.host, one.port);
+    upstream.destinations.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn connections(core: &Core, name: &str) -> UpstreamConnections {
+    let words = Retired::ALL.map(Retired::word);
+    let metrics = core.metrics.upstream(name, &words);
+    let level = |gauge: &prometheus_client::metrics::gauge::Gauge| gauge.get().max(0) as u64;
+    let retired = words.iter().zip(&metrics.retired).map(|(word, count)| ((*word).to_owned(), count.get()));
+    UpstreamConnections {
+        open: level(&metrics.open),
+        idle: level(&metrics.idle),
+        waiting: level(&metrics.waiting),
+        connected: metrics.connected.get(),
+        reused: metrics.reused.get(),
+        failed: metrics.failed.get(),
+        ejected: level(&metrics.ejected),
+        retired: retired.filter(|(_, count)| *count > 0).collect(),
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
         client::{self, Clients},
         lease::LeaseClient,
         oidc::{Oidc, Timing},
-        resolve::{self, Permitted},
+        resolve::Resolver,
         secrets::{Keeper, Surroundings, provision},
     },
     config::{self, Diagnostic, Host, Severity, Snapshot, Text},
@@ -37,7 +37,7 @@ pub struct Services {
     turn: tokio::sync::Mutex<()>,
     keepers: Mutex<Keepers>,
     upstreams: ArcSwap<Vec<Arc<crate::exchange::plan::Upstream>>>,
-    permitted: Permitted,
+    resolver: Resolver,
 }
 
 /// The client for leases, and the task that revokes them, which ends after the last client.
@@ -61,7 +61,7 @@ impl Services {
     pub async fn start(
         snapshot: &Snapshot,
         metrics: &Arc<Metrics>,
-        permitted: Permitted,
+        resolver: Resolver,
     ) -> Result<Services, Error> {
         read_secrets(snapshot).await?;
         let clients = Clients::default();
@@ -81,9 +81,9 @@ impl Services {
             leases: Mutex::new(Some(leases)),
             drain: Arc::default(),
             turn: tokio::sync::Mutex::default(),
-            keepers: Mutex::new(keep(snapshot, &permitted)),
+            keepers: Mutex::new(keep(snapshot, &resolver)),
             upstreams: ArcSwap::from_pointee(snapshot.plan.upstreams.clone()),
-            permitted,
+            resolver,
         })
     }
 
@@ -105,9 +105,7 @@ impl Services {
 
     /// Waits until issuers have keys and names have addresses. It may never come about.
     pub async fn ready(&self) {
-        for upstream in self.upstreams.load().iter() {
-            resolve::resolve(upstream, &self.permitted).await;
-        }
+        self.resolver.resolve_all(&self.upstreams.load_full()).await;
         self.oidc.load().ready().await;
     }
 
@@ -118,13 +116,13 @@ impl Services {
         self.upstreams.store(Arc::new(snapshot.plan.upstreams.clone()));
         let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         keepers.names.abort();
-        *keepers = keep(snapshot, &self.permitted);
+        *keepers = keep(snapshot, &self.resolver);
     }
 }
 
-fn keep(snapshot: &Snapshot, permitted: &Permitted) -> Keepers {
+fn keep(snapshot: &Snapshot, resolver: &Resolver) -> Keepers {
     let upstreams = snapshot.plan.upstreams.clone();
-    let names = tokio::spawn(resolve::keep_fresh(upstreams, permitted.clone())).abort_handle();
+    let names = tokio::spawn(resolver.clone().keep_fresh(upstreams)).abort_handle();
     let (stop, stopped) = oneshot::channel::<()>();
     let keeper = Keeper::new(&snapshot.plan.secrets, Surroundings::of_process());
     tokio::spawn(keeper.run(async { drop(stopped.await) }));
@@ -177,11 +175,8 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     // Also for leases: what they trusted may have been replaced.
     core.services.clients.renew();
     let http = http(&core.services.clients, &snapshot)?;
-    for upstream in &snapshot.plan.upstreams {
-        if upstream.addresses.load().is_empty() {
-            resolve::resolve(upstream, &core.services.permitted).await;
-        }
-    }
+    let unresolved = snapshot.plan.upstreams.iter().filter(|one| one.addresses.load().is_empty());
+    core.services.resolver.resolve_all(&unresolved.cloned().collect::<Vec<_>>()).await;
     let generation = snapshot.plan.generation;
     let world = build::world(&snapshot);
     let snapshot = Arc::new(snapshot);

@@ -122,6 +122,7 @@ fn line(summary: &Summary) -> Value {
         ("upstream", summary.upstream.as_ref().map(|name| json!(name))),
         ("status", summary.status.map(|status| json!(status))),
         ("code", summary.code.map(|code| json!(code))),
+        ("upstream_error", summary.upstream_error.as_ref().map(|why| json!(why))),
         ("policy", summary.policy.as_ref().map(|name| json!(name))),
         ("dry_run", (!summary.dry_runs.is_empty()).then(|| json!(summary.dry_runs))),
         ("masks", (!masks.is_empty()).then_some(Value::Object(masks))),

@@ -143,7 +143,11 @@ async fn issuers(snapshot: &Snapshot, loaded: &config::Loaded) -> Vec<Diagnostic
 /// Upstreams that do not answer. Any answer will do: no credential is sent.
 async fn upstreams(snapshot: &Snapshot, loaded: &config::Loaded, text: &config::Text) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for (name, upstream) in &loaded.document.upstreams {
+    // Others are reached on ways that only a shard goes.
+    let direct = |(_, upstream): &(&String, &config::Upstream)| {
+        upstream.via.is_none() && upstream.addresses.is_empty()
+    };
+    for (name, upstream) in loaded.document.upstreams.iter().filter(direct) {
         let ca = upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref());
         let roots = ca.and_then(|ca| std::fs::read(text.base.join(&ca.file)).ok());
         let server_name = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());

@@ -2,7 +2,7 @@
 
 use super::admin_client::{Target, report};
 use super::{block_on, exit, output::Output};
-use crate::admin::{AuditState, Status};
+use crate::admin::{AuditState, Status, UpstreamConnections};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
@@ -124,8 +124,23 @@ fn parts(status: &Status, lines: &mut Lines) {
     for one in &status.upstreams {
         let addresses =
             if one.addresses.is_empty() { "not resolved".into() } else { one.addresses.join(" ") };
-        lines.add("upstream", format!("{} {} {addresses}{}", one.name, one.host, failed(&one.last_error)));
+        let via = one.via.as_ref().map_or_else(String::new, |via| format!(" via {via}"));
+        let failed = failed(&one.last_error);
+        lines.add("upstream", format!("{} {}{via} {addresses}{failed}", one.name, one.host));
+        lines.add("", connections(&one.connections));
     }
+}
+
+fn connections(of: &UpstreamConnections) -> String {
+    let mut text =
+        format!("{} open ({} idle), {} made, {} reused", of.open, of.idle, of.connected, of.reused);
+    for (count, what) in [(of.waiting, "waiting"), (of.failed, "failed"), (of.ejected, "set aside")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    let closed: Vec<_> = of.retired.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if closed.is_empty() { text } else { format!("{text}; closed: {}", closed.join(", ")) }
 }
 
 struct Lines(String);

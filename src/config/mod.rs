@@ -56,7 +56,9 @@ pub use policy::{
 pub use route::{Bodies, Match, Record, RecordTable, Route};
 pub use runtime::{Cores, Driver, Runtime};
 pub use secrets::{ClientAuth, ExchangeKind, ExchangeSource, Secret, Source};
-pub use upstreams::{CaSource, EndpointTls, Inject, Protocol, Timeouts, Upstream, UpstreamTls};
+pub use upstreams::{
+    Authorization, CaSource, EndpointTls, Inject, Pool, Protocol, Timeouts, Upstream, UpstreamTls,
+};
 
 use std::path::PathBuf;
 

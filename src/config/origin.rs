@@ -1,5 +1,6 @@
 //! Addresses as they are written: the origin of an upstream, the socket address of a listener.
 
+use crate::exchange::plan::Destination;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -53,6 +54,17 @@ impl Origin {
     }
 }
 
+/// Parses a host with its port: `host:port`, `address:port`, `[IPv6 address]:port`.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence about it; the operator is at fault.
+pub fn host_port(text: &str) -> Result<Destination, &'static str> {
+    let (host, port) = split_port(text)?;
+    let port = port.ok_or("has no port")?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or("has a port that is no number")?;
+    Ok(Destination { host, port })
+}
+
 fn split_port(authority: &str) -> Result<(String, Option<&str>), &'static str> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (inside, after) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
@@ -76,6 +88,12 @@ fn split_port(authority: &str) -> Result<(String, Option<&str>), &'static str> {
 }
 
 impl Origin {
+    /// Host and port, as CONNECT names them (RFC 9110 section 9.3.6).
+    pub fn tunnel_target(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{host}:{}", self.port)
+    }
+
     /// The `Host` header: the host, and the port where it is not the scheme's own.
     pub fn authority(&self) -> String {
         let default = if self.tls { 443 } else { 80 };

@@ -3,6 +3,7 @@
 use super::value::{OneOrMany, one_or_many};
 use super::{Period, TlsVersion};
 use crate::limits;
+use crate::secrets::{self, Template};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -17,6 +18,24 @@ pub struct Upstream {
     /// What it speaks: decides how bodies are read and how refusals look.
     #[serde(default)]
     pub protocol: Protocol,
+    /// Where to connect instead of what the host of `url` resolves to: hosts with their ports, such as
+    /// "10.0.0.7:8443". Connections take turns, and an address that fails is set aside for a while.
+    /// Certificates are checked against the host of `url` all the same.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub addresses: Vec<String>,
+    /// Blocks of addresses that its names may lead to although no name may otherwise: link-local ones, and
+    /// those of the metadata services of clouds.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub allow_addresses: Vec<String>,
+    /// HTTP proxy that opens a tunnel with CONNECT for each connection, such as "http://proxy.internal:3128".
+    /// Proxies of the environment are never used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// What the proxy of `via` is told of who we are, as `Proxy-Authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via_authorization: Option<Authorization>,
     /// Headers that the gateway sets, with the credential. The caller's own are always removed.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<Inject>")]
@@ -24,6 +43,9 @@ pub struct Upstream {
     /// How long to wait for what.
     #[serde(default)]
     pub timeout: Timeouts,
+    /// How many connections are made and kept.
+    #[serde(default)]
+    pub pool: Pool,
     /// How its certificate is checked, where not by the system's authorities and the name in `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
@@ -57,12 +79,68 @@ pub struct Inject {
     pub basic_user: Option<String>,
 }
 
+/// A credential that stands alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Authorization {
+    /// The value: text around `${secret:NAME}`, such as "Bearer ${secret:proxy}".
+    pub value: String,
+    /// User of HTTP Basic authentication (RFC 7617); `value` is then the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_user: Option<String>,
+}
+
+impl Authorization {
+    /// The template of the value.
+    ///
+    /// # Errors
+    /// As [`Template::parse`] and [`Template::basic`]; the operator is at fault.
+    pub fn template(&self) -> Result<Template, secrets::Error> {
+        match &self.basic_user {
+            Some(user) => Template::basic(user, &self.value),
+            None => Template::parse(&self.value),
+        }
+    }
+}
+
+/// Connections to an upstream. They are made when requests need them and kept for the next ones.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[serde(default)]
+pub struct Pool {
+    /// An idle connection is closed after this time; it should be less than the server's own.
+    pub idle: Period,
+    /// Idle connections that each shard keeps.
+    pub max_idle: u32,
+    /// A connection that is older carries no further request.
+    pub max_age: Period,
+    /// Connections at once, idle ones included. Each shard has an equal share, at least one.
+    pub max_connections: u32,
+    /// Requests that wait while there are as many; more are answered 503 `overloaded`.
+    pub max_waiting: u32,
+    /// How long they wait before they are answered so.
+    pub wait: Period,
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool {
+            idle: Period(limits::POOL_IDLE_TIMEOUT),
+            max_idle: limits::POOL_IDLE_MAX as u32,
+            max_age: Period(limits::POOL_AGE_MAX),
+            max_connections: limits::POOL_CONNECTIONS_MAX as u32,
+            max_waiting: limits::POOL_WAITING_MAX as u32,
+            wait: Period(limits::POOL_WAIT_TIMEOUT),
+        }
+    }
+}
+
 /// How long to wait for an upstream.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[serde(default)]
 pub struct Timeouts {
-    /// For the connection with its TLS handshake.
+    /// For a connection: over all addresses together, with tunnel and TLS handshake.
     pub connect: Period,
     /// From the end of the request to the first byte of the answer.
     pub first_byte: Period,

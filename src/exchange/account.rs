@@ -203,7 +203,7 @@ impl Ending {
     /// Reply code and detail, as far as there are any.
     fn code_and_reason(&self) -> (Cow<'static, str>, Cow<'static, str>) {
         match (&self.refusal, &self.cause) {
-            (Some(refused), _) => (refused.code.as_str().into(), refused.detail.clone().into()),
+            (Some(refused), _) => (refused.code.as_str().into(), refused.in_full().into()),
             (None, Some((Side::Client, cause))) => ("client_gone".into(), cause.word().into()),
             (None, Some((Side::Upstream, cause))) => ("upstream_gone".into(), cause.word().into()),
             (None, None) => ("".into(), "".into()),
@@ -231,6 +231,7 @@ impl Ending {
                 (End::UpstreamGone, Place::Connect)
             }
             (Some((Side::Upstream, Cause::Closed)), _) => (End::UpstreamGone, place),
+            (Some((Side::Upstream, Cause::Busy)), _) => (End::Refused, Place::Connect),
             (None, Some(refused)) => match refused.code {
                 Code::ResponseUnmaskable => (End::Unmaskable, place),
                 Code::AuditUnavailable => (End::Unrecorded, Place::RequestBody),

@@ -79,6 +79,7 @@ impl Cause {
         match self {
             Cause::Unreachable(_) => "unreachable",
             Cause::Tls(_) => "tls",
+            Cause::Busy => "busy",
             Cause::Closed => "closed",
             Cause::Timeout => "timeout",
             Cause::Malformed { reason, .. } => reason,
@@ -92,10 +93,12 @@ impl Cause {
 /// Why a side cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// No connection could be made; the text says why.
-    Unreachable(String),
-    /// The upstream's certificate or handshake was refused; the text says why.
-    Tls(String),
+    /// No connection could be made.
+    Unreachable(Reason),
+    /// The upstream's certificate or handshake was refused.
+    Tls(Reason),
+    /// The upstream has as many connections as it may have, and too many requests wait for one.
+    Busy,
     /// The peer closed or reset the connection in the middle.
     Closed,
     /// The peer was silent for too long.
@@ -108,6 +111,27 @@ pub enum Cause {
     Unrecorded,
     /// The gateway is at fault.
     Internal,
+}
+
+/// Why no connection could be made, in two voices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reason {
+    /// For callers, as the end of a sentence: names no host and no address of the inside.
+    pub said: String,
+    /// For records and logs; empty where there is no more to say.
+    pub detail: String,
+}
+
+impl Reason {
+    /// Both voices.
+    pub fn new(said: impl Into<String>, detail: impl Into<String>) -> Reason {
+        Reason { said: said.into(), detail: detail.into() }
+    }
+
+    /// Nothing that callers may not know.
+    pub fn said(said: impl Into<String>) -> Reason {
+        Reason::new(said, "")
+    }
 }
 
 /// Answers to [`Ask`].

@@ -33,7 +33,7 @@ mod response;
 mod summary;
 
 pub use event::{
-    Answer, Arrival, Ask, Caller, Cause, Event, Forward, Side, Step, Steps, Ticket, Unavailable,
+    Answer, Arrival, Ask, Caller, Cause, Event, Forward, Reason, Side, Step, Steps, Ticket, Unavailable,
 };
 pub use summary::{Summary, Times};
 

@@ -3,14 +3,15 @@
 
 use crate::{
     audit::Commit,
-    http::client_address::ClientAddress,
+    http::client_address::{ClientAddress, Network},
     identity::Issuer,
     inspect::MaskSet,
     policy::{Router, RuleSet},
     protocol::{DenyStatus, Protocol},
-    secrets::{Injection, LeaseSource, Slots},
+    secrets::{Injection, LeaseSource, Slots, Template},
+    upstream::PoolLimits,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 /// The compiled configuration, as far as requests are concerned.
@@ -100,8 +101,18 @@ pub struct Upstream {
     pub authority: String,
     /// Path prefix of the URL, without a trailing slash; put in front of every path.
     pub path_prefix: String,
-    /// Where the name resolved to; kept fresh by `background`. Empty: not resolved yet, or failing.
+    /// Where connections lead: the host itself, others that stand for it, or the egress proxy.
+    pub destinations: Vec<Destination>,
+    /// Where the destinations resolved to; kept fresh by `background`. Empty: not resolved yet, or failing.
     pub addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
+    /// Why a destination does not resolve, for operators.
+    pub resolve_failure: Arc<ArcSwapOption<String>>,
+    /// Addresses that names may lead to although nobody means them (SECURITY R11).
+    pub allowed: Vec<Network>,
+    /// The egress proxy that connections go through.
+    pub via: Option<Via>,
+    /// What its connections are bounded by, in the whole process.
+    pub pool: PoolLimits,
     pub inject: Vec<Injection>,
     /// A short-lived credential that `inject` names, fetched for each exchange.
     pub lease: Option<Arc<LeaseSource>>,
@@ -113,6 +124,23 @@ impl Upstream {
     pub fn secret_names(&self) -> Vec<Arc<str>> {
         self.inject.iter().flat_map(|injection| injection.value().names().cloned()).collect()
     }
+}
+
+/// A host and a port to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// A name or an address, without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+/// An egress proxy that opens tunnels with CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// The upstream as the proxy is asked for it: `host:port`.
+    pub target: String,
+    /// What the proxy is told of who we are (`Proxy-Authorization`).
+    pub authorization: Option<Template>,
 }
 
 /// How long an upstream may take.
@@ -130,5 +158,32 @@ impl Default for Timeouts {
     fn default() -> Self {
         use crate::limits::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, RESPONSE_IDLE_TIMEOUT};
         Timeouts { connect: CONNECT_TIMEOUT, first_byte: FIRST_BYTE_TIMEOUT, idle: RESPONSE_IDLE_TIMEOUT }
+    }
+}
+
+#[cfg(test)]
+impl Upstream {
+    /// An upstream for tests: clear text on port 80 of `up.test`, which is not resolved.
+    pub fn plain(name: &str) -> Upstream {
+        Upstream {
+            name: name.into(),
+            key: 1,
+            protocol: Protocol::Http,
+            tls: false,
+            host: "up.test".to_owned(),
+            port: 80,
+            authority: "up.test".to_owned(),
+            path_prefix: String::new(),
+            server_name: "up.test".to_owned(),
+            destinations: vec![Destination { host: "up.test".to_owned(), port: 80 }],
+            addresses: Arc::default(),
+            resolve_failure: Arc::default(),
+            allowed: Vec::new(),
+            via: None,
+            pool: PoolLimits::default(),
+            inject: Vec::new(),
+            lease: None,
+            timeouts: Timeouts::default(),
+        }
     }
 }

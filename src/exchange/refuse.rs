@@ -1,6 +1,6 @@
 //! How an exchange ends otherwise than with upstream's whole answer.
 
-use super::{Cause, Exchange, Side, Stage, Step, Steps};
+use super::{Cause, Exchange, Reason, Side, Stage, Step, Steps};
 use crate::{
     buffer::Chunk,
     identity::{TokenClass, TokenError},
@@ -13,6 +13,16 @@ use crate::{
 pub struct Refused {
     pub code: Code,
     pub detail: String,
+    /// What else is known and stays inside: addresses of upstreams.
+    pub inside: String,
+}
+
+impl Refused {
+    /// With what stays inside.
+    pub fn in_full(&self) -> String {
+        let Refused { detail, inside, .. } = self;
+        if inside.is_empty() { detail.clone() } else { format!("{detail} ({inside})") }
+    }
 }
 
 impl Exchange {
@@ -55,7 +65,8 @@ impl Exchange {
         let reply =
             protocol::render(self.protocol(), &refusal, &id, self.facts.client, self.plan.deny_status);
         self.ending.status = Some(reply.status);
-        self.ending.refusal = Some(Refused { code: refusal.code, detail: refusal.detail });
+        self.ending.refusal =
+            Some(Refused { code: refusal.code, detail: refusal.detail, inside: String::new() });
         self.stage = Stage::Replying;
         steps.push(Step::Reply(Box::new(reply)));
     }
@@ -68,7 +79,7 @@ impl Exchange {
             let event = protocol::stream_error(self.protocol(), &refusal, &self.caller.id.to_string());
             steps.push(Step::Send { data: Chunk::from(event).into(), end: false });
         }
-        self.ending.refusal = Some(Refused { code, detail: detail.to_owned() });
+        self.ending.refusal = Some(Refused { code, detail: detail.to_owned(), inside: String::new() });
         steps.push(Step::Abort(Side::Client));
         self.finish(now, steps);
     }
@@ -111,8 +122,15 @@ impl Exchange {
         }
         let name = self.upstream().map_or_else(String::new, |upstream| upstream.name.to_string());
         let (code, what) = match &cause {
-            Cause::Unreachable(reason) => (Code::UpstreamUnreachable, format!("cannot be reached: {reason}")),
-            Cause::Tls(reason) => (Code::UpstreamTls, format!("has no acceptable certificate: {reason}")),
+            Cause::Unreachable(Reason { said, .. }) => {
+                (Code::UpstreamUnreachable, format!("cannot be reached: {said}"))
+            }
+            Cause::Tls(Reason { said, .. }) => {
+                (Code::UpstreamTls, format!("has no acceptable certificate: {said}"))
+            }
+            Cause::Busy => {
+                (Code::Overloaded, "has as many connections as it may have, and none became free".to_owned())
+            }
             Cause::Timeout => (Code::UpstreamTimeout, "did not answer in time".to_owned()),
             Cause::Closed => (Code::UpstreamUnreachable, "closed the connection in the middle".to_owned()),
             Cause::Malformed { reason, .. } => {
@@ -124,6 +142,10 @@ impl Exchange {
             }
             Cause::Internal => (Code::InternalError, "was cut off by a fault of the gateway".to_owned()),
         };
+        let inside = match &cause {
+            Cause::Unreachable(reason) | Cause::Tls(reason) => reason.detail.clone(),
+            _ => String::new(),
+        };
         self.ending.cause = Some((Side::Upstream, cause));
         steps.push(Step::Abort(Side::Upstream));
         let detail = format!("Upstream \"{name}\" {what}.");
@@ -131,6 +153,9 @@ impl Exchange {
             self.break_off(now, code, &detail, steps);
         } else {
             self.refuse(code, detail, steps);
+        }
+        if let Some(refused) = &mut self.ending.refusal {
+            refused.inside = inside;
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Summary {
     pub decision: &'static str,
     /// Code of the gateway's own reply.
     pub code: Option<&'static str>,
+    /// Why no connection to the upstream could be made, with its addresses.
+    pub upstream_error: Option<String>,
     pub policy: Option<Arc<str>>,
     /// Policies under trial that would have decided.
     pub dry_runs: Vec<Arc<str>>,
@@ -131,6 +133,11 @@ impl Exchange {
             status: self.ending.status,
             decision: decision.map_or("refuse", |decision| decision.ruling.as_str()),
             code: self.ending.refusal.as_ref().map(|refused| refused.code.as_str()),
+            upstream_error: self
+                .ending
+                .refusal
+                .as_ref()
+                .and_then(|refused| (!refused.inside.is_empty()).then(|| refused.inside.clone())),
             policy: decision.map(|decision| decision.policy.clone()),
             dry_runs: decision
                 .map(|decision| decision.dry_runs.iter().map(|run| run.policy.clone()).collect())

@@ -5,7 +5,7 @@ mod hygiene;
 mod owed;
 
 use super::{
-    plan::{Plan, Recording, Route, Timeouts, Upstream},
+    plan::{Plan, Recording, Route, Upstream},
     *,
 };
 use crate::{
@@ -23,7 +23,6 @@ use crate::{
     },
     time::{Instant, Timestamp},
 };
-use arc_swap::ArcSwap;
 use std::time::Duration;
 
 /// What a test wants to be different.
@@ -102,19 +101,12 @@ impl World {
         let template = if self.lease { "Bearer ${secret:lease}" } else { "Bearer ${secret:key}" };
         let template = Template::parse(template).expect("a template");
         let upstream = Upstream {
-            name: "up".into(),
-            key: 1,
             protocol: self.protocol,
-            tls: false,
-            host: "up.test".to_owned(),
-            port: 80,
-            authority: "up.test".to_owned(),
             path_prefix: "/base".to_owned(),
             server_name: "api.test".to_owned(),
-            addresses: Arc::new(ArcSwap::from_pointee(Vec::new())),
             inject: vec![Injection::new("authorization", template).expect("a header")],
             lease: self.lease.then(|| lease_source(&slots)),
-            timeouts: Timeouts::default(),
+            ..Upstream::plain("up")
         };
         let route = Route {
             name: "all".into(),
@@ -449,8 +441,8 @@ fn a_caller_that_goes_away_cuts_upstream_at_once() {
 #[test]
 fn an_upstream_that_fails_is_answered_or_cut_but_never_ended_cleanly() {
     let cases = [
-        (Cause::Unreachable("refused".to_owned()), 502, audit::Cause::UpstreamGone),
-        (Cause::Tls("expired".to_owned()), 502, audit::Cause::UpstreamGone),
+        (Cause::Unreachable(Reason::said("refused")), 502, audit::Cause::UpstreamGone),
+        (Cause::Tls(Reason::said("expired")), 502, audit::Cause::UpstreamGone),
         (Cause::Timeout, 504, audit::Cause::Timeout),
         (Cause::Malformed { reason: "two_lengths", status: 502 }, 502, audit::Cause::UpstreamFault),
     ];

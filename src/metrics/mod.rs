@@ -6,8 +6,10 @@
 
 mod shard;
 mod sharded;
+mod upstream;
 
 pub use shard::{Figures, Labels, STAGES, ShardMetrics};
+pub use upstream::UpstreamMetrics;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -140,8 +142,7 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Connections without an acceptable PROXY header where one is demanded.
     pub proxy_headers_refused: Counter,
-    upstream_connected: Sharded<Count>,
-    upstream_reused: Sharded<Count>,
+    upstreams: upstream::Upstreams,
     /// Tasks that panicked; each is a bug.
     pub panics: Counter,
     /// Leases that could not be revoked.
@@ -181,8 +182,7 @@ impl Default for Metrics {
             handshakes: Family::default(),
             handshakes_failed: Family::default(),
             certificate_expiry: Family::default(),
-            upstream_connected: Sharded::default(),
-            upstream_reused: Sharded::default(),
+            upstreams: upstream::Upstreams::default(),
             panics: Counter::default(),
             leases_unrevoked: Counter::default(),
             log_lines_dropped: Counter::default(),
@@ -230,12 +230,7 @@ impl Metrics {
             "Time until a listener's certificate expires; below zero it has",
             self.certificate_expiry.clone(),
         );
-        registry.register(
-            "upstream_connected",
-            "Fresh upstream connections",
-            self.upstream_connected.clone(),
-        );
-        registry.register("upstream_reused", "Pooled upstream connections", self.upstream_reused.clone());
+        self.upstreams.register(registry);
         registry.register("panics", "Tasks that panicked", self.panics.clone());
         registry.register("leases_unrevoked", "Leases left to expire", self.leases_unrevoked.clone());
         registry.register("log_lines_dropped", "Dropped access log lines", self.log_lines_dropped.clone());
@@ -253,6 +248,11 @@ impl Metrics {
     /// The gauge of a shard's open connections.
     pub fn connections(&self, shard: usize) -> Gauge {
         self.connections.get_or_create_owned(&Shard { shard: shard as u32 })
+    }
+
+    /// The metrics of one upstream; `reasons` are the words for why a connection was closed.
+    pub fn upstream(&self, name: &str, reasons: &[&'static str]) -> UpstreamMetrics {
+        self.upstreams.of(name, reasons)
     }
 
     /// A caller's TLS handshake is done: a whole one, or one that resumed a session.

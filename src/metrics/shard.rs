@@ -58,10 +58,6 @@ pub struct ShardMetrics {
     first_byte: Arc<Latency>,
     stages: [Arc<Latency>; STAGES.len()],
     body_bytes: [Arc<Count>; PATHS.len()],
-    /// Fresh connections to upstreams.
-    pub upstream_connected: Arc<Count>,
-    /// Upstream connections taken from the pool.
-    pub upstream_reused: Arc<Count>,
     known: RefCell<Vec<Known>>,
 }
 
@@ -88,8 +84,6 @@ impl ShardMetrics {
             first_byte: all.first_byte.part(),
             stages: STAGES.map(|stage| all.stage(stage).part()),
             body_bytes: PATHS.map(|path| all.body_bytes(path).part()),
-            upstream_connected: all.upstream_connected.part(),
-            upstream_reused: all.upstream_reused.part(),
             known: RefCell::default(),
             all,
         }

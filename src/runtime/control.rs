@@ -17,9 +17,20 @@ struct State {
     expired: Cell<Option<u8>>,
     writing: Cell<bool>,
     reset_on_drop: Cell<bool>,
+    sent: Cell<u64>,
 }
 
 impl Control {
+    /// Bytes that the kernel has taken from us so far, on the wire's side of TLS. Without those of a write
+    /// that is under way.
+    pub fn sent_bytes(&self) -> u64 {
+        self.0.sent.get()
+    }
+
+    pub(super) fn add_sent(&self, bytes: u64) {
+        self.0.sent.set(self.0.sent.get() + bytes);
+    }
+
     /// Aborts the connection so that the peer sees that the message did not end cleanly (RST). Pending reads
     /// and writes end with an error; unsent bytes are thrown away.
     pub fn reset(&self) {
@@ -80,6 +91,7 @@ impl Control {
             expired: Cell::new(None),
             writing: Cell::new(false),
             reset_on_drop: Cell::new(false),
+            sent: Cell::new(0),
         }));
         let alive = Rc::new(Alive(control.clone()));
         (control, alive)

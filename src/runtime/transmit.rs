@@ -21,6 +21,8 @@ type Half = OwnedWriteHalf<TcpStream>;
 struct Outgoing {
     half: Half,
     slices: Slices,
+    /// Bytes that the kernel took in the last operation.
+    sent: u64,
 }
 
 /// The sending half of a socket with its one write under way.
@@ -37,7 +39,7 @@ impl Transmit {
     pub fn new(half: Half, alive: Rc<Alive>) -> Transmit {
         Transmit {
             alive: Some(alive),
-            idle: Some(Outgoing { half, slices: Slices::default() }),
+            idle: Some(Outgoing { half, slices: Slices::default(), sent: 0 }),
             operation: Owned::new(send_all),
             failed: None,
         }
@@ -74,7 +76,10 @@ impl Transmit {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.operation.is_pending() {
             let (result, mut outgoing) = ready!(self.operation.poll(cx));
-            self.set_writing(false);
+            if let Some(alive) = &self.alive {
+                alive.control().set_writing(false);
+                alive.control().add_sent(std::mem::take(&mut outgoing.sent));
+            }
             if let Err(error) = &result {
                 outgoing.slices.clear();
                 self.failed = Some(error.kind());
@@ -105,7 +110,10 @@ async fn send_all(mut outgoing: Outgoing) -> (io::Result<()>, Outgoing) {
         };
         match result {
             Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), outgoing),
-            Ok(sent) => outgoing.slices.advance(sent),
+            Ok(sent) => {
+                outgoing.sent += sent as u64;
+                outgoing.slices.advance(sent);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (Err(error), outgoing),
         }

@@ -12,6 +12,7 @@
 mod answers;
 mod arrival;
 mod connection;
+mod dial;
 mod http1;
 mod idle;
 mod ids;
@@ -19,6 +20,8 @@ mod listener;
 mod origin;
 mod pumps;
 mod relay;
+mod tunnel;
+mod upstreams;
 mod world;
 
 pub use world::{Endpoint, World};
@@ -33,24 +36,25 @@ use crate::{
     limits::{RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
     metrics::{Metrics, ShardMetrics},
     runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
-    upstream::Pool,
 };
 use answers::Answers;
 use arc_swap::ArcSwap;
 use idle::IdleSet;
 use ids::Ids;
-use origin::Resting;
 use prometheus_client::metrics::gauge::Gauge;
 use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
     sync::Arc,
 };
+use upstreams::Upstreams;
 
 /// What `app` gives to a shard.
 pub struct Parts {
     /// Position among the shards, from 0.
     pub index: usize,
+    /// Number of shards.
+    pub count: usize,
     /// The current configuration; swapped by a reload.
     pub world: Arc<ArcSwap<World>>,
     /// Listening sockets of this shard, by the index of their listener in the plan.
@@ -71,7 +75,7 @@ pub struct Shard {
     index: usize,
     world: Arc<ArcSwap<World>>,
     tokens: RefCell<TokenCache>,
-    pool: RefCell<Pool<Resting>>,
+    upstreams: Upstreams,
     answers: Answers,
     errands: Box<dyn Errands>,
     log: Box<dyn LogSink>,
@@ -94,7 +98,7 @@ pub async fn run(parts: Parts) {
         index: parts.index,
         world: parts.world,
         tokens: RefCell::new(TokenCache::new(&parts.token_key)),
-        pool: RefCell::new(Pool::default()),
+        upstreams: Upstreams::new(parts.count),
         answers: Answers::new(parts.recorder),
         errands: parts.errands,
         log: parts.log,
@@ -120,7 +124,7 @@ pub async fn run(parts: Parts) {
         Err(error) => tracing::error!(%error, shard = shard.index, "the mailbox cannot be opened"),
     }
     // What still waits when the executor ends keeps what it holds for ever: its end of the access log, too.
-    drop(shard.pool.take());
+    shard.upstreams.close();
     alone(&shard).await;
     (parts.on_drained)();
 }
@@ -133,8 +137,9 @@ async fn sweep(shard: Weak<Shard>) {
         let Some(shard) = shard.upgrade() else { return };
         let now = runtime::now();
         shard.sweeper.sweep(now.instant);
-        let swept = shard.pool.borrow_mut().sweep(now.instant, Resting::is_disturbed);
-        drop(swept);
+        let plan = shard.world.load().plan.clone();
+        let is_known = |key| plan.upstreams.iter().any(|upstream| upstream.key == key);
+        shard.upstreams.sweep(now.instant, plan.generation, is_known);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     http1::{Deadlines, Input, OriginInput, OriginOutput, Output, Piece},
-    origin::{self, Origin},
+    origin::{self, Lodging, Origin},
     relay::Relay,
 };
 use crate::{
@@ -65,8 +65,12 @@ impl Shared {
     }
 }
 
-/// The halves of an upstream connection that the response pump had; the request pump may have the other one.
-type Halves = (OriginInput, Option<OriginOutput>);
+/// What the response pump had of an upstream connection; the request pump may have the other half.
+struct Halves {
+    input: OriginInput,
+    output: Option<OriginOutput>,
+    lodging: Lodging,
+}
 
 /// Sends a request upstream and its response back. True if the caller's connection may carry another one.
 pub async fn forward(
@@ -91,12 +95,12 @@ pub async fn forward(
         let request = pin!(request(relay, input, &shared, &upstream));
         join(answer, request).await
     };
-    let Some((from, to)) = halves else { return alive };
-    let outgoing = to.or(outgoing).or_else(|| shared.outgoing.as_ref()?.try_take());
+    let Some(Halves { input: from, output, lodging }) = halves else { return alive };
+    let outgoing = output.or(outgoing).or_else(|| shared.outgoing.as_ref()?.try_take());
     let Some(mut to) = outgoing else { return alive };
     relay.shard.count_transport(to.take_tally());
     if alive && shared.sent_whole.get() && !shared.is_cut.get() {
-        origin::keep(relay.shard, &upstream, from, to);
+        origin::keep(lodging, from, to);
     }
     alive
 }
@@ -265,12 +269,13 @@ impl Response<'_> {
     async fn first(&self, halves: &mut Option<Halves>) -> Option<Result<(Box<ResponseHead>, Piece), Cause>> {
         let mut fresh = false;
         loop {
-            let (mut origin, sent) = match unless(&self.shared.given_up, pin!(self.send(fresh))).await? {
+            let sending = pin!(self.send(fresh));
+            let (mut origin, sent, wrote) = match unless(&self.shared.given_up, sending).await? {
                 Ok(sent) => sent,
                 Err(cause) => return Some(Err(cause)),
             };
             self.lap(|times, took| times.connect += took);
-            let is_last = !self.may_retry(&origin, fresh);
+            let is_last = !self.may_retry(&origin, fresh, wrote);
             if is_last {
                 // An answer takes long: the memory of a body that nobody sends again is not kept for it.
                 drop(self.data.take());
@@ -286,39 +291,44 @@ impl Response<'_> {
                 let outgoing = self.shared.outgoing.as_ref();
                 drop(outgoing.map(|outgoing| outgoing.put(origin.output)));
                 let first = origin.input.next_response(&self.forward.head.method, None).await;
-                *halves = Some((origin.input, None));
+                *halves = Some(Halves { input: origin.input, output: None, lodging: origin.lodging });
                 return Some(first);
             }
             let patience = self.shared.patience(self.upstream);
             let first = origin.input.next_response(&self.forward.head.method, patience).await;
             let is_dead = matches!(first, Err(Cause::Closed)) && !self.shared.given_up.get();
-            if is_dead && self.may_retry(&origin, fresh) {
+            if is_dead && self.may_retry(&origin, fresh, wrote) {
                 fresh = true;
                 continue;
             }
-            *halves = Some((origin.input, Some(origin.output)));
+            let Origin { input, output, lodging, .. } = origin;
+            *halves = Some(Halves { input, output: Some(output), lodging });
             return Some(first);
         }
     }
 
-    /// Connects and sends the head with what is there of the body; says whether upstream took it.
-    async fn send(&self, fresh: bool) -> Result<(Origin, bool), Cause> {
-        let tls = self.relay.world.client_tls.get(self.forward.upstream).and_then(Option::as_ref);
-        let mut origin = origin::open(self.relay.shard, self.upstream, tls, fresh).await?;
+    /// Connects and sends the head with what is there of the body; says whether upstream took it, and
+    /// whether any byte was written.
+    async fn send(&self, fresh: bool) -> Result<(Origin, bool, bool), Cause> {
+        let Relay { shard, world, .. } = self.relay;
+        let mut origin = origin::open(shard, world, self.forward.upstream, fresh).await?;
+        let before = origin.input.deadlines().control().sent_bytes();
         let Forward { head, end, .. } = self.forward;
         let data = self.data.borrow().clone();
         let injected: Vec<(&str, &[u8])> =
             self.forward.injected.iter().map(|(name, value)| (&**name, value.expose())).collect();
         let sent = origin.output.send_head(head, &injected, data, *end).await;
-        Ok((origin, sent.is_ok()))
+        let wrote = sent.is_ok() || origin.input.deadlines().control().sent_bytes() != before;
+        Ok((origin, sent.is_ok(), wrote))
     }
 
-    fn may_retry(&self, origin: &Origin, retried: bool) -> bool {
+    fn may_retry(&self, origin: &Origin, retried: bool, wrote: bool) -> bool {
         let attempt = Attempt {
             reused: origin.reused,
-            wrote: true,
+            wrote,
             received: origin.input.received,
-            replayable: self.forward.end,
+            // What follows of a body is read only after this went out.
+            replayable: self.forward.end || !wrote,
             retried,
             approved: self.forward.approved,
         };
@@ -347,7 +357,7 @@ impl Response<'_> {
                 return alive;
             }
             // Without a connection the exchange has ended.
-            let Some((from, _)) = halves else { return alive };
+            let Some(Halves { input: from, .. }) = halves else { return alive };
             let patience = self.shared.patience(self.upstream);
             read = if self.shared.responding.get() {
                 from.next_piece(patience).await.map(|piece| (None, piece))

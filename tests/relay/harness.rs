@@ -199,14 +199,24 @@ access = "{log}"
     /// The same in a folder that holds what the configuration names.
     #[track_caller]
     pub fn start_in(self, dir: tempfile::TempDir) -> Gateway {
-        match self.try_start_in(dir.path()) {
+        self.start_text_in(&self.text(), dir)
+    }
+
+    /// A gateway of another text than [`Setup::text`].
+    #[track_caller]
+    pub fn start_text_in(&self, text: &str, dir: tempfile::TempDir) -> Gateway {
+        match Setup::try_start_text_in(text, dir.path()) {
             Ok(running) => Gateway { address: running.addresses.listeners[0].1, running, dir },
-            Err(error) => panic!("no start: {}\n{}", explain(&error), self.text()),
+            Err(error) => panic!("no start: {}\n{text}", explain(&error)),
         }
     }
 
     pub fn try_start_in(&self, dir: &Path) -> Result<Running, app::Error> {
-        fs::write(dir.join("ringward.toml"), self.text()).unwrap();
+        Setup::try_start_text_in(&self.text(), dir)
+    }
+
+    fn try_start_text_in(text: &str, dir: &Path) -> Result<Running, app::Error> {
+        fs::write(dir.join("ringward.toml"), text).unwrap();
         let options = Options { author: "test".to_owned(), allow_dev: true };
         app::start(&dir.join("ringward.toml"), options)
     }

@@ -86,6 +86,7 @@ fn lone_shard(setup: &Setup) -> Lone {
         runtime::start(options, || async move {
             shard::run(Parts {
                 index: 0,
+                count: 1,
                 world: Arc::new(arc_swap::ArcSwap::from_pointee(world)),
                 listeners: vec![(0, Listener::from_std(socket).unwrap())],
                 recorder: Box::new(recorder),

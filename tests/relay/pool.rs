@@ -7,7 +7,7 @@ use super::{
 use ringward::audit::{Cause, Place};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A gateway, its upstream, and an upstream connection that idles in the pool.
 fn pooled() -> (Gateway, Upstream, Wire) {
@@ -32,8 +32,9 @@ fn callers_share_upstream_connections() {
         client.response();
     }
     upstream.is_left_alone();
-    assert_eq!(gateway.metric("ringward_upstream_reused_total"), 3.0);
-    assert_eq!(gateway.metric("ringward_upstream_connected_total"), 1.0);
+    gateway.until("ringward_upstream_reused_total{upstream=\"up\"}", 3.0);
+    gateway.until("ringward_upstream_connected_total{upstream=\"up\"}", 1.0);
+    gateway.until("ringward_upstream_idle{upstream=\"up\"}", 1.0);
     gateway.stop(4, 0);
 }
 

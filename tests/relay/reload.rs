@@ -2,7 +2,7 @@
 
 use super::{
     harness::{Setup, Upstream, explain},
-    wire::Wire,
+    wire::{PATIENCE, Wire},
 };
 use ringward::{app, audit::Record};
 use std::{
@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -66,7 +67,13 @@ fn no_request_fails_while_the_configuration_is_swapped() {
     over.store(true, Ordering::Relaxed);
     callers.into_iter().for_each(|caller| caller.join().expect("no request failed"));
     // Upstream kept its connections: one for each caller and shard at most.
-    assert!(gateway.metric("ringward_upstream_connected_total") <= (2 * CALLERS) as f64);
+    let total = |name: &str| gateway.metric(&format!("ringward_upstream_{name}_total{{upstream=\"up\"}}"));
+    let began = Instant::now();
+    while total("connected") + total("reused") < answered.load(Ordering::Relaxed) as f64 {
+        assert!(began.elapsed() < PATIENCE, "shards report what they count");
+        thread::yield_now();
+    }
+    assert!(total("connected") <= (2 * CALLERS) as f64);
     let log = gateway.stop(answered.load(Ordering::Relaxed), 0);
     // Every generation is in the log before the first exchange that cites it.
     let mut known = BTreeSet::new();

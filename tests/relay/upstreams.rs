@@ -209,12 +209,14 @@ fn an_upstream_that_resets_while_the_request_is_sent_is_a_502() {
     assert_eq!(log.ends(), [(Cause::UpstreamGone, Place::Send)]);
 }
 
-/// A name that does not resolve: nobody is asked, and the reason names it.
+/// A name that does not resolve: nobody is asked, and the record names it.
 #[test]
 fn a_name_without_an_address_is_a_502() {
     let gateway = Setup::to_url("http://no-such-host.invalid").start();
     let mut client: Wire = gateway.ask(GET);
-    client.response().is_refusal(502, "upstream_unreachable", "no-such-host.invalid");
+    client.response().is_refusal(502, "upstream_unreachable", "does not resolve");
     drop(client);
-    gateway.stop(1, 0);
+    let log = gateway.stop(1, 0);
+    let reason = log.outcomes().next().and_then(|outcome| outcome.reason.clone()).unwrap();
+    assert!(reason.contains("no-such-host.invalid"), "{reason}");
 }

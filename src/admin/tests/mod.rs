@@ -99,7 +99,7 @@ fn well() -> Status {
             name: text("llm"),
             host: text("api.example.com"),
             addresses: vec![text("192.0.2.1")],
-            last_error: None,
+            ..UpstreamStatus::default()
         }],
         ..Status::default()
     }

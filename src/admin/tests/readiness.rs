@@ -26,8 +26,11 @@ fn what_is_missing_is_named() {
             "not ready: upstream llm: api.example.com is not resolved yet",
         ),
         (
-            |status| status.upstreams[0].last_error = Some("no route to host".to_owned()),
-            "not ready: upstream llm: no route to host",
+            |status| {
+                status.upstreams[0].addresses.clear();
+                status.upstreams[0].last_error = Some("no such name".to_owned());
+            },
+            "not ready: upstream llm: no such name",
         ),
         (|status| status.secrets[0].age_s = None, "not ready: secret anthropic: not read yet"),
         (|status| status.audit.state = AuditState::Starting, "not ready: audit: starting"),
@@ -49,10 +52,11 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn old_keys_that_could_not_be_fetched_anew_are_good_enough() {
+fn what_could_not_be_fetched_anew_is_good_enough() {
     let mut status = well();
     status.issuers[0].last_error = Some("timed out".to_owned());
     status.secrets[0].last_error = Some("gone".to_owned());
+    status.upstreams[0].last_error = Some("no such name".to_owned());
     assert!(status.readiness().ready);
 }
 

@@ -1,7 +1,7 @@
 //! Routes with their masks, and the router.
 
 use super::Compiler;
-use crate::config::lint::matcher;
+use crate::config::lint::{canonical_prefix, matcher};
 use crate::config::tree::at;
 use crate::config::{self, Bodies, MaskKind, Record};
 use crate::exchange::plan::{Recording, Route, Upstream};
@@ -33,11 +33,7 @@ impl Compiler<'_> {
                 response_masks: applies(Direction::Response),
                 record: self.recording(written),
                 body_bytes_max: written.max_body.0,
-                strip_prefix: written
-                    .matching
-                    .strip_prefix
-                    .as_ref()
-                    .map(|prefix| prefix.trim_end_matches('/').into()),
+                strip_prefix: written.matching.strip_prefix.as_deref().and_then(canonical_prefix),
                 all_paths: written.all_paths,
             }));
         }

@@ -2,16 +2,18 @@
 
 use super::Compiler;
 use super::files::version;
-use crate::config::origin::Origin;
+use crate::config::origin::{Origin, host_port};
 use crate::config::tree::{Path, at};
 use crate::config::{self, ClientAuth, ExchangeKind, ExchangeSource, Source};
-use crate::exchange::plan::{Timeouts, Upstream};
+use crate::exchange::plan::{Destination, Timeouts, Upstream, Via};
+use crate::http::client_address::Network;
 use crate::protocol::Protocol;
 use crate::runtime::tls::ClientTls;
 use crate::secrets::{
     self, Endpoint, Error, Injection, LeaseKind, LeaseSource, Scrub, SecretSpec, Slots, SubjectTokenType,
     Template,
 };
+use crate::upstream::PoolLimits;
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -111,12 +113,16 @@ impl Compiler<'_> {
             first_byte: written.timeout.first_byte.0,
             idle: written.timeout.idle.0,
         };
+        let via = via(written, &origin);
+        let (destinations, allowed) = (destinations(written, &origin), allowed(written));
         // The same server keeps its addresses over a reload, and under the same trust its connections.
         let previous = self.previous.into_iter();
         let mut previous =
             previous.flat_map(|previous| previous.plan.upstreams.iter().zip(&previous.upstream_tls));
         let before = previous.find(|(old, _)| {
-            *old.name == *name && (old.tls, &old.host, old.port) == (origin.tls, &origin.host, origin.port)
+            *old.name == *name
+                && (old.tls, &old.host, old.port) == (origin.tls, &origin.host, origin.port)
+                && (&old.destinations, &old.allowed) == (&destinations, &allowed)
         });
         let named = written.tls.as_ref().and_then(|tls| tls.server_name.clone());
         let server_name = named.unwrap_or_else(|| origin.host.clone());
@@ -125,10 +131,9 @@ impl Compiler<'_> {
                 (Some(old), Some(new)) => old.trusts_as(new),
                 (old, new) => old.is_none() && new.is_none(),
             };
-            trust && old.server_name == server_name
+            trust && old.server_name == server_name && old.via == via
         };
         let key = before.filter(same).map(|(old, _)| old.key);
-        let address = origin.host.parse::<IpAddr>().map(|ip| vec![SocketAddr::new(ip, origin.port)]);
         Upstream {
             name: name.into(),
             key: key.unwrap_or_else(|| NEXT_KEY.fetch_add(1, Ordering::Relaxed)),
@@ -137,9 +142,14 @@ impl Compiler<'_> {
             authority: origin.authority(),
             addresses: match before {
                 Some((old, _)) => old.addresses.clone(),
-                None => Arc::new(ArcSwap::from_pointee(address.unwrap_or_default())),
+                None => Arc::new(ArcSwap::from_pointee(literal(&destinations))),
             },
             server_name,
+            resolve_failure: before.map(|(old, _)| old.resolve_failure.clone()).unwrap_or_default(),
+            destinations,
+            allowed,
+            via,
+            pool: pool(&written.pool),
             host: origin.host,
             port: origin.port,
             path_prefix: origin.path_prefix,
@@ -232,6 +242,45 @@ fn lease(
         scrub: scrub(secret),
         roots: None,
     })
+}
+
+/// Where connections lead. All that can be wrong with it was found with the document.
+fn destinations(written: &config::Upstream, origin: &Origin) -> Vec<Destination> {
+    let proxy = written.via.as_deref().and_then(|via| Origin::parse(via).ok());
+    if let Some(Origin { host, port, .. }) = proxy {
+        return vec![Destination { host, port }];
+    }
+    if !written.addresses.is_empty() {
+        return written.addresses.iter().filter_map(|text| host_port(text).ok()).collect();
+    }
+    vec![Destination { host: origin.host.clone(), port: origin.port }]
+}
+
+/// The addresses, where all of them are written.
+fn literal(destinations: &[Destination]) -> Vec<SocketAddr> {
+    let address = |one: &Destination| Some(SocketAddr::new(one.host.parse::<IpAddr>().ok()?, one.port));
+    destinations.iter().map(address).collect::<Option<_>>().unwrap_or_default()
+}
+
+fn allowed(written: &config::Upstream) -> Vec<Network> {
+    written.allow_addresses.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+fn via(written: &config::Upstream, origin: &Origin) -> Option<Via> {
+    written.via.as_ref()?;
+    let authorization = written.via_authorization.as_ref().and_then(|one| one.template().ok());
+    Some(Via { target: origin.tunnel_target(), authorization })
+}
+
+fn pool(written: &config::Pool) -> PoolLimits {
+    PoolLimits {
+        idle: written.idle.0,
+        idle_count_max: written.max_idle as usize,
+        age: written.max_age.0,
+        connections_max: written.max_connections as usize,
+        waiting_max: written.max_waiting as usize,
+        wait: written.wait.0,
+    }
 }
 
 fn protocol(written: config::Protocol) -> Protocol {

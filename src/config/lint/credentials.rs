@@ -139,33 +139,43 @@ fn injection(lint: &mut Lint<'_>, path: &Path, inject: &crate::config::Inject) {
         Some(user) => Template::basic(user, &inject.value),
         None => Template::parse(&inject.value),
     };
+    let Some(template) = self::template(lint, &value_path, template) else { return };
+    if let Err(error) = Injection::new(&inject.header, template) {
+        let path = [path.clone(), at!["header"]].concat();
+        lint.error(&path, "inject", error.to_string()).remedy("write \"authorization\" or \"x-api-key\"");
+    }
+}
+
+/// A template whose secrets are defined; else what is wrong with it was noted, at `path`.
+pub(super) fn template(
+    lint: &mut Lint<'_>,
+    path: &Path,
+    template: Result<Template, secrets::Error>,
+) -> Option<Template> {
     let template = match template {
         Ok(template) => template,
         Err(secrets::Error::NoSecret) => {
             // What stands there may be a credential in clear: it is not repeated in the message.
             let message = "the value names no secret: a credential must not stand in this file";
-            let mut diagnostic = lint.tree.value(&value_path, super::Severity::Error, "inject", message);
+            let mut diagnostic = lint.tree.value(path, super::Severity::Error, "inject", message);
             diagnostic.source = "(not shown: it may hold a credential)".into();
             (diagnostic.column, diagnostic.length) = (1, 1);
             let help = "put it into a [secrets.NAME] and write \"${secret:NAME}\"";
             lint.push(diagnostic.help(help));
-            return;
+            return None;
         }
         Err(error) => {
-            lint.error(&value_path, "inject", error.to_string()).remedy("write \"Bearer ${secret:NAME}\"");
-            return;
+            lint.error(path, "inject", error.to_string()).remedy("write \"Bearer ${secret:NAME}\"");
+            return None;
         }
     };
     let defined: Vec<&str> = lint.document.secrets.keys().map(String::as_str).collect();
     for name in template.names() {
         if !defined.contains(&&**name) {
-            lint.unknown(&value_path, "secret", name, &defined);
+            lint.unknown(path, "secret", name, &defined);
         }
     }
-    if let Err(error) = Injection::new(&inject.header, template) {
-        let path = [path.clone(), at!["header"]].concat();
-        lint.error(&path, "inject", error.to_string()).remedy("write \"authorization\" or \"x-api-key\"");
-    }
+    Some(template)
 }
 
 fn two_of_a_header(lint: &mut Lint<'_>, name: &str) {

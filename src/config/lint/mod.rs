@@ -7,8 +7,9 @@ mod names;
 mod network;
 mod policies;
 mod routes;
+mod upstreams;
 
-pub(super) use routes::matcher;
+pub(super) use routes::{canonical_prefix, matcher};
 
 use super::diagnostic::suggestion;
 use super::tree::Path;

@@ -140,6 +140,10 @@ fn secrets_used(document: &crate::config::Document) -> Vec<String> {
     let mut used: Vec<String> = templates
         .flat_map(|template| template.names().map(|name| name.to_string()).collect::<Vec<_>>())
         .collect();
+    let proxies = document.upstreams.values().filter_map(|upstream| upstream.via_authorization.as_ref());
+    for template in proxies.filter_map(|one| one.template().ok()) {
+        used.extend(template.names().map(|name| name.to_string()));
+    }
     used.extend(document.secrets.values().filter_map(|secret| match &secret.source {
         crate::config::Source::Exchange(exchange) => Some(exchange.client_secret.clone()),
         _ => None,

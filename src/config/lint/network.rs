@@ -1,11 +1,10 @@
-//! Listeners, the admin port, upstream addresses and timeouts.
+//! Listeners and the admin port.
 
 use super::Lint;
-use crate::config::origin::{ListenAddr, Origin};
+use crate::config::origin::ListenAddr;
 use crate::config::tree::{Path, at};
-use crate::config::{ClientAddress, KeySource, Period, ServerTls};
+use crate::config::{ClientAddress, KeySource, ServerTls};
 use crate::http::client_address::Network;
-use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -38,7 +37,8 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         }
     }
     admin(lint, &mut bound);
-    upstreams(lint, &bound);
+    super::upstreams::check(lint, &bound);
+    tls_files(lint);
     let drain = document.runtime.drain;
     if drain.0 > Duration::from_secs(86_400) {
         let path = at!["runtime", "drain"];
@@ -73,7 +73,7 @@ fn client_address(lint: &mut Lint<'_>, path: &Path, written: &ClientAddress) {
 }
 
 /// Each entry of the list at `path` is a block of addresses; it may also be written without the list.
-fn networks(lint: &mut Lint<'_>, path: &Path, written: &[String]) {
+pub(super) fn networks(lint: &mut Lint<'_>, path: &Path, written: &[String]) {
     for (index, text) in written.iter().enumerate() {
         let Err(error) = text.parse::<Network>() else { continue };
         let indexed = [path.clone(), at![index]].concat();
@@ -130,68 +130,6 @@ fn collide(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>, addr: &List
         lint.error(&path, "port-taken", message).remedy("choose another port");
     }
     bound.push((*addr, path));
-}
-
-fn upstreams(lint: &mut Lint<'_>, bound: &[(SocketAddr, Path)]) {
-    let document = lint.document;
-    for (name, upstream) in &document.upstreams {
-        let path = at!["upstreams", name, "url"];
-        match Origin::parse(&upstream.url) {
-            Err(why) => {
-                let message = format!("the address {why}");
-                lint.error(&path, "address", message).remedy("write \"https://api.example.com\"");
-            }
-            Ok(origin) => origin_rules(lint, &path, &origin, !upstream.inject.is_empty(), bound),
-        }
-        if upstream.tls.is_some() && upstream.url.starts_with("http://") {
-            let message = "`tls` is given, but the address is not https";
-            lint.error(&at!["upstreams", name, "tls"], "tls", message).remedy("write https, or remove `tls`");
-        }
-        let server_name = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-        if let Some(server_name) = server_name.filter(|name| ServerName::try_from(*name).is_err()) {
-            let path = at!["upstreams", name, "tls", "server_name"];
-            let message = format!("`{server_name}` is not the name or the address of a server");
-            lint.error(&path, "tls", message).remedy("write a name without port, such as \"api.internal\"");
-        }
-        let timeout = &upstream.timeout;
-        let periods = [
-            ("connect", timeout.connect, Duration::from_secs(60)),
-            ("first_byte", timeout.first_byte, Duration::from_secs(3_600)),
-            ("idle", timeout.idle, Duration::from_secs(3_600)),
-        ];
-        for (key, period, most) in periods {
-            let path = at!["upstreams", name, "timeout", key];
-            if period.0.is_zero() || period.0 > most {
-                let message = format!("{period} is out of bounds: more than 0s, at most {}", Period(most));
-                lint.error(&path, "duration", message).remedy("remove the key for the default");
-            }
-        }
-    }
-    tls_files(lint);
-}
-
-fn origin_rules(
-    lint: &mut Lint<'_>,
-    path: &Path,
-    origin: &Origin,
-    injects: bool,
-    bound: &[(SocketAddr, Path)],
-) {
-    if injects && !origin.tls && !origin.is_loopback() {
-        let message = "the credential goes to this upstream over the network in clear text";
-        lint.warning(path, "clear-text", message).remedy("use https");
-    }
-    let ip = if origin.host == "localhost" { Some([127, 0, 0, 1].into()) } else { origin.host.parse().ok() };
-    let own = |(addr, key): &&(SocketAddr, Path)| {
-        let same = ip.is_some_and(|ip: std::net::IpAddr| {
-            addr.ip() == ip || (addr.ip().is_unspecified() && ip.is_loopback())
-        });
-        same && addr.port() == origin.port && key.first() == Some(&"admin".into())
-    };
-    if let Some((_, key)) = bound.iter().find(own) {
-        let message = format!("this is the gateway's own admin port (line {})", lint.tree.line(key));
-        lint.error(path, "own-port", message).remedy("callers must not reach it; use another address");
-    }
 }
 
 /// Each TLS table names files; empty names say nothing later that anyone would understand.

@@ -4,7 +4,7 @@ use super::Lint;
 use super::credentials::needs_caller;
 use crate::config::tree::at;
 use crate::config::{Mask, MaskKind, Match, Record, Route};
-use crate::http::Method;
+use crate::http::{Method, target};
 use crate::limits::MASK_LITERALS_MAX;
 use crate::policy::{HostPattern, PathPattern, RouteMatch, Router};
 
@@ -81,19 +81,30 @@ fn open(lint: &mut Lint<'_>, index: usize, route: &Route) {
 fn prefix(lint: &mut Lint<'_>, index: usize, matching: &Match) {
     let Some(prefix) = &matching.strip_prefix else { return };
     let path = at!["route", index, "match", "strip_prefix"];
-    let bare = prefix.trim_end_matches('/');
-    if !prefix.starts_with('/') || bare.is_empty() || PathPattern::parse(bare).is_err() || bare.contains('*')
-    {
+    let bare = canonical_prefix(prefix).filter(|bare| PathPattern::parse(bare).is_ok());
+    let Some(bare) = bare.filter(|bare| !bare.is_empty() && !bare.contains('*')) else {
         let message = format!("`{prefix}` is not the start of a path");
         lint.error(&path, "pattern", message).remedy("write \"/openai\"");
         return;
-    }
-    let below = matching.path.as_deref().is_some_and(|pattern| {
-        pattern == bare || pattern.strip_prefix(bare).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let below = matching.path.as_deref().and_then(canonical_prefix).is_some_and(|pattern| {
+        pattern == bare || pattern.strip_prefix(&*bare).is_some_and(|rest| rest.starts_with('/'))
     });
     if !below {
         let message = format!("this route also takes paths that do not begin with `{bare}`");
         lint.error(&path, "pattern", message).remedy(format!("write path = \"{bare}/**\""));
+    }
+}
+
+/// The start of a path in the form that paths have when they are matched, without a slash at its end; `None`
+/// if it is none.
+pub fn canonical_prefix(prefix: &str) -> Option<String> {
+    match target::canonicalise(prefix.as_bytes()) {
+        Ok((mut path, None)) => {
+            path.truncate(path.trim_end_matches('/').len());
+            Some(path)
+        }
+        _ => None,
     }
 }
 
