@@ -197,16 +197,18 @@ fn unreachable(error: &io::Error, limit: Duration) -> Cause {
     Cause::Unreachable(Reason::said(error.to_string()))
 }
 
-/// What stands in parentheses behind a reason names hosts and times.
+/// What stands in parentheses within a reason names hosts and times.
 fn refused_tls(error: TlsError) -> Cause {
     let is_ours = matches!(error, TlsError::Configuration(_));
     let detail = match error {
         TlsError::Certificate(reason) => reason,
         other => other.to_string(),
     };
-    let said =
-        if is_ours { "its TLS settings cannot be used" } else { detail.split(" (").next().unwrap_or("") };
-    let said = said.to_owned();
+    let said = match (detail.split_once(" ("), detail.rsplit_once(')')) {
+        _ if is_ours => "its TLS settings cannot be used".to_owned(),
+        (Some((before, _)), Some((_, behind))) => format!("{before}{behind}"),
+        _ => detail.clone(),
+    };
     Cause::Tls(Reason { said, detail })
 }
 
@@ -218,11 +220,16 @@ mod tests {
     fn a_refused_certificate_counts_more_than_silence() {
         let address = |last: u8| SocketAddr::new([192, 0, 2, last].into(), 443);
         let timed_out = unreachable(&io::ErrorKind::TimedOut.into(), Duration::from_secs(1));
-        let expired = refused_tls(TlsError::Certificate("it has expired (since 2024-01-01)".to_owned()));
+        let expired = "it has expired (of DnsName(\"a.test\"), 2024-01-01): the server needs a new one";
+        let expired = refused_tls(TlsError::Certificate(expired.to_owned()));
         let all = vec![at(timed_out.clone(), address(1)), at(expired, address(2)), at(timed_out, address(3))];
         let detail = "192.0.2.1:443: it did not accept within 1000 ms; \
-                      192.0.2.2:443: it has expired (since 2024-01-01); \
+                      192.0.2.2:443: it has expired (of DnsName(\"a.test\"), 2024-01-01): \
+                      the server needs a new one; \
                       192.0.2.3:443: it did not accept within 1000 ms";
-        assert_eq!(together(all), Cause::Tls(Reason::new("it has expired", detail)));
+        assert_eq!(
+            together(all),
+            Cause::Tls(Reason::new("it has expired: the server needs a new one", detail))
+        );
     }
 }

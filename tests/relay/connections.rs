@@ -142,14 +142,29 @@ fn requests_wait_for_a_connection_in_turn() {
 }
 
 #[test]
-fn who_waits_for_too_long_is_told_and_who_goes_away_is_forgotten() {
+fn who_waits_for_too_long_is_told() {
     let upstream = Upstream::bind();
     let gateway = gateway(&upstream, "max_connections = 1, wait = \"100ms\"");
     let mut first = gateway.ask(GET);
     let mut served = upstream.accept();
     served.request();
     gateway.ask(POST).response().is_refusal(503, "overloaded", "none became free");
+    served.send(OK);
+    first.response();
+    upstream.is_left_alone();
+    drop(first);
+    gateway.stop(2, 0);
+}
+
+#[test]
+fn who_goes_away_while_waiting_is_forgotten() {
+    let upstream = Upstream::bind();
+    let gateway = gateway(&upstream, "max_connections = 1, wait = \"1h\"");
+    let mut first = gateway.ask(GET);
+    let mut served = upstream.accept();
+    served.request();
     let gone = gateway.ask(GET);
+    gateway.until("ringward_upstream_waiting{upstream=\"up\"}", 1.0);
     drop(gone);
     gateway.until("ringward_requests_in_flight", 1.0);
     gateway.until("ringward_upstream_waiting{upstream=\"up\"}", 0.0);
@@ -158,7 +173,7 @@ fn who_waits_for_too_long_is_told_and_who_goes_away_is_forgotten() {
     exchange(&gateway, &mut served);
     upstream.is_left_alone();
     drop(first);
-    gateway.stop(4, 0);
+    gateway.stop(3, 0);
 }
 
 /// A request that ends in whatever way gives its place back.

@@ -3,14 +3,17 @@
 use super::{
     harness::{Setup, Upstream, write_private},
     tls::Authority,
-    wire::{End, Wire},
+    wire::{End, PATIENCE, Wire},
 };
 use ringward::audit::{Cause, Place};
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
+    time::Instant,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -134,6 +137,77 @@ fn a_proxy_that_refuses_is_named_with_its_status() {
     }
     let log = gateway.stop(answers.len() as u64, 0);
     assert!(log.ends().iter().all(|end| *end == (Cause::UpstreamGone, Place::Connect)));
+}
+
+/// A running tinyproxy; it ends with this.
+struct Tinyproxy {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Tinyproxy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `None` where it is not installed. It cannot choose a free port: the one that it is given may be taken by
+/// somebody else meanwhile, so that it is tried several times.
+fn tinyproxy(dir: &Path, lines: &str) -> Option<Tinyproxy> {
+    for _ in 0..5 {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let file = dir.join("tinyproxy.conf");
+        let text = format!("Port {}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\n{lines}", address.port());
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("tinyproxy");
+        command.arg("-d").arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut tinyproxy = match command.spawn() {
+            Ok(process) => Tinyproxy { process, address },
+            Err(error) => {
+                println!("skipped: tinyproxy cannot be started: {error}");
+                return None;
+            }
+        };
+        let began = Instant::now();
+        while tinyproxy.process.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE {
+            if TcpStream::connect(address).is_ok() {
+                return Some(tinyproxy);
+            }
+            thread::yield_now();
+        }
+    }
+    panic!("tinyproxy does not start");
+}
+
+#[test]
+fn a_proxy_that_others_made_is_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(proxy) = tinyproxy(dir.path(), "BasicAuth gw open-sesame-123\n") else { return };
+    let upstream = Upstream::bind();
+    write_private(&dir.path().join("key"), "open-sesame-123");
+    let url = format!("http://{}", upstream.address);
+    let refused = via(proxy.address, &url);
+    let gateway = refused
+        .clone()
+        .upstream("via_authorization = { value = \"${secret:proxy}\", basic_user = \"gw\" }")
+        .tables("[secrets.proxy]\nsource = { file = \"key\" }")
+        .start_in(dir);
+    let mut client = gateway.ask(POST);
+    let mut served = upstream.accept();
+    assert_eq!(served.request().text(), "hi");
+    served.send(OK);
+    assert_eq!(client.response().text(), "ok");
+    client.send(GET);
+    served.request();
+    served.send(OK);
+    client.response();
+    // Without its credential.
+    gateway.reload(&refused).unwrap();
+    client.send(GET);
+    client.response().is_refusal(502, "upstream_unreachable", "the egress proxy answered 40");
+    drop(client);
+    gateway.stop(3, 0);
 }
 
 #[test]

@@ -182,6 +182,22 @@ fn buffers_grow_for_bodies_and_shrink_again() {
     });
 }
 
+/// A request of which no byte has left may be sent again whatever it asks for.
+#[test]
+fn a_write_that_leaves_nothing_is_told_from_one_that_does() {
+    on_both(|| async {
+        let (mut connection, peer) = pair().await;
+        let bytes = || Segments::from(Chunk::from_static(b"hello"));
+        connection.writer.write(bytes()).await.unwrap();
+        assert_eq!(connection.control.sent_bytes(), 5);
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        assert!(connection.reader.read().await.is_err(), "the reset has arrived");
+        assert!(connection.writer.write(bytes()).await.is_err());
+        assert_eq!(connection.control.sent_bytes(), 5);
+    });
+}
+
 #[test]
 fn reset_is_not_a_clean_end() {
     on_both(|| async {
