@@ -2,9 +2,20 @@
 //! `tests/fuzz_corpus.rs` with the kept corpus in `fuzz/corpus/NAME/`.
 //!
 //! A target asserts properties that hold for any bytes; it never expects a certain answer.
+//!
+//! `cargo +nightly fuzz run NAME`, or without cargo-fuzz, from the root of the repository:
+//!
+//! ```text
+//! RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+//!   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+//!   -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Cdebug-assertions" \
+//! cargo +nightly build --locked --manifest-path fuzz/Cargo.toml --target x86_64-unknown-linux-gnu --bin NAME
+//! fuzz/target/x86_64-unknown-linux-gnu/debug/NAME -max_total_time=60 SCRATCH fuzz/corpus/NAME
+//! ```
 
 mod audit;
 mod certificate;
+mod gateway;
 mod http;
 mod inspect;
 mod policy;
@@ -20,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("audit_segment", audit::segment),
     ("certificate", certificate::facts),
     ("chunked", http::chunked),
+    ("gateway", gateway::gateway),
     ("inspect_json", inspect::json),
     ("inspect_sse", inspect::sse),
     ("forwarded_for", proxy::hops),
