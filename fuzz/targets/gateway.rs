@@ -254,7 +254,10 @@ impl<'a> Gateway<'a> {
             Ok((head, piece))
         });
         match arrived {
-            Ok((head, (data, end))) => self.feed(&mut current, Event::Request(Arrival { head, data, end })),
+            Ok((head, (data, end))) => {
+                let head = Box::new(head);
+                self.feed(&mut current, Event::Request(Arrival { head, data, end }))
+            }
             Err(cause) => {
                 current.keep_alive = false;
                 self.feed(&mut current, Event::Gone(Side::Client, cause))
