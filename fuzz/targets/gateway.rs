@@ -1,6 +1,6 @@
-//! The whole gateway between two byte streams, without sockets: parser, route, exchange, encoder, in the order
-//! in which a shard calls them. What leaves it on either side is judged by an oracle that shares no code with
-//! it.
+//! The whole gateway between two byte streams, without sockets: parser, route, exchange, encoder, in the
+//! order in which a shard calls them. What leaves it on either side is judged by an oracle that shares no
+//! code with it.
 //!
 //! Input: one byte of options, one that seeds the lengths of reads, then parts that are divided by the line
 //! `--`: what the caller sends, then what upstream answers to the first request that reaches it, to the
