@@ -9,7 +9,8 @@ use monoio::buf::{IoBuf, IoVecBuf};
 use std::collections::VecDeque;
 use zeroize::Zeroize;
 
-/// What is left of one write: an optional head of our own making and the slices behind it.
+/// What is left of one write: an optional head of our own making and the slices behind it. Boxed where it
+/// travels: it goes into an operation and back several times a request.
 #[derive(Default)]
 pub(super) struct Slices {
     head: Vec<u8>,
@@ -97,8 +98,8 @@ fn vector(slice: &[u8]) -> libc::iovec {
 
 // SAFETY: while the runtime owns the value nobody can call `&mut self` methods, so that `vectors` and what
 // it points to stay as `prepare` left them. The vectors, the head and the chunks lie on the heap (a chunk may
-// also be static), so that moving `Slices` itself moves none of them.
-unsafe impl IoVecBuf for Slices {
+// also be static), so that moving the box moves none of them.
+unsafe impl IoVecBuf for Box<Slices> {
     fn read_iovec_ptr(&self) -> *const libc::iovec {
         self.vectors.as_ptr()
     }
@@ -109,7 +110,7 @@ unsafe impl IoVecBuf for Slices {
 }
 
 /// [`Slices`] whose next write is one slice: a plain `send` is cheaper than a vectored write.
-pub(super) struct Single(pub Slices);
+pub(super) struct Single(pub Box<Slices>);
 
 // SAFETY: as above; with no prepared slice the length is zero and the pointer is never read.
 unsafe impl IoBuf for Single {
@@ -126,7 +127,7 @@ unsafe impl IoBuf for Single {
 mod tests {
     use super::*;
 
-    fn collect(slices: &mut Slices) -> Vec<u8> {
+    fn collect(slices: &mut Box<Slices>) -> Vec<u8> {
         let mut bytes = Vec::new();
         while !slices.is_empty() {
             slices.prepare();
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn partial_writes_go_on_where_they_stopped() {
-        let mut slices = Slices::default();
+        let mut slices = Box::<Slices>::default();
         let mut body = Segments::new();
         for text in [&b"one"[..], b"twenty", b"3"] {
             body.push(Chunk::from(text.to_vec()));

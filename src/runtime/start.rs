@@ -93,12 +93,13 @@ pub fn start<F: Future>(options: StartOptions, make: impl FnOnce() -> F) -> io::
     }
 }
 
-/// `coop_taskrun` spares interrupts (Linux 5.19); without it everything works as well.
+/// `coop_taskrun` (Linux 5.19) spares interrupts, `single_issuer` (Linux 6.0) locks; without them everything
+/// works as well.
 fn build_uring(entries: u32) -> io::Result<monoio::Runtime<TimeDriver<IoUringDriver>>> {
-    let build = |cooperative: bool| {
+    let build = |is_recent: bool| {
         let mut uring = io_uring::IoUring::builder();
-        if cooperative {
-            uring.setup_coop_taskrun();
+        if is_recent {
+            uring.setup_coop_taskrun().setup_single_issuer();
         }
         let builder = RuntimeBuilder::<IoUringDriver>::new().uring_builder(uring).with_entries(entries);
         builder.enable_timer().build()

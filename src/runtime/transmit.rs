@@ -20,7 +20,7 @@ type Half = OwnedWriteHalf<TcpStream>;
 /// The half and its slices travel into the operation and back.
 struct Outgoing {
     half: Half,
-    slices: Slices,
+    slices: Box<Slices>,
     /// Bytes that the kernel took in the last operation.
     sent: u64,
 }
@@ -39,7 +39,7 @@ impl Transmit {
     pub fn new(half: Half, alive: Rc<Alive>) -> Transmit {
         Transmit {
             alive: Some(alive),
-            idle: Some(Outgoing { half, slices: Slices::default(), sent: 0 }),
+            idle: Some(Outgoing { half, slices: Box::default(), sent: 0 }),
             operation: Owned::new(send_all),
             failed: None,
         }
