@@ -212,6 +212,10 @@ impl Committer {
             self.book.commit_content(&mut piece, nonce, &mut self.openings)?;
             last = self.push(&Record::Content(Box::new(piece)));
             last?;
+            // One body may be longer than a batch may be.
+            if self.batch.len_bytes() >= BATCH_BYTES_TARGET {
+                self.write();
+            }
         }
         last
     }

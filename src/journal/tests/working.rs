@@ -256,3 +256,31 @@ fn write_golden_files() {
         fs::write(read::path(&folder, index as u64 + 1), segment).unwrap();
     }
 }
+
+#[test]
+fn a_body_longer_than_a_batch_is_recorded_in_several() {
+    let house = House::new();
+    let (journal, mut producer) = house.open();
+    let body: Vec<u8> = (0..5 * 1024 * 1024_u32).map(|at| (at / 7) as u8).collect();
+    let content = Content {
+        bytes: Chunk::from(body.clone()).into(),
+        direction: Direction::Request,
+        ..samples::content(1, b"", true)
+    };
+    submit(&mut producer, 1, Commit::Durable, Record::Content(Box::new(content)));
+    submit(&mut producer, 2, Commit::Durable, samples::intent(1));
+    submit(&mut producer, 3, Commit::Durable, samples::outcome(1));
+    for ticket in 1..=3 {
+        house.acks.wait(ticket).unwrap();
+    }
+    wait_until("the body bytes are given back", || producer.inflight_bytes() == 0);
+    journal.close().unwrap();
+    assert!(house.verify().sealed);
+    let mut recorded = Vec::new();
+    for (_, record) in house.records() {
+        if let Record::Content(content) = record {
+            recorded.extend(content.bytes.to_vec());
+        }
+    }
+    assert!(recorded == body, "{} bytes of {}", recorded.len(), body.len());
+}
