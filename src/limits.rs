@@ -48,6 +48,10 @@ pub const BODY_BYTES_DEFAULT: usize = 32 * MIB;
 pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence within a request body (SECURITY R41).
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes a second that a request body must come with, after [`BODY_RATE_GRACE`] (SECURITY R41).
+pub const BODY_RATE_MIN: u64 = KIB as u64;
+/// Waiting for a request body that its rate is not asked for (SECURITY R41).
+pub const BODY_RATE_GRACE: Duration = Duration::from_secs(10);
 /// A kept-alive connection without a request (SECURITY R41).
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A TLS handshake (SECURITY R41).
@@ -58,6 +62,35 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause after `accept` failed for want of descriptors: without it the loop burns the core.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+// --- Callers -------------------------------------------------------------------------------------------
+
+/// Connections of one address, unless they are configured; callers on this host have no limit then
+/// (SECURITY R41).
+pub const CONNECTIONS_PER_ADDRESS: usize = 256;
+/// Connections of all callers, unless they are configured and where the descriptors would allow more.
+pub const CONNECTIONS_MAX: usize = 64 * KIB;
+/// Descriptors that callers' connections leave over: for the operators' side, the journal, listeners, names
+/// and secrets (SECURITY R41).
+pub const DESCRIPTORS_RESERVED: u64 = 512;
+/// Connections that one shard turns away with an answer at once; more are cut without a word.
+pub const TURNED_AWAY_MAX: usize = 64;
+/// How long a connection that is turned away may take to get its answer.
+pub const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a connection counts in the budget of its shard beside its buffers.
+pub const CONNECTION_BYTES: usize = 4 * KIB;
+/// Smallest `limits.memory`.
+pub const MEMORY_BYTES_MIN: u64 = 16 * MIB as u64;
+/// The share of the host's memory that callers may take, unless it is configured: one part of so many.
+pub const MEMORY_SHARE: u64 = 4;
+/// Memory that is assumed where the host does not say what it has.
+pub const MEMORY_BYTES_UNKNOWN: u64 = 1024 * MIB as u64;
+/// Idle connections that are closed at one look while memory is short: of all that idle, one of so many.
+pub const SHED_SHARE: usize = 8;
+/// And at least so many.
+pub const SHED_COUNT_MIN: usize = 16;
+/// Looks of the sweeper after which an idle connection gives its buffer back: 1.5 s.
+pub const IDLE_SWEEPS: u8 = 6;
 
 // --- Upstream ------------------------------------------------------------------------------------------
 
@@ -111,6 +144,24 @@ pub const ERRAND_QUEUE: usize = 4 * KIB;
 pub const LOG_QUEUE_LINES: usize = 16 * KIB;
 /// An INTENT that is not acknowledged within this time fails the request (SECURITY "Audit").
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
+/// A record that found the queue full is offered again after this time, then after twice as long, and so on.
+pub const RECORD_RETRY_MIN: Duration = Duration::from_millis(1);
+/// Longest pause between two offers.
+pub const RECORD_RETRY_MAX: Duration = Duration::from_millis(64);
+/// A body record that finds no room for this long ends its exchange (SECURITY "Audit").
+pub const RECORD_STALL_MAX: Duration = Duration::from_secs(10);
+/// An exchange waits this long for keys or a lease, which take less unless their answer was lost.
+pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(15);
+/// An answer that finds the mailbox of its shard full is offered again for this long.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// First pause between two offers; it doubles.
+pub const DELIVERY_RETRY: Duration = Duration::from_millis(1);
+/// What a slice of a recorded body counts beside its bytes.
+pub const SLICE_BYTES: usize = 32;
+/// Slices of one step are joined when there are more of them than this
+pub const SLICES_MAX: usize = 16;
+/// and they are smaller than this on average.
+pub const SLICE_BYTES_MIN: usize = 256;
 /// Recorded body bytes of one shard that the journal has not written yet; beyond it reading stops.
 pub const RECORD_INFLIGHT_BYTES_MAX: usize = 64 * MIB;
 

@@ -3,7 +3,7 @@
 use super::{Cases, Operation, h1};
 use ringward::{
     audit::ExchangeId,
-    buffer::Chunk,
+    buffer::{Budget, Chunk},
     config::{self, Host, Text},
     exchange::{Arrival, Caller, Event, Exchange, Step, Steps, Surroundings, plan::Plan},
     http::{
@@ -61,16 +61,17 @@ fn plain() -> Operation {
     let request = parse_request(Chunk::from_static(h1::SMALL.as_bytes())).expect("well-formed");
     let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n";
     let response = parse_response(Chunk::from_static(answer), &Method::Post).expect("well-formed");
-    let data = Chunk::from(vec![b'x'; 200]);
+    let (data, memory) = (Chunk::from(vec![b'x'; 200]), Budget::new(1 << 20));
     Box::new(move || {
         let exchange = Exchange::new(plan.clone(), caller.clone(), Now::default());
-        carry(exchange, &mut tokens, &request, &response, &data);
+        carry(exchange, &mut tokens, &memory, &request, &response, &data);
     })
 }
 
 fn carry(
     mut exchange: Exchange,
     tokens: &mut TokenCache,
+    memory: &Budget,
     request: &RequestHead,
     response: &ResponseHead,
     data: &Chunk,
@@ -82,7 +83,8 @@ fn carry(
     let answer = Event::Response { head: Box::new(response.clone()), data: data.clone().into(), end: true };
     for event in [Event::Request(arrival), answer, Event::Delivered] {
         now.instant.0 += 10_000;
-        exchange.on(&mut Surroundings { now, tokens: &mut *tokens }, event, &mut steps);
+        let mut around = Surroundings { now, tokens: &mut *tokens, memory };
+        exchange.on(&mut around, event, &mut steps);
         while let Some(step) = steps.next_step() {
             is_forwarded |= matches!(step, Step::Forward(_));
             black_box(step);

@@ -13,7 +13,7 @@ mod oracle;
 use oracle::Rest;
 use ringward::{
     audit::{ExchangeId, Record},
-    buffer::{Chunk, Segments},
+    buffer::{Budget, Chunk, Segments},
     config::{self, Host, Text},
     exchange::{
         Answer, Arrival, Ask, Caller, Cause, Event, Exchange, Forward, Side, Step, Steps, Surroundings,
@@ -169,6 +169,7 @@ struct Gateway<'a> {
     /// Whether upstream answers before it has the whole request.
     is_early: bool,
     tokens: TokenCache,
+    memory: Budget,
     /// What left the gateway.
     sent: Vec<u8>,
     is_cut: bool,
@@ -216,6 +217,7 @@ impl<'a> Gateway<'a> {
             answers: parts,
             is_early,
             tokens: TokenCache::new(&[1; 32]),
+            memory: Budget::new(1 << 30),
             sent: Vec::new(),
             is_cut: false,
             forwarded: Vec::new(),
@@ -275,7 +277,7 @@ impl<'a> Gateway<'a> {
 
     /// Hands an event to the exchange and carries out what that gives.
     fn feed(&mut self, current: &mut Current, event: Event) {
-        let mut around = Surroundings { now: Now::default(), tokens: &mut self.tokens };
+        let mut around = Surroundings { now: Now::default(), tokens: &mut self.tokens, memory: &self.memory };
         current.exchange.on(&mut around, event, &mut current.steps);
         while let Some(step) = current.steps.next_step() {
             match step {

@@ -21,8 +21,9 @@ mod tests;
 pub use control::{Control, Rejected, Reloaded, Work};
 pub use server::Server;
 pub use status::{
-    AuditState, AuditStatus, CertificateStatus, Check, ConfigStatus, IssuerStatus, ListenerStatus, Readiness,
-    RequestStatus, SecretStatus, ShardStatus, Status, UpstreamConnections, UpstreamStatus,
+    AuditState, AuditStatus, CertificateStatus, Check, ConfigStatus, IssuerStatus, LimitStatus,
+    ListenerStatus, Readiness, RequestStatus, SecretStatus, ShardStatus, Status, UpstreamConnections,
+    UpstreamStatus,
 };
 
 use crate::metrics::Metrics;

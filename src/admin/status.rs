@@ -17,6 +17,7 @@ pub struct Status {
     pub draining: bool,
     pub config: ConfigStatus,
     pub requests: RequestStatus,
+    pub limits: LimitStatus,
     pub audit: AuditStatus,
     pub shards: Vec<ShardStatus>,
     pub listeners: Vec<ListenerStatus>,
@@ -47,6 +48,20 @@ pub struct RequestStatus {
     pub in_flight: u64,
 }
 
+/// What callers take of what they may.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LimitStatus {
+    /// Open connections of callers.
+    pub connections: u64,
+    pub connections_max: u64,
+    /// Memory of connections and bodies, all shards together.
+    pub memory_bytes: u64,
+    pub memory_max_bytes: u64,
+    /// Reason and count of each bound that was met since the start.
+    pub hits: Vec<(String, u64)>,
+}
+
 /// One thread of the data plane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -58,6 +73,8 @@ pub struct ShardStatus {
     pub driver: String,
     /// Open connections of callers.
     pub connections: u64,
+    /// Memory of its connections and bodies.
+    pub memory_bytes: u64,
 }
 
 /// One listener of the data plane.

@@ -1,7 +1,9 @@
 //! The start, in order: read, open, bind, then the threads.
 
 use super::{
-    Addresses, Core, Error, Options, Running, control, reload, shards, sockets,
+    Addresses, Core, Error, Options, Running,
+    capacity::Room,
+    control, reload, shards, sockets,
     wiring::{Acknowledgements, ErrandQueue, JournalRecorder, LogQueue},
 };
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
     metrics::Metrics,
     runtime::{self, Driver, Listener, Mailbox, MailboxSender, mailbox, sys},
-    shard::{Parts, World},
+    shard::{Census, Parts, World},
 };
 use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -42,9 +44,9 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     // A process without core files and without a debugger's view keeps its secrets (SECURITY R46).
     let host = |what| move |source| Error::Host { what, source };
     sys::forbid_dumps().map_err(host("cannot switch core files off"))?;
-    sys::raise_descriptor_limit().map_err(host("descriptor limit"))?;
     let snapshot = reload::read(path, None, &options)?;
     let placed = shards::place(&snapshot.runtime)?;
+    let room = Room::take(placed.len()).map_err(host("descriptor limit"))?;
     let metrics = Arc::new(Metrics::default());
     metrics.epoll_fallback.set(i64::from(placed.iter().any(|shard| shard.driver == Driver::Epoll)));
     let sockets = Sockets::bind(&snapshot, placed.len())?;
@@ -52,11 +54,10 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     let (journal, producers) = open_journal(&snapshot, placed.len(), senders.clone())?;
     let (background, handle, stop_background) = background_thread()?;
     let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.resolver()))?;
-    let world = Arc::new(ArcSwap::from_pointee(world(&snapshot)));
+    let world = Arc::new(ArcSwap::from_pointee(world(&snapshot, room)));
     let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
     let (lines, access_log, end_access_log) = access_log(&snapshot, &handle, &metrics);
-    handle.spawn(serve_errands(errand_receiver, &services, senders.clone()));
-
+    handle.spawn(serve_errands(errand_receiver, &services, senders.clone(), &metrics));
     let core = Arc::new(Core {
         path: path.to_owned(),
         options,
@@ -66,6 +67,8 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         journal: journal.handle(),
         mailboxes: senders,
         shards: placed.clone(),
+        census: Default::default(),
+        room,
         addresses: sockets.addresses.clone(),
         background: handle.clone(),
         services,
@@ -86,17 +89,17 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
         errands: errand_sender,
         lines,
         metrics,
+        census: core.census.clone(),
         token_key: random_key()?,
         drained: drained_sender,
         count: placed.len(),
     };
     let spawned = placed.into_iter().map(|shard| shards::spawn(shard, ends.parts(shard.index)));
-    let shards = spawned.collect::<Result<Vec<_>, _>>()?;
     Ok(Running {
         addresses: sockets.addresses,
         core,
         journal,
-        shards,
+        shards: spawned.collect::<Result<_, _>>()?,
         drained,
         background,
         stop_background,
@@ -161,6 +164,7 @@ struct Ends {
     errands: queue::Sender<crate::exchange::handover::Errand>,
     lines: Option<Arc<access_log::Lines>>,
     metrics: Arc<Metrics>,
+    census: Arc<Census>,
     token_key: [u8; 32],
     drained: mpsc::Sender<usize>,
     /// Number of shards.
@@ -176,7 +180,7 @@ impl Ends {
         let sockets: Vec<_> = self.sockets.iter_mut().filter_map(Vec::pop).collect();
         let (world, metrics, errands) = (self.world.clone(), self.metrics.clone(), self.errands.clone());
         let (lines, token_key, drained) = (self.lines.clone(), self.token_key, self.drained.clone());
-        let count = self.count;
+        let (census, count) = (self.census.clone(), self.count);
         move || {
             let listeners: Result<Vec<_>, _> = sockets
                 .into_iter()
@@ -194,6 +198,7 @@ impl Ends {
                 token_key,
                 mailbox,
                 metrics,
+                census,
                 on_drained: Box::new(move || {
                     // Nobody listens where the stop has given up already.
                     let _ = drained.send(index);
@@ -204,7 +209,7 @@ impl Ends {
 }
 
 /// What shards see of a snapshot.
-pub fn world(snapshot: &Snapshot) -> World {
+pub fn world(snapshot: &Snapshot, room: Room) -> World {
     World {
         plan: snapshot.plan.clone(),
         endpoints: snapshot
@@ -213,6 +218,7 @@ pub fn world(snapshot: &Snapshot) -> World {
             .map(|listener| crate::shard::Endpoint { name: listener.name.clone(), tls: listener.tls.clone() })
             .collect(),
         client_tls: snapshot.upstream_tls.clone(),
+        capacity: room.capacity(&snapshot.capacity),
     }
 }
 
@@ -272,16 +278,20 @@ fn serve_errands(
     errands: queue::Receiver<crate::exchange::handover::Errand>,
     services: &reload::Services,
     senders: Vec<MailboxSender<Delivery>>,
+    metrics: &Arc<Metrics>,
 ) -> impl Future<Output = ()> + use<> {
-    let deliver: errands::Deliver = Arc::new(move |shard, delivery| {
-        let Some(mailbox) = senders.get(shard) else { return };
-        if mailbox.send(delivery).is_err() {
-            tracing::warn!(shard, "a shard takes no answers");
-        }
+    let deliver: errands::Deliver = Arc::new(move |shard, delivery| match senders.get(shard) {
+        Some(mailbox) => mailbox.send(delivery),
+        None => Err(delivery),
+    });
+    let metrics = metrics.clone();
+    let dropped = Arc::new(move || {
+        metrics.answers_dropped.inc();
+        tracing::warn!("a shard takes no answers");
     });
     // There are leases from the start on until the stop.
     let leases = services.leases().expect("the gateway starts");
-    errands::serve(errands, services.oidc.clone(), leases, deliver)
+    errands::serve(errands, services.oidc.clone(), leases, deliver, dropped)
 }
 
 fn serve_admin(

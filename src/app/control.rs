@@ -3,11 +3,12 @@
 use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
-        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Control, IssuerStatus, ListenerStatus,
-        Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status, UpstreamConnections,
-        UpstreamStatus, Work,
+        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Control, IssuerStatus, LimitStatus,
+        ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status,
+        UpstreamConnections, UpstreamStatus, Work,
     },
     config::{self, Format, diagnostic},
+    metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
     time::Timestamp,
     upstream::Retired,
@@ -44,6 +45,7 @@ impl Control for Operator {
                 refused: counts.refused,
                 in_flight: counts.in_flight,
             },
+            limits: limits(core),
             audit: audit(core),
             shards: shards(core),
             listeners: listeners(core, &snapshot),
@@ -109,6 +111,20 @@ fn audit(core: &Core) -> AuditStatus {
     }
 }
 
+fn limits(core: &Core) -> LimitStatus {
+    let capacity = core.world.load().capacity;
+    let memory = core.shards.iter().map(|shard| core.metrics.memory(shard.index).0.get().max(0) as u64);
+    let hits =
+        Limit::ALL.into_iter().map(|limit| (limit.as_str().to_owned(), core.metrics.limit_hits(limit)));
+    LimitStatus {
+        connections: core.census.open() as u64,
+        connections_max: capacity.connections_max as u64,
+        memory_bytes: memory.sum(),
+        memory_max_bytes: (capacity.memory_bytes * core.shards.len()) as u64,
+        hits: hits.filter(|(_, count)| *count > 0).collect(),
+    }
+}
+
 fn shards(core: &Core) -> Vec<ShardStatus> {
     let status = |shard: &super::shards::Placed| ShardStatus {
         index: shard.index,
@@ -118,6 +134,7 @@ fn shards(core: &Core) -> Vec<ShardStatus> {
             Driver::Epoll => "epoll".to_owned(),
         },
         connections: core.metrics.connections(shard.index).get().max(0) as u64,
+        memory_bytes: core.metrics.memory(shard.index).0.get().max(0) as u64,
     };
     core.shards.iter().map(status).collect()
 }

@@ -9,6 +9,7 @@
 //! It moves no request. Start at [`start`]; what it gives is a [`Running`].
 
 mod build;
+mod capacity;
 mod control;
 mod error;
 pub mod logging;
@@ -25,7 +26,7 @@ use crate::{
     journal::{self, Journal},
     metrics::Metrics,
     runtime::MailboxSender,
-    shard::World,
+    shard::{Census, World},
     time::{Now, Timestamp},
 };
 use arc_swap::ArcSwap;
@@ -106,6 +107,8 @@ struct Core {
     journal: journal::Handle,
     mailboxes: Vec<MailboxSender<Delivery>>,
     shards: Vec<shards::Placed>,
+    census: Arc<Census>,
+    room: capacity::Room,
     addresses: Addresses,
     background: Handle,
     services: reload::Services,

@@ -178,7 +178,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     let unresolved = snapshot.plan.upstreams.iter().filter(|one| one.addresses.load().is_empty());
     core.services.resolver.resolve_all(&unresolved.cloned().collect::<Vec<_>>()).await;
     let generation = snapshot.plan.generation;
-    let world = build::world(&snapshot);
+    let world = build::world(&snapshot, core.room);
     let snapshot = Arc::new(snapshot);
     let (journal, recorded, author) = (core.journal.clone(), snapshot.clone(), author.to_owned());
     let recording = move || build::record_config(&journal, &recorded, &author);

@@ -2,6 +2,7 @@ use super::ExchangeId;
 use crate::{
     buffer::Segments,
     http::{Headers, Method},
+    limits::RECEIVE_BYTES_MIN,
     time::Timestamp,
 };
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
@@ -407,11 +408,13 @@ impl Record {
         }
     }
 
-    /// Body bytes that it keeps alive, for back-pressure.
+    /// Memory of the body bytes that it keeps alive, for back-pressure: with the entries of their slices, and
+    /// at least the smallest buffer that they can lie in.
     pub fn body_bytes(&self) -> usize {
         match self {
             Record::Content(content) => {
-                content.bytes.len_bytes() + content.upstream.as_ref().map_or(0, Segments::len_bytes)
+                let upstream = content.upstream.as_ref().map_or(0, Segments::footprint);
+                (content.bytes.footprint() + upstream).max(RECEIVE_BYTES_MIN)
             }
             _ => 0,
         }

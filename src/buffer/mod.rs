@@ -7,9 +7,11 @@
 //!
 //! This is not a pool: mimalloc serves these sizes from free lists of its own.
 
+mod budget;
 mod chunk;
 mod segments;
 
+pub use budget::{Budget, Held};
 pub use chunk::{Chunk, ChunkMut};
 pub use segments::Segments;
 
@@ -36,6 +38,12 @@ impl Tally {
     /// Appends `source` to `target` and counts the bytes as copied.
     pub fn copy(&mut self, target: &mut Vec<u8>, source: &[u8]) {
         self.copied += source.len() as u64;
+        append(target, source);
+    }
+
+    /// Appends `source` to `target` and counts the bytes as copied for a policy.
+    pub fn copy_for_policy(&mut self, target: &mut Vec<u8>, source: &[u8]) {
+        self.policy += source.len() as u64;
         append(target, source);
     }
 

@@ -1,4 +1,5 @@
-use super::Chunk;
+use super::{Chunk, Tally};
+use crate::limits::{SLICE_BYTES, SLICE_BYTES_MIN, SLICES_MAX};
 use smallvec::SmallVec;
 
 /// An ordered queue of chunks: the body bytes of one step, in the order in which they are sent.
@@ -44,6 +45,28 @@ impl Segments {
         self.chunks.iter()
     }
 
+    /// Chunks in the queue.
+    pub fn count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Bytes of memory that these slices take: theirs, and their entries in this queue.
+    pub fn footprint(&self) -> usize {
+        self.bytes + self.chunks.len() * SLICE_BYTES
+    }
+
+    /// Joins the slices if they are many and tiny, such as the data of a chunked body in chunks of one byte:
+    /// each would cost more than its bytes wherever it goes. The copied bytes are counted.
+    pub fn join_tiny(&mut self, tally: &mut Tally) {
+        if self.chunks.len() <= SLICES_MAX || self.bytes / self.chunks.len() >= SLICE_BYTES_MIN {
+            return;
+        }
+        let mut joined = Vec::with_capacity(self.bytes);
+        self.chunks.drain(..).for_each(|chunk| tally.copy(&mut joined, &chunk));
+        // Allocates nothing: what the slices took is given back.
+        self.chunks = SmallVec::from_iter([Chunk::from(joined)]);
+    }
+
     /// Empties the queue, chunk by chunk.
     pub fn drain(&mut self) -> impl Iterator<Item = Chunk> + '_ {
         self.bytes = 0;
@@ -76,6 +99,24 @@ impl IntoIterator for Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_tiny_slices_are_joined_and_counted() {
+        let check = |count: usize, length: usize, joined: bool| {
+            let (mut segments, mut tally) = (Segments::new(), Tally::default());
+            (0..count).for_each(|index| segments.push(Chunk::from(vec![index as u8; length])));
+            let before = segments.to_vec();
+            segments.join_tiny(&mut tally);
+            assert_eq!((segments.to_vec(), segments.len_bytes()), (before, count * length));
+            assert_eq!(segments.count(), if joined { 1 } else { count }, "{count} of {length}");
+            assert_eq!(tally.copied, if joined { (count * length) as u64 } else { 0 });
+        };
+        check(10_000, 1, true);
+        check(SLICES_MAX + 1, SLICE_BYTES_MIN - 1, true);
+        check(SLICES_MAX + 1, SLICE_BYTES_MIN, false);
+        check(SLICES_MAX, 1, false);
+        check(0, 0, false);
+    }
 
     #[test]
     fn length_follows_pushes_and_drains() {

@@ -69,6 +69,19 @@ fn shown(status: &Status) -> String {
             requests.forwarded, requests.refused, requests.in_flight
         ),
     );
+    let limits = &status.limits;
+    let hits: Vec<_> = limits.hits.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let met = if hits.is_empty() { String::new() } else { format!("; met: {}", hits.join(", ")) };
+    lines.add(
+        "limits",
+        format!(
+            "{} of {} connections, {} of {} MiB{met}",
+            limits.connections,
+            limits.connections_max,
+            limits.memory_bytes >> 20,
+            limits.memory_max_bytes >> 20
+        ),
+    );
     let audit = &status.audit;
     let state = match audit.state {
         AuditState::Starting => "starting",

@@ -1,7 +1,9 @@
 //! The file as it was written: one field a table. Plain data without places; [`Tree`](super::Tree) knows
 //! those. Doc comments here and in the tables are what `config explain` and the JSON Schema show.
 
-use super::{Admin, Audit, Deny, Identity, Listen, Log, Mask, Policy, Route, Runtime, Secret, Upstream};
+use super::{
+    Admin, Audit, Deny, Identity, Limits, Listen, Log, Mask, Policy, Route, Runtime, Secret, Upstream,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +21,9 @@ pub struct Document {
     /// Where callers connect. At least one.
     #[serde(default)]
     pub listen: Vec<Listen>,
+    /// Time, connections and memory that callers may take.
+    #[serde(default)]
+    pub limits: Limits,
     /// The port and socket for operators, and metrics.
     #[serde(default)]
     pub admin: Admin,

@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod document;
 mod host;
 mod identity;
+mod limits;
 pub mod lint;
 mod listen;
 mod log;
@@ -36,7 +37,7 @@ pub use diagnostic::{Diagnostic, Format, Severity, UNREADABLE_FILE};
 pub use document::Document;
 pub use host::Host;
 pub use origin::{ListenAddr, Origin};
-pub use snapshot::{AccessLog, AdminPlan, AuditPlan, Listener, LogPlan, RuntimePlan, Snapshot};
+pub use snapshot::{AccessLog, AdminPlan, AuditPlan, CapacityPlan, Listener, LogPlan, RuntimePlan, Snapshot};
 pub use tree::{Path, Step, Tree};
 pub use value::{Period, Size};
 
@@ -44,6 +45,7 @@ pub use admin::{Admin, Roles};
 pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
 pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};
+pub use limits::Limits;
 pub use listen::{
     ClientAddress, KeySource, Listen, ListenTls, ProxyProtocol, ServerTls, TlsVersion, UnknownSni,
 };

@@ -32,6 +32,7 @@ pub struct Snapshot {
     pub audit: AuditPlan,
     pub log: LogPlan,
     pub runtime: RuntimePlan,
+    pub capacity: CapacityPlan,
     /// Whether an issuer of the demo is accepted; `run` refuses that.
     pub dev: bool,
     /// The text that it was made of, with the place of everything. It holds no secret, so it is what CONFIG
@@ -85,6 +86,15 @@ pub enum AccessLog {
 pub struct LogPlan {
     pub access: AccessLog,
     pub level: Level,
+}
+
+/// What all callers together may take, as far as it was configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapacityPlan {
+    /// Open connections; `None`: as the descriptors allow.
+    pub connections_max: Option<usize>,
+    /// Memory for connections and bodies, all shards together; `None`: as the host has.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Shards and their driver.

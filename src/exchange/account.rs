@@ -220,7 +220,8 @@ impl Ending {
             (false, false, _) => Place::RequestBody,
         };
         match (&self.cause, &self.refusal) {
-            (Some((_, Cause::Timeout)), _) => (End::Timeout, place),
+            (Some((_, Cause::Timeout(_))), _) => (End::Timeout, place),
+            (Some((_, Cause::Overloaded(_))), _) => (End::Refused, place),
             (Some((_, Cause::Shutdown)), _) => (End::Cut, place),
             (Some((_, Cause::Unrecorded)), _) => (End::Unrecorded, place),
             (Some((_, Cause::Internal)), _) => (End::Internal, place),

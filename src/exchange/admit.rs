@@ -113,7 +113,7 @@ impl Exchange {
     fn decide_head(
         &mut self,
         around: &mut Surroundings<'_>,
-        arrival: Arrival,
+        mut arrival: Arrival,
         route: &Arc<Route>,
         steps: &mut Steps,
     ) {
@@ -140,6 +140,10 @@ impl Exchange {
             HeadVerdict::NeedsBody(needs) if arrival.end => self.decide_body(around, arrival, needs, steps),
             HeadVerdict::NeedsBody(needs) => {
                 self.needs = needs;
+                let data = std::mem::take(&mut arrival.data);
+                if !self.gather(around.memory, &data) {
+                    return self.refuse_unmemorable(steps);
+                }
                 if arrival.head.expect_continue {
                     steps.push(Step::Continue);
                 }

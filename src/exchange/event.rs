@@ -6,6 +6,7 @@ use crate::{
     buffer::Segments,
     http::{RequestHead, ResponseHead},
     identity::Issuer,
+    metrics::Limit,
     protocol::Reply,
     secrets::{Lease, LeaseSource, SecretValue},
 };
@@ -81,7 +82,7 @@ impl Cause {
             Cause::Tls(_) => "tls",
             Cause::Busy => "busy",
             Cause::Closed => "closed",
-            Cause::Timeout => "timeout",
+            Cause::Timeout(limit) | Cause::Overloaded(limit) => limit.as_str(),
             Cause::Malformed { reason, .. } => reason,
             Cause::Shutdown => "shutdown",
             Cause::Unrecorded => "unrecorded",
@@ -101,8 +102,10 @@ pub enum Cause {
     Busy,
     /// The peer closed or reset the connection in the middle.
     Closed,
-    /// The peer was silent for too long.
-    Timeout,
+    /// The peer was silent for too long, or too slow: which bound it met.
+    Timeout(Limit),
+    /// There is no memory for what the peer sends: which bound was met.
+    Overloaded(Limit),
     /// The peer broke the protocol: a reason code, and the status that the sender of a request gets.
     Malformed { reason: &'static str, status: u16 },
     /// The gateway itself stops: a drain ran out of time.

@@ -14,6 +14,8 @@ pub struct Flow {
     pub recorded: u64,
     /// Whether the last byte was received.
     pub ended: bool,
+    /// Bytes that were joined for a policy: they are not forwarded from where they were received.
+    pub gathered: u64,
     pub tally: Tally,
     /// Boxed: most exchanges have none, and it is large.
     inspector: Option<Box<Inspector>>,
@@ -36,9 +38,10 @@ impl Flow {
     ///
     /// # Errors
     /// The body cannot be masked: its sender is at fault, and nothing of it may go on.
-    pub fn push(&mut self, data: Segments, end: bool) -> Result<Segments, Error> {
+    pub fn push(&mut self, mut data: Segments, end: bool) -> Result<Segments, Error> {
         self.received += data.len_bytes() as u64;
         self.ended |= end;
+        data.join_tiny(&mut self.tally);
         let out = match &mut self.inspector {
             None => data,
             Some(inspector) => {
@@ -69,7 +72,7 @@ impl Flow {
 
     /// The counted bytes of this direction. What was passed on and not copied was forwarded by reference.
     pub fn counted(&self) -> Tally {
-        let forwarded = self.passed.saturating_sub(self.tally.copied);
+        let forwarded = self.passed.saturating_sub(self.tally.copied + self.gathered);
         Tally { forwarded, ..self.tally }
     }
 }

@@ -41,8 +41,10 @@ pub use summary::{Summary, Times};
 pub use crate::identity::TokenCache;
 
 use crate::{
+    buffer::Budget,
     http::{Headers, Method},
     identity::Principal,
+    metrics::Limit,
     policy::{Decision, Needs},
     protocol::ClientHint,
     secrets::{Lease, SecretValue},
@@ -50,6 +52,7 @@ use crate::{
 };
 use flow::Flow;
 use plan::{Plan, Route, Upstream};
+use request::Gathered;
 use std::sync::Arc;
 
 /// What a shard lends to an exchange for the time of one event.
@@ -57,6 +60,8 @@ pub struct Surroundings<'a> {
     pub now: Now,
     /// Tokens that this shard has verified.
     pub tokens: &'a mut TokenCache,
+    /// The memory of this shard.
+    pub memory: &'a Budget,
 }
 
 /// One request and its response. Created when a head arrives, fed until it is [`Exchange::has_ended`].
@@ -75,8 +80,8 @@ pub struct Exchange {
     needs: Needs,
     request: Flow,
     response: Flow,
-    /// Small pieces of a body that the policy waits for, joined: each would hold on to a whole buffer.
-    gathered: Vec<u8>,
+    /// A body that the policy waits for, joined: its pieces would hold on to whole buffers.
+    gathered: Gathered,
     /// Request body bytes whose record is on its way to the journal.
     unrecorded: Option<(crate::buffer::Segments, bool)>,
     /// Whether the response is a stream of server-sent events.
@@ -123,6 +128,8 @@ struct Ending {
     intent: bool,
     /// Whether the response head went to the caller.
     responded: bool,
+    /// The bound that it had to refuse for.
+    limit: Option<Limit>,
     /// The refusal that the gateway answered with.
     refusal: Option<refuse::Refused>,
     cause: Option<(Side, Cause)>,
@@ -152,7 +159,7 @@ impl Exchange {
             needs: Needs::default(),
             request: Flow::default(),
             response: Flow::default(),
-            gathered: Vec::new(),
+            gathered: Gathered::default(),
             unrecorded: None,
             is_event_stream: false,
             lease: None,

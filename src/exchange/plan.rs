@@ -35,6 +35,45 @@ pub struct Plan {
     /// All secrets that templates name.
     pub secrets: Slots,
     pub deny_status: DenyStatus,
+    pub limits: CallerLimits,
+}
+
+/// How long callers may take, and how many connections one of them may have (SECURITY R41).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerLimits {
+    /// From the first byte of a head to its last.
+    pub header: Duration,
+    /// Silence within a request's body.
+    pub body_idle: Duration,
+    /// Bytes a second of a request's body, after the grace; zero asks for none.
+    pub body_rate_min: u64,
+    /// Waiting for a body that its rate is not asked for.
+    pub body_rate_grace: Duration,
+    /// Between two requests.
+    pub keep_alive: Duration,
+    /// TLS handshake.
+    pub handshake: Duration,
+    /// One write to a caller.
+    pub write: Duration,
+    /// Connections of one address; `None`: [`crate::limits::CONNECTIONS_PER_ADDRESS`], and none on loopback;
+    /// zero: no limit.
+    pub connections_per_address: Option<u32>,
+}
+
+impl Default for CallerLimits {
+    fn default() -> Self {
+        use crate::limits as bounds;
+        CallerLimits {
+            header: bounds::HEAD_READ_TIMEOUT,
+            body_idle: bounds::BODY_IDLE_TIMEOUT,
+            body_rate_min: bounds::BODY_RATE_MIN,
+            body_rate_grace: bounds::BODY_RATE_GRACE,
+            keep_alive: bounds::KEEP_ALIVE_TIMEOUT,
+            handshake: bounds::HANDSHAKE_TIMEOUT,
+            write: bounds::WRITE_STALL_TIMEOUT,
+            connections_per_address: None,
+        }
+    }
 }
 
 /// One route: who may come, what decides, where it goes, what is masked and recorded.

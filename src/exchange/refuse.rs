@@ -106,6 +106,9 @@ impl Exchange {
             _ => false,
         };
         let fault = fault(&cause).filter(|_| may_answer);
+        if let Cause::Overloaded(limit) = cause {
+            self.ending.limit = Some(limit);
+        }
         self.ending.cause = Some((Side::Client, cause));
         match fault {
             Some((code, detail)) => self.refuse(code, detail, steps),
@@ -131,7 +134,8 @@ impl Exchange {
             Cause::Busy => {
                 (Code::Overloaded, "has as many connections as it may have, and none became free".to_owned())
             }
-            Cause::Timeout => (Code::UpstreamTimeout, "did not answer in time".to_owned()),
+            Cause::Timeout(limit) => (Code::UpstreamTimeout, format!("did not answer in time: {limit}")),
+            Cause::Overloaded(limit) => (Code::Overloaded, format!("was cut off: {limit}")),
             Cause::Closed => (Code::UpstreamUnreachable, "closed the connection in the middle".to_owned()),
             Cause::Malformed { reason, .. } => {
                 (Code::UpstreamInvalid, format!("sent a malformed response: {reason}"))
@@ -165,6 +169,7 @@ impl Exchange {
             return;
         }
         self.stage = Stage::Ended;
+        self.gathered.release();
         let lease = self.lease.take();
         let record = self.last_record(now, lease.as_ref());
         let summary = Box::new(self.summary(now));
@@ -190,7 +195,12 @@ fn fault(cause: &Cause) -> Option<(Code, String)> {
             };
             Some((code, format!("The request is malformed: {reason}.")))
         }
-        Cause::Timeout => Some((Code::RequestTimeout, "The request did not arrive in time.".to_owned())),
+        Cause::Timeout(limit) => {
+            Some((Code::RequestTimeout, format!("The request did not arrive in time: {limit}.")))
+        }
+        Cause::Overloaded(limit) => {
+            Some((Code::Overloaded, format!("The gateway has no memory for this request: {limit}.")))
+        }
         _ => None,
     }
 }

@@ -3,11 +3,34 @@
 use super::{Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, plan::Recording};
 use crate::{
     audit::Direction,
-    buffer::{Chunk, Segments},
-    limits::COALESCE_BYTES_MAX,
+    buffer::{Budget, Chunk, Held, Segments},
+    metrics::Limit,
     protocol::Code,
     time::Now,
 };
+
+/// A body that the policy waits for, and its memory in the budget of the shard.
+#[derive(Default)]
+pub struct Gathered {
+    bytes: Vec<u8>,
+    held: Option<Held>,
+}
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The body. Its memory stays counted until [`Gathered::release`].
+    fn take(&mut self) -> Chunk {
+        Chunk::from(std::mem::take(&mut self.bytes))
+    }
+
+    /// The body is gone, or on its way to be.
+    pub fn release(&mut self) {
+        *self = Gathered::default();
+    }
+}
 
 impl Exchange {
     pub(super) fn request_body(
@@ -19,13 +42,19 @@ impl Exchange {
     ) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Body(mut arrival) => {
-                self.gather(&mut arrival.data, data, end);
                 arrival.end = end;
-                let gathered = arrival.data.len_bytes() + self.gathered.len();
-                if self.is_too_large(gathered as u64) {
+                if self.is_too_large((self.gathered.len() + data.len_bytes()) as u64) {
                     return self.refuse_too_large(steps);
                 }
+                if end && self.gathered.len() == 0 && data.count() <= 1 {
+                    arrival.data = data;
+                    return self.decide_body(around, arrival, self.needs, steps);
+                }
+                if !self.gather(around.memory, &data) {
+                    return self.refuse_unmemorable(steps);
+                }
                 if end {
+                    arrival.data = self.gathered.take().into();
                     return self.decide_body(around, arrival, self.needs, steps);
                 }
                 self.stage = Stage::Body(arrival);
@@ -40,20 +69,25 @@ impl Exchange {
         }
     }
 
-    /// Appends what came of a body. Small pieces are joined: whoever sends many would otherwise have a whole
-    /// receive buffer kept for each.
-    fn gather(&mut self, body: &mut Segments, data: Segments, end: bool) {
-        for chunk in data {
-            if chunk.len() < COALESCE_BYTES_MAX {
-                self.request.tally.copy(&mut self.gathered, &chunk);
-            } else {
-                body.push(Chunk::from(std::mem::take(&mut self.gathered)));
-                body.push(chunk);
-            }
+    /// Takes in what came of a body that the policy reads, into one buffer of our own: pieces would each hold
+    /// on to the whole buffer they were received in, and the policy wants them joined anyway. False if the
+    /// shard has no memory for it.
+    pub(super) fn gather(&mut self, memory: &Budget, data: &Segments) -> bool {
+        let held = self.gathered.held.get_or_insert_with(|| memory.hold(0));
+        if !held.try_grow(data.len_bytes()) {
+            return false;
         }
-        if end {
-            body.push(Chunk::from(std::mem::take(&mut self.gathered)));
+        for chunk in data.iter() {
+            self.request.tally.copy_for_policy(&mut self.gathered.bytes, chunk);
         }
+        self.request.gathered += data.len_bytes() as u64;
+        true
+    }
+
+    pub(super) fn refuse_unmemorable(&mut self, steps: &mut Steps) {
+        self.ending.limit = Some(Limit::MemoryBody);
+        let detail = "The gateway has no memory for a body of this size now: memory_body.";
+        self.refuse(Code::Overloaded, detail, steps);
     }
 
     fn stream_body(&mut self, now: Now, data: Segments, end: bool, steps: &mut Steps) {

@@ -28,7 +28,7 @@ impl Exchange {
         &mut self,
         now: Now,
         mut head: Box<ResponseHead>,
-        data: Segments,
+        mut data: Segments,
         end: bool,
         steps: &mut Steps,
     ) {
@@ -43,7 +43,9 @@ impl Exchange {
             steps.push(Step::Abort(Side::Upstream));
             return self.refuse(Code::ResponseUnmaskable, detail, steps);
         }
+        self.gathered.release();
         self.is_event_stream = takes_events(&head);
+        data.join_tiny(&mut self.response.tally);
         let received = self.response.is_inspected().then(|| data.clone());
         let data = match self.response.push(data, end) {
             Ok(data) => data,
@@ -63,10 +65,11 @@ impl Exchange {
         steps.push(Step::Respond { head, data, end });
     }
 
-    pub(super) fn response_body(&mut self, now: Now, data: Segments, end: bool, steps: &mut Steps) {
+    pub(super) fn response_body(&mut self, now: Now, mut data: Segments, end: bool, steps: &mut Steps) {
         if !matches!(self.stage, Stage::Open) || !self.ending.responded {
             return;
         }
+        data.join_tiny(&mut self.response.tally);
         let received = self.response.is_inspected().then(|| data.clone());
         match self.response.push(data, end) {
             Ok(data) => {

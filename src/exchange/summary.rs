@@ -4,7 +4,7 @@ use crate::{
     buffer::Tally,
     http::Method,
     identity::Principal,
-    metrics::{Figures, Labels},
+    metrics::{Figures, Labels, Limit},
     time::{Now, Timestamp},
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -50,6 +50,8 @@ pub struct Summary {
     pub times: Times,
     /// Whether the caller went away before the end.
     pub client_closed: bool,
+    /// The bound that the gateway had to refuse for.
+    pub limit: Option<Limit>,
     pub audit_sequence: Option<u64>,
     /// Index of the shard; filled in by it.
     pub shard: usize,
@@ -150,6 +152,7 @@ impl Exchange {
             duration: now.instant.since(self.started.instant),
             times: Times::default(),
             client_closed: matches!(self.ending.cause, Some((Side::Client, Cause::Closed))),
+            limit: self.ending.limit,
             audit_sequence: self.ending.audit_sequence,
             shard: 0,
         }

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     audit::{self, Commit, ExchangeId, Record},
-    buffer::Chunk,
+    buffer::{Budget, Chunk},
     http::{Framing, RequestHead, ResponseHead, Version, client_address::ClientAddress},
     inspect::{self, Kind, MaskSet, Replacement},
+    metrics::Limit,
     policy::{
         Action, ApprovalTerms, BodyTest, HostPattern, PathPattern, RouteMatch, Router, Rule, RuleSet, When,
     },
@@ -133,6 +134,7 @@ impl World {
             issuers: Vec::new(),
             secrets: slots,
             deny_status: DenyStatus::Auto,
+            limits: Default::default(),
         })
     }
 
@@ -148,7 +150,12 @@ impl World {
             server_name: self.server_name.map(Into::into),
         };
         let exchange = Exchange::new(self.plan(), caller, Now::default());
-        Driven { exchange, tokens: TokenCache::new(&[1; 32]), steps: Steps::default() }
+        Driven {
+            exchange,
+            tokens: TokenCache::new(&[1; 32]),
+            memory: Budget::new(1 << 20),
+            steps: Steps::default(),
+        }
     }
 }
 
@@ -156,6 +163,7 @@ impl World {
 struct Driven {
     exchange: Exchange,
     tokens: TokenCache,
+    memory: Budget,
     steps: Steps,
 }
 
@@ -163,7 +171,7 @@ impl Driven {
     /// Feeds an event and takes all steps out.
     fn on(&mut self, event: Event) -> Vec<Step> {
         let now = Now { instant: Instant(5_000), wall: Timestamp(9) };
-        let mut around = Surroundings { now, tokens: &mut self.tokens };
+        let mut around = Surroundings { now, tokens: &mut self.tokens, memory: &self.memory };
         self.exchange.on(&mut around, event, &mut self.steps);
         std::iter::from_fn(|| self.steps.next_step()).collect()
     }
@@ -443,7 +451,7 @@ fn an_upstream_that_fails_is_answered_or_cut_but_never_ended_cleanly() {
     let cases = [
         (Cause::Unreachable(Reason::said("refused")), 502, audit::Cause::UpstreamGone),
         (Cause::Tls(Reason::said("expired")), 502, audit::Cause::UpstreamGone),
-        (Cause::Timeout, 504, audit::Cause::Timeout),
+        (Cause::Timeout(Limit::FirstByte), 504, audit::Cause::Timeout),
         (Cause::Malformed { reason: "two_lengths", status: 502 }, 502, audit::Cause::UpstreamFault),
     ];
     for (cause, status, recorded) in cases {

@@ -11,6 +11,10 @@ mod upstream;
 pub use shard::{Figures, Labels, STAGES, ShardMetrics};
 pub use upstream::UpstreamMetrics;
 
+mod limit;
+
+pub use limit::Limit;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -126,6 +130,11 @@ pub struct Metrics {
     mask_hits: Family<Mask, Counter>,
     policy_decisions: Family<Policy, Sharded<Count>>,
     auth_failures: Family<Reason, Counter>,
+    limit_hits: Family<Reason, Counter>,
+    /// The counters of `limit_hits`, by the number of the limit.
+    limits: Vec<Counter>,
+    memory: Family<Shard, Gauge>,
+    memory_max: Family<Shard, Gauge>,
     jwks_age: Family<Named, Gauge<f64, AtomicU64>>,
     secret_age: Family<Named, Gauge<f64, AtomicU64>>,
     audit_sequence: Gauge,
@@ -147,6 +156,8 @@ pub struct Metrics {
     pub panics: Counter,
     /// Leases that could not be revoked.
     pub leases_unrevoked: Counter,
+    /// Answers to shards that found no room.
+    pub answers_dropped: Counter,
     /// Access log lines that a slow output dropped.
     pub log_lines_dropped: Counter,
     /// 1 after a good reload, 0 after a refused one.
@@ -168,6 +179,10 @@ impl Default for Metrics {
             mask_hits: Family::default(),
             policy_decisions: Family::default(),
             auth_failures: Family::default(),
+            limit_hits: Family::default(),
+            limits: Vec::new(),
+            memory: Family::default(),
+            memory_max: Family::default(),
             jwks_age: Family::default(),
             secret_age: Family::default(),
             audit_sequence: Gauge::default(),
@@ -185,12 +200,14 @@ impl Default for Metrics {
             upstreams: upstream::Upstreams::default(),
             panics: Counter::default(),
             leases_unrevoked: Counter::default(),
+            answers_dropped: Counter::default(),
             log_lines_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             epoll_fallback: Gauge::default(),
         };
         metrics.register_exchanges();
         metrics.register_process();
+        metrics.register_limits();
         metrics
     }
 }
@@ -243,6 +260,35 @@ impl Metrics {
         let build = Family::<BuildInfo, Gauge>::default();
         build.get_or_create(&BuildInfo { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "Version of this process", build);
+    }
+
+    fn register_limits(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("limit_hits", "Bounds that were met", self.limit_hits.clone());
+        registry.register("memory_bytes", "Memory of connections and bodies", self.memory.clone());
+        registry.register("memory_max_bytes", "What they may have", self.memory_max.clone());
+        registry.register("answers_dropped", "Answers to shards without room", self.answers_dropped.clone());
+        let counter =
+            |limit: Limit| self.limit_hits.get_or_create_owned(&Reason { reason: limit.as_str().to_owned() });
+        self.limits = Limit::ALL.into_iter().map(counter).collect();
+    }
+
+    /// Somebody met a limit.
+    pub fn limit(&self, limit: Limit) {
+        if let Some(counter) = self.limits.get(limit as usize) {
+            counter.inc();
+        }
+    }
+
+    /// How often a limit was met.
+    pub fn limit_hits(&self, limit: Limit) -> u64 {
+        self.limits.get(limit as usize).map_or(0, Counter::get)
+    }
+
+    /// The gauges of the memory that a shard uses and may use.
+    pub fn memory(&self, shard: usize) -> (Gauge, Gauge) {
+        let labels = Shard { shard: shard as u32 };
+        (self.memory.get_or_create_owned(&labels), self.memory_max.get_or_create_owned(&labels))
     }
 
     /// The gauge of a shard's open connections.

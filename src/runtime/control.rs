@@ -1,13 +1,13 @@
 use super::sys::{self, Direction};
 use crate::{limits, time::Instant};
-use std::{cell::Cell, net::SocketAddr, os::fd::RawFd, rc::Rc};
+use monoio::io::{CancelHandle, Canceller};
+use std::{cell::Cell, fmt, net::SocketAddr, os::fd::RawFd, rc::Rc};
 
 /// Handle on a connection beside its two halves: addresses, deadline, abort. Clones are the same connection.
 /// It keeps nothing open: when both halves are gone, every call does nothing.
 #[derive(Clone, Debug)]
 pub struct Control(Rc<State>);
 
-#[derive(Debug)]
 struct State {
     /// The descriptor while the connection lives: it must never be touched after it was closed and reused.
     fd: Cell<Option<RawFd>>,
@@ -18,6 +18,16 @@ struct State {
     writing: Cell<bool>,
     reset_on_drop: Cell<bool>,
     sent: Cell<u64>,
+    /// Looks of the sweeper at a connection that waits for its next message, from 1; 0 while it does not.
+    idle_looks: Cell<u8>,
+    /// Gives up the read of an idle connection.
+    canceller: Cell<Option<Canceller>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("fd", &self.fd).field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 impl Control {
@@ -92,6 +102,8 @@ impl Control {
             writing: Cell::new(false),
             reset_on_drop: Cell::new(false),
             sent: Cell::new(0),
+            idle_looks: Cell::new(0),
+            canceller: Cell::new(None),
         }));
         let alive = Rc::new(Alive(control.clone()));
         (control, alive)
@@ -109,17 +121,44 @@ impl Control {
         self.0.writing.set(writing);
     }
 
+    /// The handle that makes a read one that [`Control::set_idle`] lets the sweeper give up.
+    pub(super) fn cancel_handle(&self) -> CancelHandle {
+        let canceller = self.0.canceller.take().unwrap_or_default();
+        let handle = canceller.handle();
+        self.0.canceller.set(Some(canceller));
+        handle
+    }
+
+    /// Says whether the connection waits for its next message. The read of one that does for
+    /// [`limits::IDLE_SWEEPS`] gives its buffer back.
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.0.idle_looks.set(u8::from(idle));
+    }
+
+    fn look_at_idle(&self) {
+        let looks = self.0.idle_looks.get();
+        if looks >= limits::IDLE_SWEEPS {
+            self.0.idle_looks.set(0);
+            if let Some(canceller) = self.0.canceller.take() {
+                canceller.cancel();
+            }
+        } else if looks > 0 {
+            self.0.idle_looks.set(looks + 1);
+        }
+    }
+
     pub(super) fn resets_on_drop(&self) -> bool {
         self.0.reset_on_drop.get()
     }
 
-    /// Ends the connection's pending operations if its deadline has passed; says whether it had.
-    pub(super) fn sweep(&self, now: Instant) -> bool {
-        let (Some(fd), Some((deadline, cause))) = (self.0.fd.get(), self.0.deadline.get()) else {
-            return false;
-        };
+    /// Ends the connection's pending operations if its deadline has passed; gives its cause, and whether it
+    /// is the last word: the time to say why is up, too.
+    pub(super) fn sweep(&self, now: Instant) -> Option<(u8, bool)> {
+        let fd = self.0.fd.get()?;
+        self.look_at_idle();
+        let (deadline, cause) = self.0.deadline.get()?;
         if now < deadline {
-            return false;
+            return None;
         }
         let again = self.0.expired.replace(Some(cause)).is_some();
         if again || self.0.writing.get() {
@@ -129,7 +168,7 @@ impl Control {
             self.0.deadline.set(Some((now + limits::LAST_WRITE_TIMEOUT, cause)));
             let _ = sys::shutdown(fd, Direction::Read);
         }
-        true
+        Some((cause, again))
     }
 }
 

@@ -2,7 +2,7 @@ use super::{
     receive::{Receive, Received},
     tls::stream::TlsReceive,
 };
-use crate::buffer::{Chunk, ChunkMut};
+use crate::buffer::{Chunk, ChunkMut, Held};
 use bytes::BytesMut;
 use std::{
     fmt,
@@ -63,6 +63,49 @@ impl Reader {
     /// record.
     pub async fn read(&mut self) -> io::Result<Option<ChunkMut>> {
         poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    /// [`Reader::read`] of a connection that may idle: after [`crate::limits::IDLE_SWEEPS`] looks of the
+    /// sweeper it waits without a buffer.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub async fn read_idle(&mut self) -> io::Result<Option<ChunkMut>> {
+        self.let_idle(true);
+        self.receive().set_idle(true);
+        let result = self.read().await;
+        self.receive().set_idle(false);
+        self.let_idle(false);
+        result
+    }
+
+    /// Whether reads that begin from now on may become those of a [`Reader::read_idle`].
+    pub fn let_idle(&mut self, may_idle: bool) {
+        self.receive_mut().let_idle(may_idle);
+    }
+
+    /// Counts the buffers of this connection in `held` from now on.
+    pub fn charge(&mut self, held: Held) {
+        self.receive_mut().charge(held);
+    }
+
+    /// Whether the budget that this connection's buffers are counted in is spent.
+    pub fn is_overcharged(&self) -> bool {
+        self.receive().is_overcharged()
+    }
+
+    fn receive(&self) -> &Receive {
+        match &self.source {
+            Source::Clear(receive) => receive,
+            Source::Tls(receive) => receive.ciphertext(),
+        }
+    }
+
+    fn receive_mut(&mut self) -> &mut Receive {
+        match &mut self.source {
+            Source::Clear(receive) => receive,
+            Source::Tls(receive) => receive.ciphertext_mut(),
+        }
     }
 
     /// [`Reader::read`] for hand-written futures.

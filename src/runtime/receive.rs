@@ -1,9 +1,12 @@
 use super::{control::Alive, operation::Owned, sys::Direction};
-use crate::{buffer::ChunkMut, limits};
+use crate::{
+    buffer::{ChunkMut, Held},
+    limits,
+};
 use bytes::BytesMut;
 use monoio::{
     buf::IoBufMut,
-    io::{AsyncReadRent, OwnedReadHalf},
+    io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf},
     net::TcpStream,
 };
 use std::{
@@ -12,16 +15,39 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+/// What the kernel is asked for.
+enum Work {
+    /// Bytes behind those that the buffer holds.
+    Read(BytesMut),
+    /// The same, until the sweeper finds that the connection idles.
+    IdleRead(BytesMut, CancelHandle),
+    /// Nothing but to say when there is something to read: a read of no bytes, which holds no buffer.
+    Watch,
+}
+
 /// The receiving half of a socket with its one read under way.
 pub(super) struct Receive {
     alive: Option<Rc<Alive>>,
-    operation: Owned<BytesMut, (io::Result<usize>, BytesMut)>,
+    operation: Owned<Work, (io::Result<usize>, BytesMut)>,
     /// Bytes that the buffer under way held before the read.
     base: usize,
     /// Size of the next buffer.
     size: usize,
     /// Reads in a row that left most of their buffer empty.
     small: u8,
+    /// Whether the next read may be given up when the connection idles.
+    may_idle: bool,
+    state: State,
+    /// The memory of the buffer in the budget of the shard.
+    held: Option<Held>,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    IdleReading,
+    Watching,
 }
 
 /// What one read gave.
@@ -34,16 +60,50 @@ pub(super) enum Received {
 
 impl Receive {
     pub fn new(half: OwnedReadHalf<TcpStream>, alive: Rc<Alive>) -> Receive {
-        let operation = Owned::new(move |buffer: BytesMut| {
+        let operation = Owned::new(move |work: Work| {
             // The half is a counted reference to the stream; there is one read at a time.
             let mut half = OwnedReadHalf(Rc::clone(&half.0));
             async move {
-                let room = buffer.len()..buffer.capacity();
-                let (result, slice) = half.read(buffer.slice_mut(room)).await;
+                let (result, slice) = match work {
+                    Work::Read(buffer) => half.read(room(buffer)).await,
+                    Work::IdleRead(buffer, handle) => half.cancelable_read(room(buffer), handle).await,
+                    Work::Watch => half.read(room(BytesMut::new())).await,
+                };
                 (result, slice.into_inner())
             }
         });
-        Receive { alive: Some(alive), operation, base: 0, size: limits::RECEIVE_BYTES_MIN, small: 0 }
+        Receive {
+            alive: Some(alive),
+            operation,
+            base: 0,
+            size: limits::RECEIVE_BYTES_MIN,
+            small: 0,
+            may_idle: false,
+            state: State::Reading,
+            held: None,
+        }
+    }
+
+    /// Counts the buffers of this half in `held` from now on.
+    pub fn charge(&mut self, held: Held) {
+        self.held = Some(held);
+    }
+
+    /// Whether all buffers that this half is charged for are too much for their budget.
+    pub fn is_overcharged(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.budget().is_spent())
+    }
+
+    /// Whether reads that begin from now on may be given up when the connection idles.
+    pub fn let_idle(&mut self, may_idle: bool) {
+        self.may_idle = may_idle;
+    }
+
+    /// Says whether the connection waits for its next message.
+    pub fn set_idle(&self, idle: bool) {
+        if let Some(alive) = &self.alive {
+            alive.control().set_idle(idle);
+        }
     }
 
     /// Whether a read is under way.
@@ -62,31 +122,75 @@ impl Receive {
             buffer.reserve(self.size);
         }
         self.base = buffer.len();
-        self.operation.start(buffer.into_inner());
+        let buffer = buffer.into_inner();
+        self.count(buffer.capacity());
+        let handle = self.alive.as_ref().filter(|_| self.may_idle && self.base == 0);
+        self.operation.start(match handle.map(|alive| alive.control().cancel_handle()) {
+            Some(handle) => {
+                self.state = State::IdleReading;
+                Work::IdleRead(buffer, handle)
+            }
+            None => {
+                self.state = State::Reading;
+                Work::Read(buffer)
+            }
+        });
     }
 
     /// Asks for the read under way, or begins one with an empty buffer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
-        if !self.is_pending() {
-            self.start(ChunkMut::default());
+        loop {
+            if !self.is_pending() {
+                self.start(ChunkMut::default());
+            }
+            let (result, buffer) = ready!(self.operation.poll(cx));
+            match (self.state, result) {
+                // There is something to read, be it the end.
+                (State::Watching, _) => self.start(ChunkMut::default()),
+                (State::IdleReading, Err(error)) if error.raw_os_error() == Some(libc::ECANCELED) => {
+                    drop(buffer);
+                    self.watch();
+                }
+                (_, result) => return Poll::Ready(self.received(result, buffer)),
+            }
         }
-        let (result, buffer) = ready!(self.operation.poll(cx));
+    }
+
+    /// Waits without a buffer.
+    fn watch(&mut self) {
+        self.base = 0;
+        self.size = limits::RECEIVE_BYTES_MIN;
+        self.count(0);
+        self.state = State::Watching;
+        self.operation.start(Work::Watch);
+    }
+
+    fn received(&mut self, result: io::Result<usize>, buffer: BytesMut) -> io::Result<Received> {
         let room = buffer.capacity() - self.base;
         let buffer = ChunkMut::from_inner(buffer);
-        Poll::Ready(match result {
-            Ok(0) => Ok(Received::End(buffer)),
-            Ok(length) => {
+        match result? {
+            0 => Ok(Received::End(buffer)),
+            length => {
                 self.adapt(length, room);
                 Ok(Received::Data(buffer))
             }
-            Err(error) => Err(error),
-        })
+        }
+    }
+
+    /// Counts a buffer of so many bytes instead of the last one.
+    fn count(&mut self, bytes: usize) {
+        if let Some(held) = self.held.as_mut().filter(|held| held.bytes() != bytes) {
+            held.resize(bytes);
+        }
     }
 
     /// Large bodies want large buffers (64 KiB halve their CPU), small messages want little memory.
     fn adapt(&mut self, length: usize, room: usize) {
         if length >= room.min(self.size) {
-            self.size = (self.size * 4).min(limits::RECEIVE_BYTES_MAX);
+            let is_short = self.held.as_ref().is_some_and(|held| held.budget().is_short());
+            if !is_short {
+                self.size = (self.size * 4).min(limits::RECEIVE_BYTES_MAX);
+            }
             self.small = 0;
         } else if length < self.size / 4 {
             self.small += 1;
@@ -98,6 +202,12 @@ impl Receive {
             self.small = 0;
         }
     }
+}
+
+/// The part of a buffer that a read may fill.
+fn room(buffer: BytesMut) -> monoio::buf::SliceMut<BytesMut> {
+    let room = buffer.len()..buffer.capacity();
+    buffer.slice_mut(room)
 }
 
 impl Drop for Receive {

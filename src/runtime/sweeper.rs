@@ -18,14 +18,25 @@ impl Sweeper {
         self.0.borrow_mut().push(control.clone());
     }
 
-    /// Looks once; returns how many deadlines had passed.
+    /// Looks once; returns how many deadlines had passed since the last look.
     pub fn sweep(&self, now: Instant) -> usize {
-        let mut expired = 0;
+        self.sweep_with(now, |_| {})
+    }
+
+    /// [`Sweeper::sweep`]; `expired` gets the cause of each deadline, once a connection. Connections that
+    /// were idle for [`limits::IDLE_SWEEPS`] looks give their buffers back.
+    pub fn sweep_with(&self, now: Instant, mut expired: impl FnMut(u8)) -> usize {
+        let mut count = 0;
         self.0.borrow_mut().retain(|control| {
-            expired += usize::from(control.sweep(now));
+            if let Some((cause, again)) = control.sweep(now) {
+                count += 1;
+                if !again {
+                    expired(cause);
+                }
+            }
             control.is_open()
         });
-        expired
+        count
     }
 
     /// Connections that are watched.

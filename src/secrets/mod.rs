@@ -9,6 +9,8 @@
 
 mod injection;
 mod lease;
+#[cfg(test)]
+pub mod samples;
 mod slot;
 mod source;
 mod template;

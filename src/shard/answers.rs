@@ -2,12 +2,17 @@
 
 use crate::{
     audit::{Commit, Kind, Record},
+    buffer::Budget,
     exchange::{
         Answer, Ask, Summary, Unavailable,
         handover::{Delivery, Errand, Errands, Recorder, Refused, ShardTicket, Work},
     },
-    limits::{RECORD_INFLIGHT_BYTES_MAX, RECORD_TIMEOUT},
+    limits::{
+        ERRAND_TIMEOUT, RECORD_INFLIGHT_BYTES_MAX, RECORD_RETRY_MAX, RECORD_RETRY_MIN, RECORD_STALL_MAX,
+        RECORD_TIMEOUT,
+    },
     runtime::{self, Slot},
+    secrets::Lease,
     time::Instant,
 };
 use smallvec::SmallVec;
@@ -18,11 +23,6 @@ use std::{
     time::Duration,
 };
 
-/// A record that found the queue full is offered again after this time.
-const RECORD_RETRY: Duration = Duration::from_millis(1);
-/// A body record that finds no room for this long ends its exchange (SECURITY "Audit").
-const RECORD_STALL_MAX: Duration = Duration::from_secs(10);
-
 /// Who waits for an answer.
 enum Waiter {
     /// A task.
@@ -31,10 +31,25 @@ enum Waiter {
     Log(Box<Summary>),
 }
 
+/// What is to be done with an answer that nobody waits for any more.
+#[derive(Debug)]
+pub enum Taken {
+    /// Nothing.
+    Done,
+    /// A log line may be written now.
+    Log(Box<Summary>),
+    /// A lease came too late: it must be revoked.
+    Orphan(Lease),
+}
+
 struct Inner {
     recorder: RefCell<Box<dyn Recorder>>,
+    /// The memory of the shard: recorded bytes are part of it.
+    memory: Budget,
     waiters: RefCell<BTreeMap<ShardTicket, Waiter>>,
     last_ticket: Cell<ShardTicket>,
+    /// Leases of exchanges that are gone.
+    orphans: RefCell<Vec<Lease>>,
 }
 
 /// Open questions of one shard. Clones share them.
@@ -43,9 +58,22 @@ pub struct Answers(Rc<Inner>);
 
 impl Answers {
     /// No question is open; records go to `recorder`.
-    pub fn new(recorder: Box<dyn Recorder>) -> Answers {
+    pub fn new(recorder: Box<dyn Recorder>, memory: Budget) -> Answers {
         let recorder = RefCell::new(recorder);
-        Answers(Rc::new(Inner { recorder, waiters: RefCell::default(), last_ticket: Cell::new(0) }))
+        let (waiters, last_ticket, orphans) = Default::default();
+        Answers(Rc::new(Inner { recorder, memory, waiters, last_ticket, orphans }))
+    }
+
+    /// Takes note of the recorded bytes that wait for the journal.
+    pub fn measure(&self) {
+        self.0.memory.set_recorded(self.0.recorder.borrow().inflight_bytes());
+    }
+
+    /// Whether recorded bytes may go on to the journal: no more than so many, nor than half of the memory.
+    fn has_room_for_bodies(&self) -> bool {
+        self.measure();
+        let inflight = self.0.recorder.borrow().inflight_bytes();
+        inflight < RECORD_INFLIGHT_BYTES_MAX.min(self.0.memory.max() / 2)
     }
 
     /// Asks, and waits for the answer.
@@ -55,15 +83,26 @@ impl Answers {
             Ask::Keys(issuer) => Work::Keys(issuer),
             Ask::Lease { source, subject_token } => Work::Lease { source, subject_token },
         };
+        self.errand(shard, errands, work, ERRAND_TIMEOUT).await
+    }
+
+    /// Has work done elsewhere, and waits for what comes of it, but not longer than `limit`.
+    async fn errand(&self, shard: usize, errands: &dyn Errands, work: Work, limit: Duration) -> Answer {
+        let is_lease = matches!(work, Work::Lease { .. });
+        let failed = |why: &str| match is_lease {
+            true => Answer::Lease(Err(why.to_owned())),
+            false => Answer::Keys,
+        };
         let (ticket, slot) = self.open();
-        if let Err(errand) = errands.send(Errand { shard, ticket, work }) {
-            self.0.waiters.borrow_mut().remove(&ticket);
-            return match errand.work {
-                Work::Keys(_) => Answer::Keys,
-                _ => Answer::Lease(Err("too many requests wait for credentials".to_owned())),
-            };
+        let waiting = Waiting { answers: self, ticket, slot };
+        if errands.send(Errand { shard, ticket: waiting.ticket, work }).is_err() {
+            return failed("too many requests wait for credentials");
         }
-        slot.take().await
+        // Whoever fetches is bounded, too: this ends when the answer was lost on its way.
+        match runtime::timeout(limit, waiting.slot.take()).await {
+            Some(answer) => answer,
+            None => failed("its answer did not come in time"),
+        }
     }
 
     /// Hands records over and waits until the journal has answered for each: a body that is not in the log
@@ -105,18 +144,22 @@ impl Answers {
         give_up: Instant,
     ) -> Result<(), Unavailable> {
         let is_body = record.kind() == Kind::Content;
+        let mut pause = RECORD_RETRY_MIN;
         loop {
-            if !is_body || self.0.recorder.borrow().inflight_bytes() < RECORD_INFLIGHT_BYTES_MAX {
+            if !is_body || self.has_room_for_bodies() {
                 match self.0.recorder.borrow_mut().submit(ticket, commit, record) {
                     Ok(()) => return Ok(()),
                     Err(Refused::Failed) => return Err(Unavailable::TurnedAway),
                     Err(Refused::Full(back)) => record = *back,
                 }
             }
-            if runtime::now().instant >= give_up {
+            let left = give_up.since(runtime::now().instant);
+            if left.is_zero() {
                 return Err(Unavailable::TurnedAway);
             }
-            runtime::sleep(RECORD_RETRY).await;
+            // Many may wait, and each look costs the shard: they look less and less often.
+            runtime::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(RECORD_RETRY_MAX);
         }
     }
 
@@ -152,26 +195,33 @@ impl Answers {
         None
     }
 
-    /// Takes an answer to whom it belongs; gives a log line that may be written now.
-    pub fn take(&self, delivery: Delivery) -> Option<Box<Summary>> {
+    /// Takes an answer to whom it belongs; says what is left to do.
+    pub fn take(&self, delivery: Delivery) -> Taken {
         let (ticket, answer) = match delivery {
             Delivery::Recorded(ticket, result) => (ticket, Answer::Recorded(result)),
             Delivery::Keys(ticket) => (ticket, Answer::Keys),
             Delivery::Lease(ticket, result) => (ticket, Answer::Lease(result)),
-            Delivery::Drain | Delivery::Cut => return None,
+            Delivery::Drain | Delivery::Cut => return Taken::Done,
         };
-        let waiter = self.0.waiters.borrow_mut().remove(&ticket)?;
+        let waiter = self.0.waiters.borrow_mut().remove(&ticket);
         match (waiter, answer) {
-            (Waiter::Task(slot), answer) => {
+            (Some(Waiter::Task(slot)), answer) => {
                 slot.put(answer);
-                None
+                Taken::Done
             }
-            (Waiter::Log(mut summary), Answer::Recorded(result)) => {
+            (Some(Waiter::Log(mut summary)), Answer::Recorded(result)) => {
                 summary.audit_sequence = result.ok();
-                Some(summary)
+                Taken::Log(summary)
             }
-            (Waiter::Log(summary), _) => Some(summary),
+            (Some(Waiter::Log(summary)), _) => Taken::Log(summary),
+            (None, Answer::Lease(Ok(lease))) => Taken::Orphan(lease),
+            (None, _) => Taken::Done,
         }
+    }
+
+    /// Leases that came for exchanges that are gone: they must be revoked.
+    pub fn take_orphans(&self) -> Vec<Lease> {
+        self.0.orphans.take()
     }
 
     /// Whether nobody waits.
@@ -190,6 +240,23 @@ impl Answers {
         let ticket = self.0.last_ticket.get() + 1;
         self.0.last_ticket.set(ticket);
         ticket
+    }
+}
+
+/// An exchange that waits for keys or a lease. When it gives up, or is dropped, a lease that comes all the
+/// same is an orphan: because nobody waits any more, or here, if it has just come.
+struct Waiting<'a> {
+    answers: &'a Answers,
+    ticket: ShardTicket,
+    slot: Slot<Answer>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answers.0.waiters.borrow_mut().remove(&self.ticket);
+        if let Some(Answer::Lease(Ok(lease))) = self.slot.try_take() {
+            self.answers.0.orphans.borrow_mut().push(lease);
+        }
     }
 }
 
@@ -216,82 +283,4 @@ async fn acknowledged(open: &[(ShardTicket, Slot<Answer>)], give_up: Instant) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        audit::samples,
-        runtime::{StartOptions, probe, start},
-    };
-
-    /// Takes so many records, and answers for each kind as it was told.
-    struct Told {
-        room: usize,
-        content: Result<u64, Unavailable>,
-        intent: Result<u64, Unavailable>,
-        answers: Rc<RefCell<Option<Answers>>>,
-        intents_refused: Rc<Cell<usize>>,
-    }
-
-    impl Recorder for Told {
-        fn submit(&mut self, ticket: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
-            self.room = self.room.checked_sub(1).ok_or_else(|| Refused::Failed)?;
-            let result = if record.kind() == Kind::Content { self.content } else { self.intent };
-            if let Some(answers) = &*self.answers.borrow() {
-                answers.take(Delivery::Recorded(ticket, result));
-            }
-            Ok(())
-        }
-
-        fn inflight_bytes(&self) -> usize {
-            0
-        }
-
-        fn intent_refused(&mut self) {
-            self.intents_refused.set(self.intents_refused.get() + 1);
-        }
-    }
-
-    /// What becomes of a body and its INTENT: the answer, and the INTENTs that are known not to be recorded.
-    fn recorded(
-        room: usize,
-        content: Result<u64, Unavailable>,
-        intent: Result<u64, Unavailable>,
-    ) -> (Result<u64, Unavailable>, usize) {
-        let options = StartOptions { driver: probe().driver(), entries: 256, cpu: None };
-        let run = move || async move {
-            let (answers, intents_refused) = Default::default();
-            let told = Told {
-                room,
-                content,
-                intent,
-                answers: Rc::clone(&answers),
-                intents_refused: Rc::clone(&intents_refused),
-            };
-            let all = Answers::new(Box::new(told));
-            *answers.borrow_mut() = Some(all.clone());
-            let records =
-                vec![Record::Content(Box::new(samples::content(1, b"body", true))), samples::intent(1)];
-            let result = all.record(records, Commit::Written).await;
-            assert!(all.is_empty(), "nobody waits any more");
-            (result, intents_refused.get())
-        };
-        start(options, run).expect("an executor")
-    }
-
-    #[test]
-    fn a_body_that_is_not_recorded_is_a_failure_though_its_intent_is() {
-        use Unavailable::{Failed, TurnedAway};
-        let cases = [
-            ((2, Ok(1), Ok(2)), (Ok(2), 0)),
-            ((2, Err(TurnedAway), Ok(2)), (Err(Failed), 0)),
-            ((2, Err(Failed), Ok(2)), (Err(Failed), 0)),
-            ((2, Ok(1), Err(Failed)), (Err(Failed), 0)),
-            ((2, Ok(1), Err(TurnedAway)), (Err(TurnedAway), 1)),
-            ((1, Ok(1), Ok(2)), (Err(TurnedAway), 0)),
-            ((0, Ok(1), Ok(2)), (Err(TurnedAway), 0)),
-        ];
-        for ((room, content, intent), expected) in cases {
-            assert_eq!(recorded(room, content, intent), expected, "{room} {content:?} {intent:?}");
-        }
-    }
-}
+mod tests;

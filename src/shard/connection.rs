@@ -1,13 +1,19 @@
 use super::{
     Shard,
+    admission::Seat,
     arrival::{Located, locate},
     http1::{self, NoRequest},
     relay::Relay,
 };
 use crate::{
-    exchange::{Arrival, Caller, Cause, Event, Exchange, Side},
-    limits::HANDSHAKE_TIMEOUT,
-    runtime::{self, Connection},
+    exchange::{Arrival, Caller, Cause, Event, Exchange, Side, plan::CallerLimits},
+    limits::TURN_AWAY_TIMEOUT,
+    metrics::Limit,
+    protocol::{self, Code, Protocol, Refusal},
+    runtime::{
+        self, Connection,
+        tls::{TlsError, TlsInfo},
+    },
 };
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
@@ -15,42 +21,79 @@ use std::{net::SocketAddr, rc::Rc, time::Duration};
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// Serves one caller's connection from its first byte to its last.
-pub async fn serve(shard: Rc<Shard>, listener: usize, connection: Connection, peer: SocketAddr) {
-    let world = shard.world.load_full();
-    let Some(endpoint) = world.endpoints.get(listener) else { return };
-    let tls = endpoint.tls.clone();
-    let Some(rule) = world.plan.client_addresses.get(listener) else { return };
-    let Some(Located { connection, client, via }) = locate(&shard, rule, connection, peer).await else {
-        return;
-    };
-    drop(world);
-    let secure = tls.is_some();
-    let mut server_name = None;
-    let connection = match tls {
-        None => connection,
-        Some(tls) => match connection.accept_tls(&tls, HANDSHAKE_TIMEOUT).await {
-            Ok((connection, info)) => {
-                shard.metrics.handshake(info.resumed);
-                server_name = info.sni.map(Into::into);
-                connection
-            }
-            Err(error) => {
-                shard.metrics.handshake_failed(error.reason());
-                tracing::debug!(%peer, %error, reason = error.reason(), "TLS handshake failed");
-                return;
-            }
-        },
-    };
+pub async fn serve(
+    shard: Rc<Shard>,
+    listener: usize,
+    connection: Connection,
+    peer: SocketAddr,
+    mut seat: Seat,
+) {
+    let limits = shard.world.load().plan.limits;
+    // Boxed: its state is large, and needed for a moment only.
+    let arrived = Box::pin(arrive(&shard, listener, connection, peer, &limits, &mut seat)).await;
+    let Some((Located { connection, client, via }, info)) = arrived else { return };
     let id = shard.ids.borrow_mut().next_id(runtime::now().wall);
     let name = format!("connection:{id}").into();
+    let secure = info.is_some();
+    let server_name = info.and_then(|info| info.sni).map(Into::into);
     let address = client.ip().to_canonical().to_string().into();
     let caller = Caller { id, listener, peer: client, via, address, connection: name, secure, server_name };
-    requests(&shard, connection, &caller).await;
+    requests(&shard, connection, &caller, limits).await;
+}
+
+/// Finds out whose connection it is, and has it speak as the listener does; `None` where it ended here.
+async fn arrive(
+    shard: &Rc<Shard>,
+    listener: usize,
+    connection: Connection,
+    peer: SocketAddr,
+    limits: &CallerLimits,
+    seat: &mut Seat,
+) -> Option<(Located, Option<TlsInfo>)> {
+    let plan = shard.world.load().plan.clone();
+    let rule = plan.client_addresses.get(listener)?;
+    let located = locate(shard, rule, connection, peer).await?;
+    if located.via.is_some()
+        && let Err(limit) = seat.take_for(located.client.ip(), limits)
+    {
+        shard.metrics.limit(limit);
+        turn_away(shard.clone(), listener, located.connection, limit).await;
+        return None;
+    }
+    let Located { connection, client, via } = located;
+    let (connection, info) = secure(shard, listener, connection, limits).await?;
+    Some((Located { connection, client, via }, info))
+}
+
+/// The connection as the listener speaks it, in clear text or TLS; `None` where there was no agreement.
+async fn secure(
+    shard: &Shard,
+    listener: usize,
+    connection: Connection,
+    limits: &CallerLimits,
+) -> Option<(Connection, Option<TlsInfo>)> {
+    let tls = shard.world.load().endpoints.get(listener)?.tls.clone();
+    let Some(tls) = tls else { return Some((connection, None)) };
+    let peer = connection.control.peer_addr();
+    match connection.accept_tls(&tls, limits.handshake).await {
+        Ok((connection, info)) => {
+            shard.metrics.handshake(info.resumed);
+            Some((connection, Some(info)))
+        }
+        Err(error) => {
+            shard.metrics.handshake_failed(error.reason());
+            if matches!(error, TlsError::TimedOut) {
+                shard.metrics.limit(Limit::Handshake);
+            }
+            tracing::debug!(%peer, %error, reason = error.reason(), "TLS handshake failed");
+            None
+        }
+    }
 }
 
 /// One exchange after the other. `caller` is what they have in common.
-async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
-    let (mut input, mut output, deadlines) = http1::halves(connection);
+async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, limits: CallerLimits) {
+    let (mut input, mut output, deadlines) = http1::halves(connection, &limits);
     let guard = shard.idle.enter(deadlines.control());
     loop {
         guard.set_idle(true);
@@ -62,16 +105,18 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
         let id = shard.ids.borrow_mut().next_id(now.wall);
         let caller = Caller { id, ..caller.clone() };
         let world = shard.world.load_full();
+        input.limits = world.plan.limits;
         let exchange = Exchange::new(world.plan.clone(), caller, now);
         let event = match received {
             Err(NoRequest::Idle) => break,
             Err(NoRequest::Failed(Cause::Closed)) => return,
             Err(NoRequest::Failed(cause)) => {
+                count_refused(shard, &cause);
                 output.keep_alive = false;
                 Event::Gone(Side::Client, cause)
             }
             Ok((head, (data, end))) => {
-                output.begin(&head);
+                output.begin(&head, &input.limits);
                 output.keep_alive &= !shard.draining.get();
                 Event::Request(Arrival { head, data, end })
             }
@@ -86,5 +131,52 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller) {
     }
     if output.shutdown().await.is_ok() {
         input.linger(runtime::now().instant + LINGER_MAX).await;
+    }
+}
+
+/// Counts a head that met one of its bounds. What was too slow was counted when its time was up.
+fn count_refused(shard: &Shard, cause: &Cause) {
+    let Cause::Malformed { reason, .. } = cause else { return };
+    match *reason {
+        "start_line_too_long" => shard.metrics.limit(Limit::RequestLine),
+        "fields_too_many" => shard.metrics.limit(Limit::HeaderCount),
+        "head_too_long" => shard.metrics.limit(Limit::HeaderBytes),
+        _ => {}
+    }
+}
+
+/// [`turn_away`] for a connection that has just been accepted.
+pub async fn refuse(
+    shard: Rc<Shard>,
+    listener: usize,
+    connection: Connection,
+    peer: SocketAddr,
+    limit: Limit,
+) {
+    let plan = shard.world.load().plan.clone();
+    let Some(rule) = plan.client_addresses.get(listener) else { return };
+    // What a proxy says of it comes before everything else, also before TLS.
+    let locating = locate(&shard, rule, connection, peer);
+    let Some(Some(located)) = runtime::timeout(TURN_AWAY_TIMEOUT, locating).await else { return };
+    turn_away(shard, listener, located.connection, limit).await;
+}
+
+/// Answers 503 to a connection for which there is no room, without reading a request. No exchange begins, so
+/// that there is no record; it is counted.
+async fn turn_away(shard: Rc<Shard>, listener: usize, connection: Connection, limit: Limit) {
+    let until = runtime::now().instant + TURN_AWAY_TIMEOUT;
+    let mut limits = shard.world.load().plan.limits;
+    limits.handshake = limits.handshake.min(TURN_AWAY_TIMEOUT);
+    limits.write = limits.write.min(TURN_AWAY_TIMEOUT);
+    let Some((connection, _)) = secure(&shard, listener, connection, &limits).await else { return };
+    let (mut input, mut output, _) = http1::halves(connection, &limits);
+    output.keep_alive = false;
+    let id = shard.ids.borrow_mut().next_id(runtime::now().wall).to_string();
+    let detail = format!("The gateway takes no more connections now: {limit}.");
+    let refusal = Refusal::new(Code::Overloaded, detail);
+    let deny_status = shard.world.load().plan.deny_status;
+    let reply = protocol::render(Protocol::Http, &refusal, &id, Default::default(), deny_status);
+    if output.reply(&reply, &shard.date(), false).await.is_ok() && output.shutdown().await.is_ok() {
+        input.linger(until).await;
     }
 }

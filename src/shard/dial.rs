@@ -132,6 +132,7 @@ impl Dial<'_> {
             .await
             .map_err(|error| (unreachable(&error, self.upstream.timeouts.connect), false))?;
         self.shard.sweeper.register(&connection.control);
+        connection.reader.charge(self.shard.memory.hold(0));
         if let Some(Via { target, .. }) = &self.upstream.via {
             let opening = tunnel::open(connection, target, self.authorization.as_ref());
             let refused = |why: &str| Cause::Unreachable(Reason::said(format!("the egress proxy {why}")));

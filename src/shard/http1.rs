@@ -1,68 +1,26 @@
 //! HTTP/1.1 on one connection: received bytes to messages, messages to bytes. Both roles.
 
+use super::deadlines::{Deadlines, Pace, Until};
 use crate::{
     buffer::{Chunk, ChunkMut, Segments, Tally},
-    exchange::Cause,
+    exchange::{Cause, plan::CallerLimits},
     http::{
         Framing, Method, Rejection, RequestHead, ResponseHead, Version,
         h1::{self, BodyDecoder, ChunkEncoder, ReplyFraming, Role},
     },
-    limits::{BODY_IDLE_TIMEOUT, HEAD_READ_TIMEOUT, KEEP_ALIVE_TIMEOUT, WRITE_STALL_TIMEOUT},
+    limits::WRITE_STALL_TIMEOUT,
+    metrics::Limit,
     protocol::Reply,
     runtime::{self, Connection, Control, Reader, Writer},
     time::Instant,
 };
-use std::{cell::Cell, io, rc::Rc};
+use std::{io, time::Duration};
 
 /// Body bytes, and whether they are the last.
 pub type Piece = (Segments, bool);
 
 /// How much of a body that nobody wants is read, so that the connection can be kept.
 const DISCARD_BYTES_MAX: usize = 1024 * 1024;
-
-/// Deadlines of the two directions of one connection; the earlier one counts.
-#[derive(Clone)]
-pub struct Deadlines(Rc<TwoDeadlines>);
-
-struct TwoDeadlines {
-    control: Control,
-    reading: Cell<Option<Instant>>,
-    writing: Cell<Option<Instant>>,
-}
-
-impl Deadlines {
-    /// No deadline yet.
-    pub fn new(control: Control) -> Deadlines {
-        Deadlines(Rc::new(TwoDeadlines { control, reading: Cell::new(None), writing: Cell::new(None) }))
-    }
-
-    /// Sets the deadline of the reading side.
-    pub fn reading(&self, deadline: Option<Instant>) {
-        self.0.reading.set(deadline);
-        self.apply();
-    }
-
-    /// Sets the deadline of the writing side.
-    pub fn writing(&self, deadline: Option<Instant>) {
-        self.0.writing.set(deadline);
-        self.apply();
-    }
-
-    /// The connection behind.
-    pub fn control(&self) -> &Control {
-        &self.0.control
-    }
-
-    /// Why a read or write ended without success.
-    pub fn cause(&self) -> Cause {
-        if self.0.control.expired().is_some() { Cause::Timeout } else { Cause::Closed }
-    }
-
-    fn apply(&self) {
-        let earliest = [self.0.reading.get(), self.0.writing.get()].into_iter().flatten().min();
-        self.0.control.set_deadline(earliest, 0);
-    }
-}
 
 /// What came instead of a request.
 pub enum NoRequest {
@@ -78,6 +36,9 @@ pub struct Input {
     decoder: BodyDecoder,
     deadlines: Deadlines,
     requests: u64,
+    /// What the caller is held to; set anew between requests.
+    pub limits: CallerLimits,
+    pace: Pace,
     /// Declared length of the current body; unknown lengths count as endless.
     declared: u64,
 }
@@ -92,17 +53,21 @@ pub struct Output {
     pub keep_alive: bool,
     /// Whether the caller waits for `100 Continue` before it sends its body.
     awaits_continue: bool,
+    /// How long one write may take.
+    write: Duration,
     head: Vec<u8>,
 }
 
 /// Splits a caller's connection into its halves.
-pub fn halves(connection: Connection) -> (Input, Output, Deadlines) {
+pub fn halves(connection: Connection, limits: &CallerLimits) -> (Input, Output, Deadlines) {
     let deadlines = Deadlines::new(connection.control);
     let input = Input {
         reader: connection.reader,
         decoder: BodyDecoder::new(Framing::None),
         deadlines: deadlines.clone(),
         requests: 0,
+        limits: *limits,
+        pace: Pace::new(limits),
         declared: 0,
     };
     let output = Output {
@@ -112,6 +77,7 @@ pub fn halves(connection: Connection) -> (Input, Output, Deadlines) {
         version: Version::Http11,
         keep_alive: true,
         awaits_continue: false,
+        write: limits.write,
         head: Vec::new(),
     };
     (input, output, deadlines)
@@ -124,15 +90,18 @@ impl Input {
         &mut self,
         begun: impl FnOnce(),
     ) -> Result<(Box<RequestHead>, Piece), NoRequest> {
-        let idle = if self.requests == 0 { HEAD_READ_TIMEOUT } else { KEEP_ALIVE_TIMEOUT };
-        self.deadlines.reading(Some(runtime::recent().instant + idle));
-        let mut buffer = match self.reader.read().await {
+        let limits = &self.limits;
+        let (idle, limit) = match self.requests {
+            0 => (limits.header, Limit::Header),
+            _ => (limits.keep_alive, Limit::KeepAlive),
+        };
+        self.deadlines.reading(Some((runtime::recent().instant + idle, limit)));
+        let mut buffer = match self.reader.read_idle().await {
             Ok(Some(buffer)) => buffer,
             Ok(None) | Err(_) => return Err(NoRequest::Idle),
         };
         begun();
-        let late = runtime::recent().instant + HEAD_READ_TIMEOUT;
-        self.deadlines.reading(Some(late));
+        self.deadlines.reading(Some((runtime::recent().instant + self.limits.header, Limit::Header)));
         self.requests += 1;
         let mut searched = 0;
         let length = loop {
@@ -140,6 +109,9 @@ impl Input {
                 Err(rejection) => return Err(NoRequest::Failed(malformed(&rejection))),
                 Ok(Some(length)) => break length,
                 Ok(None) => {}
+            }
+            if self.reader.is_overcharged() {
+                return Err(NoRequest::Failed(Cause::Overloaded(Limit::MemoryHead)));
             }
             let before = buffer.len();
             buffer = match self.reader.read_more(buffer).await {
@@ -156,6 +128,7 @@ impl Input {
             Framing::Chunked | Framing::Close => u64::MAX,
         };
         self.decoder = BodyDecoder::new(head.framing);
+        self.pace = Pace::new(&self.limits);
         let piece = self.decode(buffer).map_err(NoRequest::Failed)?;
         self.deadlines.reading(None);
         Ok((head, piece))
@@ -164,13 +137,19 @@ impl Input {
     /// Reads more of the current request's body. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The caller is gone, silent for too long, or broke the framing.
+    /// The caller is gone, silent for too long, too slow, or broke the framing.
     pub async fn next_piece(&mut self) -> Result<Piece, Cause> {
-        self.deadlines.reading(Some(runtime::recent().instant + BODY_IDLE_TIMEOUT));
+        let since = runtime::now().instant;
+        self.deadlines.reading(Some(self.pace.until(since, &self.limits)));
         let read = self.reader.read().await;
         self.deadlines.reading(None);
         match read {
-            Ok(Some(buffer)) => self.decode(buffer),
+            Ok(Some(buffer)) => {
+                let piece = self.decode(buffer)?;
+                let waited = runtime::now().instant.since(since);
+                self.pace.took(waited, piece.0.len_bytes(), &self.limits);
+                Ok(piece)
+            }
             Ok(None) | Err(_) => Err(self.deadlines.cause()),
         }
     }
@@ -178,7 +157,11 @@ impl Input {
     /// Waits until the caller is gone. Bytes of a next request stay for later; with them in hand there is
     /// nothing more to watch, and the future never ends.
     pub async fn closed(&mut self) -> Cause {
-        match self.reader.read().await {
+        // It may be the read of the next request.
+        self.reader.let_idle(true);
+        let read = self.reader.read().await;
+        self.reader.let_idle(false);
+        match read {
             Ok(Some(buffer)) => {
                 self.reader.unread(buffer);
                 std::future::pending().await
@@ -217,7 +200,7 @@ impl Input {
     /// Reads on until the caller closes, for a bounded time: closing with unread bytes would reset the
     /// connection and take the reply with it (RFC 9112 section 9.6).
     pub async fn linger(&mut self, until: Instant) {
-        self.deadlines.reading(Some(until));
+        self.deadlines.reading(Some((until, Limit::Linger)));
         while let Ok(Some(_)) = self.reader.read().await {}
     }
 
@@ -237,7 +220,8 @@ impl Input {
 
 impl Output {
     /// Takes note of the request that the next message answers.
-    pub fn begin(&mut self, head: &RequestHead) {
+    pub fn begin(&mut self, head: &RequestHead, limits: &CallerLimits) {
+        self.write = limits.write;
         self.version = head.version;
         self.keep_alive = head.keep_alive;
         self.awaits_continue = head.expect_continue;
@@ -337,7 +321,7 @@ impl Output {
     }
 
     fn stall(&self) {
-        self.deadlines.writing(Some(runtime::recent().instant + WRITE_STALL_TIMEOUT));
+        self.deadlines.writing(Some((runtime::recent().instant + self.write, Limit::Write)));
     }
 }
 
@@ -421,7 +405,7 @@ impl OriginInput {
     pub async fn next_response(
         &mut self,
         to: &Method,
-        first_byte: Option<Instant>,
+        first_byte: Option<Until>,
     ) -> Result<(Box<ResponseHead>, Piece), Cause> {
         self.deadlines.reading(first_byte);
         let mut buffer = match self.reader.read().await {
@@ -460,7 +444,7 @@ impl OriginInput {
     ///
     /// # Errors
     /// Upstream broke off, was silent for too long, or broke the framing.
-    pub async fn next_piece(&mut self, idle: Option<Instant>) -> Result<Piece, Cause> {
+    pub async fn next_piece(&mut self, idle: Option<Until>) -> Result<Piece, Cause> {
         self.deadlines.reading(idle);
         match self.reader.read().await {
             Ok(Some(buffer)) => self.decode(buffer),
@@ -531,7 +515,7 @@ impl OriginOutput {
     }
 
     fn stall(&self) {
-        self.deadlines.writing(Some(runtime::recent().instant + WRITE_STALL_TIMEOUT));
+        self.deadlines.writing(Some((runtime::recent().instant + WRITE_STALL_TIMEOUT, Limit::Write)));
     }
 }
 

@@ -1,4 +1,7 @@
-use crate::runtime::Control;
+use crate::{
+    limits::{SHED_COUNT_MIN, SHED_SHARE},
+    runtime::Control,
+};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -10,18 +13,21 @@ use std::{
 pub struct IdleSet {
     connections: RefCell<BTreeMap<u64, Known>>,
     last: Cell<u64>,
+    /// Counts how often a connection began to idle.
+    turns: Cell<u64>,
 }
 
 struct Known {
     control: Control,
-    is_idle: Rc<Cell<bool>>,
+    idle_since: Rc<Cell<u64>>,
 }
 
 /// One connection's entry; it leaves the set when this is dropped.
 pub struct Entry<'a> {
     set: &'a IdleSet,
     key: u64,
-    is_idle: Rc<Cell<bool>>,
+    /// The turn at which it began to idle; 0 while it does not.
+    idle_since: Rc<Cell<u64>>,
 }
 
 impl IdleSet {
@@ -29,11 +35,11 @@ impl IdleSet {
     pub fn enter(&self, control: &Control) -> Entry<'_> {
         let key = self.last.get() + 1;
         self.last.set(key);
-        let is_idle = Rc::new(Cell::new(false));
+        let idle_since = Rc::new(Cell::new(0));
         self.connections
             .borrow_mut()
-            .insert(key, Known { control: control.clone(), is_idle: is_idle.clone() });
-        Entry { set: self, key, is_idle }
+            .insert(key, Known { control: control.clone(), idle_since: idle_since.clone() });
+        Entry { set: self, key, idle_since }
     }
 
     /// Resets all connections.
@@ -41,10 +47,30 @@ impl IdleSet {
         self.connections.borrow().values().for_each(|known| known.control.reset());
     }
 
+    /// Closes some of the connections that wait for a request, those that do so for the longest time; says
+    /// how many.
+    pub fn close_oldest(&self) -> usize {
+        let connections = self.connections.borrow();
+        let mut idle: Vec<_> = connections.values().filter(|known| known.idle_since.get() > 0).collect();
+        let count = (idle.len() / SHED_SHARE).max(SHED_COUNT_MIN).min(idle.len());
+        idle.sort_unstable_by_key(|known| known.idle_since.get());
+        for known in &idle[..count] {
+            // It is closed as soon as its task sees it; until then it is not counted again.
+            known.idle_since.set(0);
+            known.control.shutdown();
+        }
+        count
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.turns.set(self.turns.get() + 1);
+        self.turns.get()
+    }
+
     /// Closes all connections that wait for a request.
     pub fn close_all(&self) {
-        for Known { control, is_idle } in self.connections.borrow().values() {
-            if is_idle.get() {
+        for Known { control, idle_since } in self.connections.borrow().values() {
+            if idle_since.get() > 0 {
                 control.shutdown();
             }
         }
@@ -54,7 +80,7 @@ impl IdleSet {
 impl Entry<'_> {
     /// Says whether the connection waits for a request.
     pub fn set_idle(&self, is_idle: bool) {
-        self.is_idle.set(is_idle);
+        self.idle_since.set(if is_idle { self.set.next_turn() } else { 0 });
     }
 }
 

@@ -1,6 +1,10 @@
-use super::{Shard, connection};
-use crate::runtime::Listener;
-use std::rc::Rc;
+use super::{Shard, admission::Seat, connection};
+use crate::{
+    limits::{CONNECTION_BYTES, TURNED_AWAY_MAX},
+    metrics::Limit,
+    runtime::{Connection, Listener},
+};
+use std::{net::SocketAddr, rc::Rc};
 
 /// Accepts connections until the listener is stopped. What `accept` fails with (no descriptors left) is
 /// waited out inside of it.
@@ -14,16 +18,55 @@ pub async fn accept_loop(shard: Rc<Shard>, index: usize, listener: Rc<Listener>)
                 return;
             }
         };
-        shard.sweeper.register(&connection.control);
         shard.metrics.connections_accepted.inc();
-        let task = connection::serve(shard.clone(), index, connection, peer);
-        shard.connections.inc();
-        let guard = Counted(shard.clone());
-        shard.spawn("connection", async move {
-            let _guard = guard;
-            task.await;
-        });
+        shard.sweeper.register(&connection.control);
+        match admit(&shard, index, peer) {
+            Ok(seat) => serve(&shard, index, connection, peer, seat),
+            Err(limit) => turn_away(&shard, index, connection, peer, limit),
+        }
     }
+}
+
+/// Says whether there is room for one more.
+fn admit(shard: &Shard, index: usize, peer: SocketAddr) -> Result<Seat, Limit> {
+    if shard.memory.is_short() {
+        return Err(Limit::MemoryConnection);
+    }
+    let world = shard.world.load();
+    let mut seat = shard.census.admit(world.capacity.connections_max)?;
+    let rule = world.plan.client_addresses.get(index);
+    // A proxy has the connections of many; whom they belong to is known later.
+    if !rule.is_some_and(|rule| rule.is_proxy(peer.ip())) {
+        seat.take_for(peer.ip(), &world.plan.limits)?;
+    }
+    Ok(seat)
+}
+
+fn serve(shard: &Rc<Shard>, index: usize, mut connection: Connection, peer: SocketAddr, seat: Seat) {
+    connection.reader.charge(shard.memory.hold(0));
+    let held = shard.memory.hold(CONNECTION_BYTES);
+    let task = connection::serve(shard.clone(), index, connection, peer, seat);
+    shard.connections.inc();
+    let counted = Counted(shard.clone());
+    shard.spawn("connection", async move {
+        let _guard = (counted, held);
+        task.await;
+    });
+}
+
+/// Says why there is no room, as long as not too many have to be told at once; then they are just cut.
+fn turn_away(shard: &Rc<Shard>, index: usize, connection: Connection, peer: SocketAddr, limit: Limit) {
+    shard.metrics.limit(limit);
+    if shard.turned_away.get() >= TURNED_AWAY_MAX {
+        connection.control.reset();
+        return;
+    }
+    let guard = TurnedAway::enter(shard);
+    let task = connection::refuse(shard.clone(), index, connection, peer, limit);
+    shard.spawn("turned away", async move {
+        let _guard = guard;
+        task.await;
+    });
 }
 
 /// Counts a connection until it ends, be it by a panic.
@@ -32,5 +75,21 @@ struct Counted(Rc<Shard>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.dec();
+    }
+}
+
+/// The same for one that is turned away.
+struct TurnedAway(Rc<Shard>);
+
+impl TurnedAway {
+    fn enter(shard: &Rc<Shard>) -> TurnedAway {
+        shard.turned_away.set(shard.turned_away.get() + 1);
+        TurnedAway(shard.clone())
+    }
+}
+
+impl Drop for TurnedAway {
+    fn drop(&mut self) {
+        self.0.turned_away.set(self.0.turned_away.get() - 1);
     }
 }

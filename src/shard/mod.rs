@@ -9,9 +9,11 @@
 //! background thread only through the traits of [`crate::exchange::handover`] and its mailbox.
 //! Start reading at [`run`], then `connection.rs` and `relay.rs`.
 
+mod admission;
 mod answers;
 mod arrival;
 mod connection;
+mod deadlines;
 mod dial;
 mod http1;
 mod idle;
@@ -24,20 +26,21 @@ mod tunnel;
 mod upstreams;
 mod world;
 
+pub use admission::{Capacity, Census};
 pub use world::{Endpoint, World};
 
 use crate::{
     audit::Record,
-    buffer::Tally,
+    buffer::{Budget, Tally},
     exchange::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
     },
     limits::{RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
-    metrics::{Metrics, ShardMetrics},
+    metrics::{Limit, Metrics, ShardMetrics},
     runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
 };
-use answers::Answers;
+use answers::{Answers, Taken};
 use arc_swap::ArcSwap;
 use idle::IdleSet;
 use ids::Ids;
@@ -66,6 +69,8 @@ pub struct Parts {
     pub token_key: [u8; 32],
     pub mailbox: Mailbox<Delivery>,
     pub metrics: Arc<Metrics>,
+    /// The connections of all shards.
+    pub census: Arc<Census>,
     /// Called once when the shard has ended all its connections after [`Delivery::Drain`].
     pub on_drained: Box<dyn FnOnce()>,
 }
@@ -85,6 +90,10 @@ pub struct Shard {
     /// This shard's part of the metrics.
     counts: ShardMetrics,
     connections: Gauge,
+    census: Arc<Census>,
+    /// Connections that are being turned away.
+    turned_away: Cell<usize>,
+    memory: Budget,
     draining: Cell<bool>,
     drain_ordered: Slot<()>,
     cut: Cell<bool>,
@@ -94,12 +103,13 @@ pub struct Shard {
 
 /// Runs a shard on this thread until it is drained.
 pub async fn run(parts: Parts) {
+    let memory = Budget::new(parts.world.load().capacity.memory_bytes);
     let shard = Rc::new(Shard {
         index: parts.index,
         world: parts.world,
         tokens: RefCell::new(TokenCache::new(&parts.token_key)),
         upstreams: Upstreams::new(parts.count),
-        answers: Answers::new(parts.recorder),
+        answers: Answers::new(parts.recorder, memory.clone()),
         errands: parts.errands,
         log: parts.log,
         sweeper: Sweeper::new(),
@@ -107,6 +117,9 @@ pub async fn run(parts: Parts) {
         connections: parts.metrics.connections(parts.index),
         counts: ShardMetrics::new(parts.metrics.clone()),
         metrics: parts.metrics,
+        census: parts.census,
+        turned_away: Cell::new(0),
+        memory,
         draining: Cell::new(false),
         drain_ordered: Slot::new(),
         cut: Cell::new(false),
@@ -132,11 +145,14 @@ pub async fn run(parts: Parts) {
 /// Ends connections whose deadline has passed, and those that idled in the pool for too long, while there
 /// is a shard.
 async fn sweep(shard: Weak<Shard>) {
+    let Some(gauges) = shard.upgrade().map(|shard| shard.metrics.memory(shard.index)) else { return };
     loop {
         runtime::sleep(SWEEP_INTERVAL).await;
         let Some(shard) = shard.upgrade() else { return };
         let now = runtime::now();
-        shard.sweeper.sweep(now.instant);
+        shard.sweeper.sweep_with(now.instant, |cause| shard.count_late(cause));
+        shard.look_after_memory(&gauges);
+        shard.answers.take_orphans().into_iter().for_each(|lease| origin::release(&shard, lease));
         let plan = shard.world.load().plan.clone();
         let is_known = |key| plan.upstreams.iter().any(|upstream| upstream.key == key);
         shard.upstreams.sweep(now.instant, plan.generation, is_known);
@@ -167,6 +183,26 @@ impl Shard {
         }
     }
 
+    /// Counts a deadline that has passed.
+    fn count_late(&self, cause: u8) {
+        // That a connection is not read from any more before it closes is no news.
+        if let Some(limit) = Limit::from_byte(cause).filter(|limit| *limit != Limit::Linger) {
+            self.metrics.limit(limit);
+        }
+    }
+
+    /// Measures the memory in use; where it is short, idle connections are closed, the oldest first.
+    fn look_after_memory(&self, gauges: &(Gauge, Gauge)) {
+        self.memory.set_max(self.world.load().capacity.memory_bytes);
+        self.answers.measure();
+        gauges.0.set(self.memory.used() as i64);
+        gauges.1.set(self.memory.max() as i64);
+        if self.memory.is_short() {
+            let closed = self.idle.close_oldest();
+            (0..closed).for_each(|_| self.metrics.limit(Limit::MemoryIdle));
+        }
+    }
+
     /// Hands what other threads bring to those who wait for it. Never ends.
     async fn deliver(&self, mut inbox: Inbox<Delivery>) {
         let mut batch = Vec::new();
@@ -180,11 +216,11 @@ impl Shard {
                 match delivery {
                     Delivery::Drain => self.order_drain(),
                     Delivery::Cut => self.cut(),
-                    other => {
-                        if let Some(summary) = self.answers.take(other) {
-                            self.log.log(summary);
-                        }
-                    }
+                    other => match self.answers.take(other) {
+                        Taken::Log(summary) => self.log.log(summary),
+                        Taken::Orphan(lease) => origin::release(self, lease),
+                        Taken::Done => {}
+                    },
                 }
             }
         }
@@ -228,7 +264,7 @@ impl Shard {
     /// Runs `step` on the state that exchanges borrow for one event.
     fn around<T>(&self, step: impl FnOnce(&mut Surroundings<'_>) -> T) -> T {
         let mut tokens = self.tokens.borrow_mut();
-        step(&mut Surroundings { now: runtime::now(), tokens: &mut tokens })
+        step(&mut Surroundings { now: runtime::now(), tokens: &mut tokens, memory: &self.memory })
     }
 
     /// Now, for the Date field of a reply (RFC 9110 section 6.6.1); formatted once a second.
@@ -247,9 +283,16 @@ impl Shard {
         self.answers.ask(self.index, &*self.errands, ask).await
     }
 
+    fn count(&self, summary: &Summary) {
+        self.counts.count(summary.labels(), &summary.figures());
+        if let Some(limit) = summary.limit {
+            self.metrics.limit(limit);
+        }
+    }
+
     /// Counts an ended exchange; its log line follows when its last record is acknowledged.
     async fn finish(&self, record: Option<Record>, summary: Box<Summary>) {
-        self.counts.count(summary.labels(), &summary.figures());
+        self.count(&summary);
         if let Some(summary) = self.answers.finish(record, summary).await {
             self.log.log(summary);
         }
@@ -257,7 +300,7 @@ impl Shard {
 
     /// [`Shard::finish`] where nobody can wait.
     fn finish_now(&self, record: Option<Record>, summary: Box<Summary>) {
-        self.counts.count(summary.labels(), &summary.figures());
+        self.count(&summary);
         if let Some(summary) = self.answers.finish_now(record, summary) {
             self.log.log(summary);
         }

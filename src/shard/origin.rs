@@ -90,7 +90,7 @@ pub fn keep(lodging: Lodging, mut input: OriginInput, output: OriginOutput) {
 }
 
 /// Hands a lease to the background thread, which revokes it.
-pub fn release(shard: &Rc<Shard>, lease: Lease) {
+pub fn release(shard: &Shard, lease: Lease) {
     let errand = Errand { shard: shard.index, ticket: 0, work: Work::Release(lease) };
     if shard.errands.send(errand).is_err() {
         shard.metrics.leases_unrevoked.inc();

@@ -2,7 +2,8 @@
 //! steps; what one of them has to tell the other side goes through [`Shared`].
 
 use super::{
-    http1::{Deadlines, Input, OriginInput, OriginOutput, Output, Piece},
+    deadlines::{Deadlines, Until},
+    http1::{Input, OriginInput, OriginOutput, Output, Piece},
     origin::{self, Lodging, Origin},
     relay::Relay,
 };
@@ -11,6 +12,7 @@ use crate::{
     exchange::{Cause, Event, Forward, Side, Step, Steps, Times, plan::Upstream},
     http::ResponseHead,
     limits::INFORMATIONAL_COUNT_MAX,
+    metrics::Limit,
     runtime::{self, Control, Slot},
     time::Instant,
     upstream::{Attempt, may_retry},
@@ -57,11 +59,13 @@ impl Shared {
 
     /// How long upstream may be silent from now on. As long as it gets the request there is no bound: it may
     /// wait for the end of that.
-    fn patience(&self, upstream: &Upstream) -> Option<Instant> {
+    fn patience(&self, upstream: &Upstream) -> Option<Until> {
         let is_over = self.sent_whole.get() || self.deaf.get();
-        let silence =
-            if self.responding.get() { upstream.timeouts.idle } else { upstream.timeouts.first_byte };
-        is_over.then(|| runtime::recent().instant + silence)
+        let (silence, limit) = match self.responding.get() {
+            true => (upstream.timeouts.idle, Limit::ResponseIdle),
+            false => (upstream.timeouts.first_byte, Limit::FirstByte),
+        };
+        is_over.then(|| (runtime::recent().instant + silence, limit))
     }
 }
 

@@ -1,3 +1,4 @@
+use super::Capacity;
 use crate::{
     exchange::plan::Plan,
     runtime::tls::{ClientTls, ServerTls},
@@ -11,6 +12,7 @@ pub struct World {
     pub endpoints: Vec<Endpoint>,
     /// By the index of the upstream in the plan; `None` where it speaks clear text.
     pub client_tls: Vec<Option<ClientTls>>,
+    pub capacity: Capacity,
 }
 
 /// What a listener does with a new connection.

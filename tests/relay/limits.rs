@@ -1,6 +1,4 @@
-//! Bounds that callers meet. What takes longer than some seconds is not waited for here: the silence within a
-//! request body (30 s) and of a kept-alive connection (60 s) have no key in the configuration; the exchange's
-//! own tests cover what follows from the first.
+//! Bounds that callers meet, as they are without a word in the configuration. Those of time are in `bounds`.
 
 use super::{
     harness::{Setup, Upstream},

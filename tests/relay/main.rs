@@ -3,6 +3,7 @@
 
 mod answers;
 mod bodies;
+mod bounds;
 mod certificates;
 mod connections;
 mod credentials;
@@ -23,6 +24,7 @@ mod pressure;
 mod proxied;
 mod reload;
 mod retries;
+mod room;
 mod strictness;
 mod tls;
 mod upstreams;

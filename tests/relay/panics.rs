@@ -13,7 +13,7 @@ use ringward::{
     },
     metrics::Metrics,
     runtime::{self, Listener, MailboxSender, StartOptions, mailbox, probe},
-    shard::{self, Endpoint, Parts, World},
+    shard::{self, Capacity, Endpoint, Parts, World},
 };
 use std::{
     net::{SocketAddr, TcpListener},
@@ -73,7 +73,9 @@ fn lone_shard(setup: &Setup) -> Lone {
     let loaded = config::load(&text).unwrap();
     let snapshot = config::compile(&loaded, &text, &Host::default(), None).unwrap();
     let endpoints = vec![Endpoint { name: "in".into(), tls: None }];
-    let world = World { plan: snapshot.plan.clone(), endpoints, client_tls: snapshot.upstream_tls.clone() };
+    let capacity = Capacity { connections_max: 1_000, memory_bytes: 1 << 30 };
+    let world =
+        World { plan: snapshot.plan.clone(), endpoints, client_tls: snapshot.upstream_tls.clone(), capacity };
     let (mailbox, inbox) = mailbox(64).unwrap();
     let (records, metrics) = (Arc::<Mutex<Vec<Record>>>::default(), Arc::new(Metrics::default()));
     let recorder = Volatile { records: records.clone(), shard: mailbox.clone() };
@@ -95,6 +97,7 @@ fn lone_shard(setup: &Setup) -> Lone {
                 token_key: [0; 32],
                 mailbox: inbox,
                 metrics: shared,
+                census: Default::default(),
                 on_drained: Box::new(move || on_drained.send(()).unwrap()),
             })
             .await;

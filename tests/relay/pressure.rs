@@ -13,7 +13,7 @@ use std::{
 };
 
 const MIB: usize = 1 << 20;
-const BODY_BYTES: usize = 96 * MIB;
+const BODY_BYTES: usize = 1024 * MIB;
 /// What the process may grow by, with what other tests do meanwhile.
 const GROWTH_BYTES_MAX: usize = 32 * MIB;
 /// What may be under way, nearly all of it in the four buffers of the kernel.

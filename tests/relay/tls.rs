@@ -114,6 +114,15 @@ impl Identity {
     }
 }
 
+/// Callers speak TLS; the folder holds the certificate of this listener.
+pub fn listen_with_tls(setup: Setup, authority: &Authority) -> (Setup, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let own = authority.issue("localhost", 2080);
+    write_private(&dir.path().join("cert.pem"), &own.0);
+    write_private(&dir.path().join("key.pem"), &own.1);
+    (setup.listen("tls.cert = { file = \"cert.pem\" }\ntls.key = { file = \"key.pem\" }"), dir)
+}
+
 /// A configuration for an upstream at `localhost` that the authority in `ca.pem` vouches for.
 fn to_tls(upstream: &Upstream) -> Setup {
     let url = format!("https://localhost:{}", upstream.address.port());

@@ -7,10 +7,10 @@ mod policies;
 mod routes;
 mod upstreams;
 
-use super::snapshot::{AccessLog, AuditPlan, LogPlan, RuntimePlan, Snapshot};
+use super::snapshot::{AccessLog, AuditPlan, CapacityPlan, LogPlan, RuntimePlan, Snapshot};
 use super::tree::{Path, at};
 use super::{Diagnostic, Document, Host, Loaded, Severity, Text, diagnostic};
-use crate::exchange::plan::Plan;
+use crate::exchange::plan::{CallerLimits, Plan};
 use crate::identity::Issuer;
 use crate::protocol;
 use std::sync::Arc;
@@ -99,6 +99,7 @@ impl Compiler<'_> {
             upstreams,
             issuers,
             secrets: slots?,
+            limits: caller_limits(&document.limits),
             deny_status: match document.deny.status {
                 super::DenyStatus::Auto => protocol::DenyStatus::Auto,
                 super::DenyStatus::Fixed(status) => protocol::DenyStatus::Fixed(status),
@@ -122,6 +123,10 @@ impl Compiler<'_> {
                 cores: document.runtime.cores.clone(),
                 driver: document.runtime.driver,
                 drain: document.runtime.drain.0,
+            },
+            capacity: CapacityPlan {
+                connections_max: document.limits.connections_max.map(|count| count as usize),
+                memory_bytes: document.limits.memory.map(|size| size.0),
             },
             dev: document.identity.iter().any(|identity| identity.dev),
             tree,
@@ -174,6 +179,20 @@ fn pseudonym() -> Box<str> {
     use std::hash::{BuildHasher, RandomState};
     // Each has keys of its own, taken from the system's randomness.
     format!("ringward-{:08x}", RandomState::new().hash_one(()) as u32).into()
+}
+
+/// What the shards hold callers to.
+fn caller_limits(limits: &super::Limits) -> CallerLimits {
+    CallerLimits {
+        header: limits.header_timeout.0,
+        body_idle: limits.body_idle.0,
+        body_rate_min: limits.body_rate_min.0,
+        body_rate_grace: limits.body_rate_grace.0,
+        keep_alive: limits.keep_alive.0,
+        handshake: limits.tls_handshake.0,
+        write: limits.write_timeout.0,
+        connections_per_address: limits.connections_per_address,
+    }
 }
 
 /// The finding that a secret cannot be read, in its place. `why` says it without the value.

@@ -3,8 +3,9 @@
 use super::Lint;
 use crate::config::origin::ListenAddr;
 use crate::config::tree::{Path, at};
-use crate::config::{ClientAddress, KeySource, ServerTls};
+use crate::config::{ClientAddress, KeySource, Period, ServerTls, Size};
 use crate::http::client_address::Network;
+use crate::limits::MEMORY_BYTES_MIN;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
     admin(lint, &mut bound);
     super::upstreams::check(lint, &bound);
     tls_files(lint);
+    limits(lint);
     let drain = document.runtime.drain;
     if drain.0 > Duration::from_secs(86_400) {
         let path = at!["runtime", "drain"];
@@ -101,6 +103,34 @@ fn admin(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>) {
             lint.error(&path, "clear-text", message).remedy(help);
         }
         collide(lint, bound, &addr, path);
+    }
+}
+
+/// Times that are too short would turn every caller away, too long ones would bound nothing.
+fn limits(lint: &mut Lint<'_>) {
+    let limits = &lint.document.limits;
+    let least = Duration::from_millis(100);
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let periods = [
+        ("header_timeout", limits.header_timeout, 10 * minute),
+        ("body_idle", limits.body_idle, hour),
+        ("body_rate_grace", limits.body_rate_grace, 10 * minute),
+        ("keep_alive", limits.keep_alive, hour),
+        ("tls_handshake", limits.tls_handshake, minute),
+        ("write_timeout", limits.write_timeout, hour),
+    ];
+    let memory = limits.memory;
+    for (key, period, most) in periods {
+        if period.0 < least || period.0 > most {
+            let bounds = format!("from {} to {}", Period(least), Period(most));
+            let message = format!("{period} is out of bounds: {bounds}");
+            let path = at!["limits", key];
+            lint.error(&path, "duration", message).remedy("remove the key for the default");
+        }
+    }
+    if let Some(memory) = memory.filter(|memory| memory.0 < MEMORY_BYTES_MIN) {
+        let message = format!("{memory} is too little: at least {}", Size(MEMORY_BYTES_MIN));
+        lint.error(&at!["limits", "memory"], "size", message).remedy("remove the key for the default");
     }
 }
 

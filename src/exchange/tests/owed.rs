@@ -38,5 +38,72 @@ fn a_body_in_small_pieces_does_not_hold_on_to_their_buffers() {
     let steps = driven.on(end);
     let Some(Step::Ask(_, Ask::Record(records, _))) = steps.last() else { panic!("{steps:?}") };
     let Record::Content(content) = &records[0] else { panic!("{records:?}") };
-    assert_eq!((content.bytes.iter().count(), content.bytes.len_bytes()), (2, 9_000));
+    assert_eq!((content.bytes.iter().count(), content.bytes.len_bytes()), (1, 9_000));
+    // All of it was copied for the policy, and none of it counts as forwarded from where it was received.
+    let tally = driven.exchange.request.counted();
+    assert_eq!((tally.policy, tally.copied, tally.forwarded), (18_000, 0, 0));
+    assert_eq!(driven.memory.used(), 9_000, "its memory is counted until the answer begins");
+    let ticket = ticket(&steps);
+    driven.on(Event::Answer(ticket, Answer::Recorded(Ok(1))));
+    driven.response(&[], b"answer", true);
+    assert_eq!(driven.memory.used(), 0);
+}
+
+#[test]
+fn a_body_that_came_in_one_piece_is_not_copied() {
+    let rules = vec![no_drop(), rule("default", When::default(), Action::Allow)];
+    let mut driven = World { rules, ..World::default() }.exchange();
+    driven.request(Method::Post, b"", Framing::Chunked, false);
+    let piece = Chunk::from(vec![b'x'; 8_000]);
+    let place = piece.as_ptr();
+    let steps = driven.on(Event::RequestBody { data: piece.into(), end: true });
+    let Some(Step::Ask(_, Ask::Record(records, _))) = steps.last() else { panic!("{steps:?}") };
+    let Record::Content(content) = &records[0] else { panic!("{records:?}") };
+    assert_eq!(content.bytes.iter().next().map(|chunk| chunk.as_ptr()), Some(place));
+    assert_eq!(driven.exchange.request.counted().forwarded, 8_000);
+}
+
+#[test]
+fn a_body_without_memory_is_refused_and_forgotten() {
+    let rules = vec![no_drop(), rule("default", When::default(), Action::Allow)];
+    for at_once in [true, false] {
+        let rules = rules.clone();
+        let mut driven = World { rules, body_bytes_max: 1 << 30, ..World::default() }.exchange();
+        driven.memory.set_max(10_000);
+        static BODY: [u8; 10_001] = [b'x'; 10_001];
+        let (first, rest) = if at_once { (&BODY[..], &b""[..]) } else { BODY.split_at(6_000) };
+        let mut steps = driven.request(Method::Post, first, Framing::Chunked, false);
+        if !at_once {
+            assert_eq!(words(&steps), ["read body"]);
+            let rest = Chunk::from(rest.to_vec()).into();
+            steps = driven.on(Event::RequestBody { data: rest, end: false });
+        }
+        let reply = reply(&steps);
+        assert_eq!((reply.status, reply.headers.get_str("retry-after")), (503, Some("1")));
+        let steps = driven.on(Event::Delivered);
+        assert_eq!(refusal(&steps).code.as_ref(), "overloaded");
+        let Some(Step::Finish(_, summary)) = steps.last() else { panic!("{steps:?}") };
+        assert_eq!((summary.limit, driven.memory.used()), (Some(Limit::MemoryBody), 0));
+    }
+}
+
+#[test]
+fn a_chunked_body_of_tiny_chunks_is_joined_before_it_is_recorded() {
+    let mut driven = World::default().exchange();
+    let steps = driven.request(Method::Post, b"", Framing::Chunked, false);
+    driven.on(Event::Answer(ticket(&steps), Answer::Recorded(Ok(1))));
+    let received = Chunk::from(vec![b'x'; 60_000]);
+    let mut data = crate::buffer::Segments::new();
+    (0..10_000).for_each(|index| data.push(received.slice(index * 6..index * 6 + 1)));
+    let steps = driven.on(Event::RequestBody { data, end: false });
+    let Some(Step::Ask(_, Ask::Record(records, _))) = steps.last() else { panic!("{steps:?}") };
+    assert_eq!(records[0].body_bytes(), 10_000 + crate::limits::SLICE_BYTES, "and not 330,000");
+    assert_eq!(driven.exchange.request.counted().copied, 10_000);
+    // An answer likewise.
+    let mut data = crate::buffer::Segments::new();
+    (0..10_000).for_each(|index| data.push(received.slice(index * 6..index * 6 + 1)));
+    driven.response(&[], b"begun", false);
+    let steps = driven.on(Event::ResponseBody { data, end: false });
+    let Some(Step::Send { data, .. }) = steps.last() else { panic!("{steps:?}") };
+    assert_eq!((data.count(), data.len_bytes()), (1, 10_000));
 }

@@ -1,6 +1,6 @@
 use super::{PATIENCE, on_both, pair, until};
 use crate::{
-    buffer::Chunk,
+    buffer::{Budget, Chunk},
     limits,
     runtime::{Either, Slot, Sweeper, join, now, race, sleep, spawn_guarded, sys, timeout},
 };
@@ -131,4 +131,98 @@ fn threads_can_be_pinned_and_clocks_advance() {
     let (first, second) = (now(), now());
     assert!(second.instant >= first.instant);
     assert!(first.wall.unix_seconds() > 1_600_000_000);
+}
+
+/// Looks so often that an idle connection gives its buffer back.
+fn look_until_idle(sweeper: &Sweeper) {
+    for _ in 0..=limits::IDLE_SWEEPS {
+        sweeper.sweep(now().instant);
+    }
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer_and_loses_no_byte() {
+    on_both(|| async {
+        let (mut connection, mut peer) = pair().await;
+        let sweeper = Sweeper::new();
+        sweeper.register(&connection.control);
+        let budget = Budget::new(1 << 20);
+        connection.reader.charge(budget.hold(0));
+        for turn in 0..3_u8 {
+            // A connection that waits for its next message: its buffer is given back.
+            let idle = async {
+                until(|| budget.used() == limits::RECEIVE_BYTES_MIN).await;
+                look_until_idle(&sweeper);
+                until(|| budget.used() == 0).await;
+                // It still waits, and does not spin: nothing has come.
+                sleep(Duration::from_millis(2)).await;
+                assert_eq!(budget.used(), 0);
+                peer.write_all(&[turn; 10]).unwrap();
+            };
+            let (read, ()) = join(connection.reader.read_idle(), idle).await;
+            assert_eq!(&read.unwrap().unwrap()[..], [turn; 10]);
+            assert_eq!(budget.used(), limits::RECEIVE_BYTES_MIN, "the buffer of what came is counted");
+        }
+        // Bytes that come in the very moment in which the read is given up.
+        for turn in 0..50_u8 {
+            let race = async {
+                until(|| budget.used() == limits::RECEIVE_BYTES_MIN).await;
+                sleep(Duration::ZERO).await;
+                peer.write_all(&[turn]).unwrap();
+                look_until_idle(&sweeper);
+            };
+            let (read, ()) = join(connection.reader.read_idle(), race).await;
+            assert_eq!(&read.unwrap().unwrap()[..], [turn]);
+        }
+        // The end, and a deadline, end the wait too.
+        let end = async {
+            until(|| budget.used() == limits::RECEIVE_BYTES_MIN).await;
+            look_until_idle(&sweeper);
+            until(|| budget.used() == 0).await;
+            connection.control.set_deadline(Some(now().instant), 3);
+            assert_eq!(sweeper.sweep(now().instant), 1);
+        };
+        let (read, ()) = join(connection.reader.read_idle(), end).await;
+        assert!(read.unwrap().is_none());
+        drop(connection);
+        assert_eq!(budget.used(), 0);
+    });
+}
+
+#[test]
+fn only_a_read_that_waits_for_a_message_is_given_up() {
+    on_both(|| async {
+        let (mut connection, mut peer) = pair().await;
+        let sweeper = Sweeper::new();
+        sweeper.register(&connection.control);
+        let budget = Budget::new(1 << 20);
+        connection.reader.charge(budget.hold(0));
+        let busy = async {
+            until(|| budget.used() > 0).await;
+            look_until_idle(&sweeper);
+            sleep(Duration::from_millis(2)).await;
+            assert_eq!(budget.used(), limits::RECEIVE_BYTES_MIN);
+            peer.write_all(b"x").unwrap();
+        };
+        let (read, ()) = join(connection.reader.read(), busy).await;
+        assert_eq!(&read.unwrap().unwrap()[..], b"x");
+    });
+}
+
+#[test]
+fn buffers_do_not_grow_while_memory_is_short() {
+    on_both(|| async {
+        let (mut connection, mut peer) = pair().await;
+        let budget = Budget::new(16 << 10);
+        let _rest = budget.hold(12 << 10);
+        connection.reader.charge(budget.hold(0));
+        let sent = 256 << 10;
+        let writer = std::thread::spawn(move || peer.write_all(&vec![7; sent]).map(|()| peer));
+        let mut received = 0;
+        while received < sent {
+            received += connection.reader.read().await.unwrap().unwrap().len();
+            assert_eq!(budget.used(), (12 << 10) + limits::RECEIVE_BYTES_MIN);
+        }
+        drop(writer.join().unwrap());
+    });
 }

@@ -57,6 +57,16 @@ pub(super) fn split(session: Session, receive: Receive, transmit: Transmit) -> (
 }
 
 impl TlsReceive {
+    /// What reads the ciphertext.
+    pub fn ciphertext(&self) -> &Receive {
+        &self.receive
+    }
+
+    /// What reads the ciphertext.
+    pub fn ciphertext_mut(&mut self) -> &mut Receive {
+        &mut self.receive
+    }
+
     /// Decrypted bytes, from what is there or from the next read.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
         loop {

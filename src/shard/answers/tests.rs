@@ -1,0 +1,175 @@
+use super::*;
+use crate::{
+    audit::samples,
+    runtime::{StartOptions, join, probe, start},
+    secrets::samples::{lease, source},
+};
+
+/// Takes so many records, and answers for each kind as it was told.
+struct Told {
+    room: usize,
+    content: Result<u64, Unavailable>,
+    intent: Result<u64, Unavailable>,
+    answers: Rc<RefCell<Option<Answers>>>,
+    intents_refused: Rc<Cell<usize>>,
+}
+
+impl Recorder for Told {
+    fn submit(&mut self, ticket: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+        self.room = self.room.checked_sub(1).ok_or_else(|| Refused::Failed)?;
+        let result = if record.kind() == Kind::Content { self.content } else { self.intent };
+        if let Some(answers) = &*self.answers.borrow() {
+            answers.take(Delivery::Recorded(ticket, result));
+        }
+        Ok(())
+    }
+
+    fn inflight_bytes(&self) -> usize {
+        0
+    }
+
+    fn intent_refused(&mut self) {
+        self.intents_refused.set(self.intents_refused.get() + 1);
+    }
+}
+
+/// What becomes of a body and its INTENT: the answer, and the INTENTs that are known not to be recorded.
+fn recorded(
+    room: usize,
+    content: Result<u64, Unavailable>,
+    intent: Result<u64, Unavailable>,
+) -> (Result<u64, Unavailable>, usize) {
+    let options = StartOptions { driver: probe().driver(), entries: 256, cpu: None };
+    let run = move || async move {
+        let (answers, intents_refused) = Default::default();
+        let told = Told {
+            room,
+            content,
+            intent,
+            answers: Rc::clone(&answers),
+            intents_refused: Rc::clone(&intents_refused),
+        };
+        let all = Answers::new(Box::new(told), Budget::new(1 << 20));
+        *answers.borrow_mut() = Some(all.clone());
+        let records = vec![Record::Content(Box::new(samples::content(1, b"body", true))), samples::intent(1)];
+        let result = all.record(records, Commit::Written).await;
+        assert!(all.is_empty(), "nobody waits any more");
+        (result, intents_refused.get())
+    };
+    start(options, run).expect("an executor")
+}
+
+#[test]
+fn a_body_that_is_not_recorded_is_a_failure_though_its_intent_is() {
+    use Unavailable::{Failed, TurnedAway};
+    let cases = [
+        ((2, Ok(1), Ok(2)), (Ok(2), 0)),
+        ((2, Err(TurnedAway), Ok(2)), (Err(Failed), 0)),
+        ((2, Err(Failed), Ok(2)), (Err(Failed), 0)),
+        ((2, Ok(1), Err(Failed)), (Err(Failed), 0)),
+        ((2, Ok(1), Err(TurnedAway)), (Err(TurnedAway), 1)),
+        ((1, Ok(1), Ok(2)), (Err(TurnedAway), 0)),
+        ((0, Ok(1), Ok(2)), (Err(TurnedAway), 0)),
+    ];
+    for ((room, content, intent), expected) in cases {
+        assert_eq!(recorded(room, content, intent), expected, "{room} {content:?} {intent:?}");
+    }
+}
+
+fn on_shard<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F) {
+    let options = StartOptions { driver: probe().driver(), entries: 256, cpu: None };
+    start(options, test).expect("an executor");
+}
+
+/// A queue that is always full, and how often it was asked.
+struct NoRoom(Rc<Cell<usize>>);
+
+impl Recorder for NoRoom {
+    fn submit(&mut self, _: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+        self.0.set(self.0.get() + 1);
+        Err(Refused::Full(Box::new(record)))
+    }
+
+    fn inflight_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_full_queue_is_asked_less_and_less_often() {
+    on_shard(|| async {
+        let asked = Rc::new(Cell::new(0));
+        let answers = Answers::new(Box::new(NoRoom(asked.clone())), Budget::new(1 << 20));
+        let result = answers.record(vec![samples::intent(1)], Commit::Written).await;
+        assert_eq!(result, Err(Unavailable::TurnedAway));
+        // 1, 2, 4 … 64 ms, then every 64 ms of one second, and once more at its end.
+        assert!(asked.get() <= 23, "{}", asked.get());
+        assert!(answers.is_empty());
+    });
+}
+
+/// Takes errands and keeps them.
+#[derive(Default)]
+struct Kept(RefCell<Vec<Errand>>);
+
+impl Errands for Kept {
+    fn send(&self, errand: Errand) -> Result<(), Errand> {
+        self.0.borrow_mut().push(errand);
+        Ok(())
+    }
+}
+
+fn answers() -> Answers {
+    Answers::new(Box::new(NoRoom(Rc::default())), Budget::new(1 << 20))
+}
+
+fn work() -> Work {
+    Work::Lease { source: source(), subject_token: None }
+}
+
+const SOON: Duration = Duration::from_millis(5);
+
+#[test]
+fn an_answer_that_is_lost_ends_the_wait_and_a_late_lease_is_given_back() {
+    on_shard(|| async {
+        let (answers, errands) = (answers(), Kept::default());
+        let answer = answers.errand(0, &errands, work(), SOON).await;
+        assert!(matches!(answer, Answer::Lease(Err(_))), "{answer:?}");
+        assert!(answers.is_empty(), "nobody waits any more");
+        let ticket = errands.0.borrow()[0].ticket;
+        assert!(matches!(answers.take(Delivery::Lease(ticket, Ok(lease()))), Taken::Orphan(_)));
+        assert!(matches!(answers.take(Delivery::Lease(ticket, Err("no".to_owned()))), Taken::Done));
+    });
+}
+
+#[test]
+fn a_lease_for_an_exchange_that_is_gone_is_given_back() {
+    on_shard(|| async {
+        let (answers, errands) = (answers(), Kept::default());
+        {
+            let mut waiting = Box::pin(answers.errand(0, &errands, work(), ERRAND_TIMEOUT));
+            let asked = runtime::timeout(SOON, &mut waiting).await;
+            assert!(asked.is_none());
+            // It comes in the very moment in which the exchange goes.
+            answers.take(Delivery::Lease(errands.0.borrow()[0].ticket, Ok(lease())));
+        }
+        assert_eq!((answers.take_orphans().len(), answers.is_empty()), (1, true));
+    });
+}
+
+#[test]
+fn a_lease_that_comes_in_time_is_the_exchanges_own() {
+    on_shard(|| async {
+        let (answers, errands) = (answers(), Kept::default());
+        let deliver = async {
+            while errands.0.borrow().is_empty() {
+                runtime::sleep(SOON).await;
+            }
+            let ticket = errands.0.borrow()[0].ticket;
+            answers.take(Delivery::Lease(ticket, Ok(lease())));
+        };
+        let (answer, ()) = join(answers.errand(0, &errands, work(), ERRAND_TIMEOUT), deliver).await;
+        assert!(matches!(answer, Answer::Lease(Ok(_))));
+        assert_eq!((answers.take_orphans().len(), answers.is_empty()), (0, true));
+    });
+}
