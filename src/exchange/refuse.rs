@@ -189,8 +189,10 @@ fn fault(cause: &Cause) -> Option<(Code, String)> {
     match cause {
         Cause::Malformed { reason, status } => {
             let code = match status {
+                414 => Code::UriTooLong,
                 417 => Code::ExpectationFailed,
                 431 => Code::HeadersTooLarge,
+                501 => Code::NotImplemented,
                 _ => Code::MalformedRequest,
             };
             Some((code, format!("The request is malformed: {reason}.")))

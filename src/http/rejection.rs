@@ -55,6 +55,8 @@ pub enum Rejection {
     ContentLengthRepeated,
     #[error("Transfer-Encoding is not exactly chunked")]
     TransferEncodingInvalid,
+    #[error("there is another transfer coding before chunked")]
+    TransferEncodingUnknown,
     #[error("Transfer-Encoding is not allowed on HTTP/1.0")]
     TransferEncodingVersion,
     #[error("both Content-Length and Transfer-Encoding are there")]
@@ -120,6 +122,7 @@ impl Rejection {
             Rejection::ContentLengthInvalid => "content_length_invalid",
             Rejection::ContentLengthRepeated => "content_length_repeated",
             Rejection::TransferEncodingInvalid => "transfer_encoding_invalid",
+            Rejection::TransferEncodingUnknown => "transfer_encoding_unknown",
             Rejection::TransferEncodingVersion => "transfer_encoding_version",
             Rejection::LengthConflict => "length_conflict",
             Rejection::BodyForbidden => "body_forbidden",
@@ -144,13 +147,13 @@ impl Rejection {
     /// says.
     ///
     /// 414: RFC 9112 section 3; 417: RFC 9110 section 10.1.1; 431: RFC 6585 section 5; 501: RFC 9110
-    /// section 9.1; 508: RFC 5842 section 7.2.
+    /// section 9.1, RFC 9112 section 6.1; 508: RFC 5842 section 7.2.
     pub fn status(&self) -> u16 {
         match self {
             Rejection::StartLineTooLong => 414,
             Rejection::ExpectationUnknown => 417,
             Rejection::HeadTooLong | Rejection::FieldsTooMany => 431,
-            Rejection::ConnectUnsupported => 501,
+            Rejection::ConnectUnsupported | Rejection::TransferEncodingUnknown => 501,
             Rejection::Loop => 508,
             _ => 400,
         }

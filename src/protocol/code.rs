@@ -17,7 +17,9 @@ pub enum Code {
     BudgetExhausted,
     MalformedRequest,
     ExpectationFailed,
+    UriTooLong,
     HeadersTooLarge,
+    NotImplemented,
     RequestTimeout,
     BodyUnreadable,
     Misdirected,
@@ -115,7 +117,7 @@ const LIMITED: (&str, Verdict) = (RATE, Verdict::Refuse);
 ///
 /// 401 leaves `x-should-retry` out: Claude Code runs its `apiKeyHelper` again only then.
 #[rustfmt::skip]
-const TABLE: [Row; 31] = [
+const TABLE: [Row; 33] = [
     row(Code::TokenMissing, "token_missing", 401, UNSAID, UNKNOWN, "Token missing"),
     row(Code::TokenInvalid, "token_invalid", 401, UNSAID, UNKNOWN, "Token invalid"),
     row(Code::TokenExpired, "token_expired", 401, UNSAID, UNKNOWN, "Token expired"),
@@ -130,7 +132,9 @@ const TABLE: [Row; 31] = [
     row(Code::BudgetExhausted, "budget_exhausted", 429, NOT_YET, LIMITED, "Budget exhausted"),
     row(Code::MalformedRequest, "malformed_request", 400, NEVER, WRONG, "Malformed request"),
     row(Code::ExpectationFailed, "expectation_failed", 417, NEVER, WRONG, "Unknown expectation"),
+    row(Code::UriTooLong, "uri_too_long", 414, NEVER, WRONG, "Request line too long"),
     row(Code::HeadersTooLarge, "headers_too_large", 431, NEVER, WRONG, "Headers too large"),
+    row(Code::NotImplemented, "not_implemented", 501, NEVER, WRONG, "Not supported by the gateway"),
     row(Code::RequestTimeout, "request_timeout", 408, UNSAID, SLOW, "Request too slow"),
     row(Code::BodyUnreadable, "body_unreadable", 415, NEVER, WRONG, "Body unreadable for the policy"),
     row(Code::Misdirected, "misdirected", 421, NEVER, WRONG, "Wrong host for this connection"),

@@ -214,7 +214,7 @@ fn heads_that_are_too_long_are_refused() {
     let fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(100));
     let bytes = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(40 << 10));
     let cases = [
-        (line, 400, "start_line_too_long", "request_line"),
+        (line, 414, "start_line_too_long", "request_line"),
         (fields, 431, "fields_too_many", "header_count"),
         (bytes, 431, "head_too_long", "header_bytes"),
     ];

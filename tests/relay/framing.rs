@@ -267,15 +267,25 @@ fn malformed_requests_are_refused_and_never_forwarded() {
         ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", 400, "version_unsupported"),
         ("GET /%2e%2e/%00 HTTP/1.1\r\nhost: a\r\n\r\n", 400, "target_"),
         ("\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400, ""),
-        ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 400, "connect_unsupported"),
+        ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 501, "connect_unsupported"),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            501,
+            "transfer_encoding_unknown",
+        ),
         ("GET / HTTP/1.1\r\nhost: a\r\nconnection: host\r\n\r\n", 400, ""),
-        (&*long, 400, "start_line_too_long"),
+        (&*long, 414, "start_line_too_long"),
         (&*many, 431, "fields_too_many"),
         (&*large, 431, "head_too_long"),
     ];
     for (request, status, reason) in cases {
         let mut client = gateway.ask(request);
-        let code = if status == 431 { "headers_too_large" } else { "malformed_request" };
+        let code = match status {
+            414 => "uri_too_long",
+            431 => "headers_too_large",
+            501 => "not_implemented",
+            _ => "malformed_request",
+        };
         let response = client.response();
         response.is_refusal(status, code, reason);
         assert_eq!(response.head.get("connection"), Some("close"), "{request}");

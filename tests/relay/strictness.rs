@@ -179,7 +179,7 @@ fn the_destination_is_never_the_callers() {
         ),
         ("GET ftp://gw.test/v1/x HTTP/1.1\r\nhost: gw.test\r\n\r\n".to_owned(), 400, "malformed_request"),
         ("GET //evil.test/v1/x HTTP/1.1\r\nhost: gw.test\r\n\r\n".to_owned(), 404, "no_route"),
-        (format!("CONNECT {other} HTTP/1.1\r\nhost: {other}\r\n\r\n"), 400, "malformed_request"),
+        (format!("CONNECT {other} HTTP/1.1\r\nhost: {other}\r\n\r\n"), 501, "not_implemented"),
     ];
     for (request, status, code) in &cases {
         ask(request).response().is_refusal(*status, code, "");

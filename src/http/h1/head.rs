@@ -166,7 +166,7 @@ impl Fields {
                         self.chunked = true;
                         Ok(())
                     }
-                    false => Err(Rejection::TransferEncodingInvalid),
+                    false => Err(other_coding(text, self.chunked)),
                 };
             }
             10 if is(b"connection") => {
@@ -184,6 +184,20 @@ impl Fields {
         }
         self.headers.push_received(name, value);
         Ok(())
+    }
+}
+
+/// Why a Transfer-Encoding other than chunked is refused. Where chunked comes last, once, the body has a
+/// clear end, and only the codings before it are not known here; anything else has none (RFC 9112 sections
+/// 6.1 and 6.3).
+fn other_coding(text: &[u8], is_chunked_before: bool) -> Rejection {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let mut codings = text.rsplit(|&byte| byte == b',').map(trim);
+    let is_framed = codings.next().is_some_and(is_chunked)
+        && codings.all(|coding| is_token(coding) && !is_chunked(coding));
+    match is_framed && !is_chunked_before {
+        true => Rejection::TransferEncodingUnknown,
+        false => Rejection::TransferEncodingInvalid,
     }
 }
 
