@@ -15,6 +15,9 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+/// Connections that the kernel may have queued for one listener: it takes one more than the backlog.
+const QUEUE_MAX: usize = limits::LISTEN_BACKLOG as usize + 1;
+
 type Accepted = io::Result<(TcpStream, SocketAddr)>;
 
 /// A listening TCP socket of one shard, with its one accept under way. One task accepts; any task may stop.
@@ -24,6 +27,8 @@ pub struct Listener {
     local: SocketAddr,
     accept: RefCell<Accept>,
     stopped: Cell<bool>,
+    /// Queued connections that a stopped listener still hands out.
+    left: Cell<usize>,
     errors: Cell<u64>,
 }
 
@@ -66,6 +71,7 @@ impl Listener {
             local,
             accept: RefCell::new(accept),
             stopped: Cell::new(false),
+            left: Cell::new(QUEUE_MAX),
             errors: Cell::new(0),
         })
     }
@@ -117,7 +123,8 @@ impl Listener {
     }
 
     /// Stops accepting: cancels the accept under way and waits for it. What it returned all the same, and
-    /// what the kernel has queued, is handed out by [`Listener::accept`] before that returns `None`.
+    /// what the kernel has queued, is handed out by [`Listener::accept`] before that returns `None`. Whoever
+    /// goes on connecting cannot keep it from ending: no more is handed out than the queue may have held.
     pub async fn stop(&self) {
         self.stopped.set(true);
         {
@@ -169,6 +176,7 @@ impl Listener {
 
     /// A connection that waits in the kernel's queue of a stopped listener.
     fn queued(&self) -> Option<Accepted> {
+        self.left.set(self.left.get().checked_sub(1)?);
         match self.socket.accept() {
             Ok((stream, peer)) => {
                 let driver = shard();

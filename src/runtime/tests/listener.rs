@@ -69,6 +69,34 @@ fn stop_ends_accept_and_keeps_what_was_accepted() {
     });
 }
 
+/// Each one that is handed out is followed by another that connects.
+#[test]
+fn who_goes_on_connecting_does_not_keep_a_stopped_listener_open() {
+    on_both(|| async {
+        let (listener, address) = local_listener();
+        let most = crate::limits::LISTEN_BACKLOG as usize + 1;
+        let connect = || {
+            let client = StdTcpStream::connect(address).unwrap();
+            // No port is left waiting behind it.
+            socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            client
+        };
+        let mut client = connect();
+        listener.stop().await;
+        let mut accepted = 0;
+        while let Some((connection, _)) = listener.accept().await.unwrap() {
+            client = connect();
+            drop(connection);
+            accepted += 1;
+            assert!(accepted <= most, "it never ends");
+        }
+        assert_eq!(accepted, most);
+        drop((listener, client));
+        let refused = || StdTcpStream::connect(address).is_err();
+        until(refused).await;
+    });
+}
+
 #[test]
 fn dropped_listeners_leak_no_descriptor() {
     on_both(|| async {
