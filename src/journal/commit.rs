@@ -337,7 +337,9 @@ impl Committer {
         self.batch = batch;
         self.activate();
         let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);
-        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)
+        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)?;
+        self.segments.retire(old.file);
+        Ok(())
     }
 
     /// Where a new segment would go on.
