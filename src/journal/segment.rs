@@ -136,7 +136,7 @@ impl Segments {
     }
 
     /// `file` is sealed and synced. Filling the next segment takes the memory over that caches it: without
-    /// that every byte of a log would stay in the page cache once and be filled in memory that was never used.
+    /// that every byte of a log would stay in the page cache, and be filled in memory that was never used.
     pub(super) fn retire(&mut self, file: Arc<dyn DiskFile>) {
         self.sealed = Some(file);
     }
