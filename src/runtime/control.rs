@@ -20,6 +20,8 @@ struct State {
     sent: Cell<u64>,
     /// Looks of the sweeper at a connection that waits for its next message, from 1; 0 while it does not.
     idle_looks: Cell<u8>,
+    /// Whether the read under way has no buffer.
+    watching: Cell<bool>,
     /// Gives up the read of an idle connection.
     canceller: Cell<Option<Canceller>>,
 }
@@ -103,6 +105,7 @@ impl Control {
             reset_on_drop: Cell::new(false),
             sent: Cell::new(0),
             idle_looks: Cell::new(0),
+            watching: Cell::new(false),
             canceller: Cell::new(None),
         }));
         let alive = Rc::new(Alive(control.clone()));
@@ -119,6 +122,15 @@ impl Control {
     /// Says whether a write is under way: then a deadline must end both directions.
     pub(super) fn set_writing(&self, writing: bool) {
         self.0.writing.set(writing);
+    }
+
+    /// Whether the connection has idled for so long that it waits without a buffer.
+    pub fn is_watching(&self) -> bool {
+        self.0.watching.get()
+    }
+
+    pub(super) fn set_watching(&self, watching: bool) {
+        self.0.watching.set(watching);
     }
 
     /// The handle that makes a read one that [`Control::set_idle`] lets the sweeper give up.

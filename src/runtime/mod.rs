@@ -37,7 +37,7 @@ pub use reader::Reader;
 pub use slot::Slot;
 pub use start::{Driver, StartOptions, now, recent, start};
 pub use sweeper::Sweeper;
-pub use task::{Either, join, race, sleep, spawn_guarded, timeout};
+pub use task::{Either, Room, join, race, sleep, spawn_guarded, timeout};
 pub use writer::Writer;
 
 #[cfg(test)]

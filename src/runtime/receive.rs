@@ -146,7 +146,10 @@ impl Receive {
             let (result, buffer) = ready!(self.operation.poll(cx));
             match (self.state, result) {
                 // There is something to read, be it the end.
-                (State::Watching, _) => self.start(ChunkMut::default()),
+                (State::Watching, _) => {
+                    self.say_watching(false);
+                    self.start(ChunkMut::default());
+                }
                 (State::IdleReading, Err(error)) if error.raw_os_error() == Some(libc::ECANCELED) => {
                     drop(buffer);
                     self.watch();
@@ -156,12 +159,19 @@ impl Receive {
         }
     }
 
+    fn say_watching(&self, watching: bool) {
+        if let Some(alive) = &self.alive {
+            alive.control().set_watching(watching);
+        }
+    }
+
     /// Waits without a buffer.
     fn watch(&mut self) {
         self.base = 0;
         self.size = limits::RECEIVE_BYTES_MIN;
         self.count(0);
         self.state = State::Watching;
+        self.say_watching(true);
         self.operation.start(Work::Watch);
     }
 

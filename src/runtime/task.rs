@@ -2,7 +2,7 @@ use std::{
     any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
@@ -15,6 +15,8 @@ pub fn spawn_guarded(
     future: impl Future<Output = ()> + 'static,
     on_panic: impl Fn(&str) + 'static,
 ) {
+    // Boxed at once: each of the layers below would hold it twice, as its argument and where it runs.
+    let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
     monoio::spawn(async move {
         if let Err(payload) = caught(future).await {
             let message = panic_message(&*payload);
@@ -25,20 +27,16 @@ pub fn spawn_guarded(
 }
 
 /// Catches a panic while the future runs, and one while it is dropped.
-async fn caught(future: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
-    let mut future = pin!(Some(future));
+async fn caught(mut future: Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Box<dyn Any + Send>> {
     let result = poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| match future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(cx),
-            None => Poll::Ready(()),
-        }));
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         match polled {
             Ok(poll) => poll.map(Ok),
             Err(payload) => Poll::Ready(Err(payload)),
         }
     })
     .await;
-    result.and(catch_unwind(AssertUnwindSafe(|| future.set(None))))
+    result.and(catch_unwind(AssertUnwindSafe(|| drop(future))))
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> &str {
@@ -48,6 +46,48 @@ fn panic_message(payload: &(dyn Any + Send)) -> &str {
         text
     } else {
         "a panic without a message"
+    }
+}
+
+/// A place on the heap for futures of one kind, one after the other: the task that runs them stays small while
+/// it runs none.
+pub struct Room<F>(Option<Pin<Box<Option<F>>>>);
+
+impl<F: Future> Room<F> {
+    /// No memory yet.
+    pub fn new() -> Room<F> {
+        Room(None)
+    }
+
+    /// Whether memory is held.
+    pub fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Gives the memory back until the next future.
+    pub fn give_back(&mut self) {
+        self.0 = None;
+    }
+
+    /// Runs the future that `make` gives to its end. If this is dropped before, so is that future with the
+    /// room, or with the next call.
+    pub async fn run(&mut self, make: impl FnOnce() -> F) -> F::Output {
+        let place = self.0.get_or_insert_with(|| Box::pin(None));
+        place.set(Some(make()));
+        let output = poll_fn(|cx| match place.as_mut().as_pin_mut() {
+            Some(future) => future.poll(cx),
+            // It was put there above, and nobody else reaches it.
+            None => Poll::Pending,
+        })
+        .await;
+        place.set(None);
+        output
+    }
+}
+
+impl<F: Future> Default for Room<F> {
+    fn default() -> Room<F> {
+        Room::new()
     }
 }
 

@@ -1,8 +1,8 @@
 use super::{
-    Shard,
+    Shard, World,
     admission::Seat,
     arrival::{Located, locate},
-    http1::{self, NoRequest},
+    http1::{self, Input, NoRequest, Output},
     relay::Relay,
 };
 use crate::{
@@ -11,11 +11,18 @@ use crate::{
     metrics::Limit,
     protocol::{self, Code, Protocol, Refusal},
     runtime::{
-        self, Connection,
+        self, Connection, Room,
         tls::{TlsError, TlsInfo},
     },
 };
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 /// How long a connection that must close reads on, so that its last reply is not lost.
 const LINGER_MAX: Duration = Duration::from_secs(2);
@@ -95,18 +102,26 @@ async fn secure(
 async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, limits: CallerLimits) {
     let (mut input, mut output, deadlines) = http1::halves(connection, &limits);
     let guard = shard.idle.enter(deadlines.control());
+    // An exchange needs ten times the memory of a connection that waits for one.
+    let mut room = Room::new();
     loop {
         guard.set_idle(true);
         if shard.draining.get() {
             break;
         }
-        let received = input.next_request(|| guard.set_idle(false)).await;
-        let now = runtime::now();
-        let id = shard.ids.borrow_mut().next_id(now.wall);
-        let caller = Caller { id, ..caller.clone() };
+        let received = {
+            let mut next = pin!(input.next_request(|| guard.set_idle(false)));
+            poll_fn(|context| {
+                let polled = next.as_mut().poll(context);
+                if polled.is_pending() && room.is_held() && deadlines.control().is_watching() {
+                    room.give_back();
+                }
+                polled
+            })
+            .await
+        };
         let world = shard.world.load_full();
         input.limits = world.plan.limits;
-        let exchange = Exchange::new(world.plan.clone(), caller, now);
         let event = match received {
             Err(NoRequest::Idle) => break,
             Err(NoRequest::Failed(Cause::Closed)) => return,
@@ -121,9 +136,8 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, li
                 Event::Request(Arrival { head, data, end })
             }
         };
-        shard.counts.begin();
-        let relay = Relay::new(shard, world, exchange);
-        let alive = relay.run(event, &mut input, &mut output).await;
+        let alive;
+        (input, output, alive) = room.run(|| one(shard, world, caller, event, input, output)).await;
         shard.count_transport(output.take_tally());
         if !alive || !output.keep_alive {
             break;
@@ -132,6 +146,25 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, li
     if output.shutdown().await.is_ok() {
         input.linger(runtime::now().instant + LINGER_MAX).await;
     }
+}
+
+/// One exchange. Gives the halves back, and whether the connection may carry another one.
+async fn one(
+    shard: &Rc<Shard>,
+    world: Arc<World>,
+    caller: &Caller,
+    event: Event,
+    mut input: Input,
+    mut output: Output,
+) -> (Input, Output, bool) {
+    let now = runtime::now();
+    let id = shard.ids.borrow_mut().next_id(now.wall);
+    shard.counts.begin();
+    let exchange = Exchange::new(world.plan.clone(), Caller { id, ..caller.clone() }, now);
+    let relay = Relay::new(shard, world, exchange);
+    let alive = relay.run(event, &mut input, &mut output).await;
+    drop(relay);
+    (input, output, alive)
 }
 
 /// Counts a head that met one of its bounds. What was too slow was counted when its time was up.
