@@ -49,8 +49,8 @@ fn panic_message(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// A place on the heap for futures of one kind, one after the other: the task that runs them stays small while
-/// it runs none.
+/// A place on the heap for futures of one kind, one after the other: the task that runs them stays small
+/// while it runs none.
 pub struct Room<F>(Option<Pin<Box<Option<F>>>>);
 
 impl<F: Future> Room<F> {
