@@ -148,7 +148,8 @@ pub const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 pub const RECORD_RETRY_MIN: Duration = Duration::from_millis(1);
 /// Longest pause between two offers.
 pub const RECORD_RETRY_MAX: Duration = Duration::from_millis(64);
-/// A body record that finds no room for this long ends its exchange (SECURITY "Audit").
+/// A body record that finds no room for this long ends its exchange (SECURITY "Audit"); a log line waits
+/// no longer for the acknowledgement of its record.
 pub const RECORD_STALL_MAX: Duration = Duration::from_secs(10);
 /// An exchange waits this long for keys or a lease, which take less unless their answer was lost.
 pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(15);

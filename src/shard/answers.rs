@@ -27,8 +27,8 @@ use std::{
 enum Waiter {
     /// A task.
     Task(Slot<Answer>),
-    /// A log line, written when the exchange's last record is safe.
-    Log(Box<Summary>),
+    /// A log line, written when the exchange's last record is safe, or at that time.
+    Log(Box<Summary>, Instant),
 }
 
 /// What is to be done with an answer that nobody waits for any more.
@@ -180,7 +180,7 @@ impl Answers {
         if self.offer(ticket, Commit::Written, record, give_up).await.is_err() {
             return Some(summary);
         }
-        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary));
+        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, give_up));
         None
     }
 
@@ -191,8 +191,26 @@ impl Answers {
         if self.0.recorder.borrow_mut().submit(ticket, Commit::Written, record).is_err() {
             return Some(summary);
         }
-        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary));
+        let give_up = runtime::now().instant + RECORD_STALL_MAX;
+        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, give_up));
         None
+    }
+
+    /// Gives `log` the lines whose acknowledgement must have come before `now`, the first ones first: whether
+    /// their records are in the log is not known. A line waits for [`RECORD_STALL_MAX`].
+    pub fn overdue(&self, now: Instant, mut log: impl FnMut(Box<Summary>)) {
+        let mut waiters = self.0.waiters.borrow_mut();
+        let lines = waiters.iter().filter_map(|(ticket, waiter)| match waiter {
+            Waiter::Log(_, until) => Some((*ticket, *until)),
+            Waiter::Task(_) => None,
+        });
+        // Tickets are handed out in the order of time: behind one that may wait there is none to look for.
+        let due: Vec<_> = lines.take_while(|(_, until)| *until <= now).map(|(ticket, _)| ticket).collect();
+        for ticket in due {
+            if let Some(Waiter::Log(summary, _)) = waiters.remove(&ticket) {
+                log(summary);
+            }
+        }
     }
 
     /// Takes an answer to whom it belongs; says what is left to do.
@@ -209,11 +227,11 @@ impl Answers {
                 slot.put(answer);
                 Taken::Done
             }
-            (Some(Waiter::Log(mut summary)), Answer::Recorded(result)) => {
+            (Some(Waiter::Log(mut summary, _)), Answer::Recorded(result)) => {
                 summary.audit_sequence = result.ok();
                 Taken::Log(summary)
             }
-            (Some(Waiter::Log(summary)), _) => Taken::Log(summary),
+            (Some(Waiter::Log(summary, _)), _) => Taken::Log(summary),
             (None, Answer::Lease(Ok(lease))) => Taken::Orphan(lease),
             (None, _) => Taken::Done,
         }

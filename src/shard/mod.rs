@@ -36,7 +36,7 @@ use crate::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
     },
-    limits::{RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
+    limits::{RECORD_STALL_MAX, RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
     metrics::{Limit, Metrics, ShardMetrics},
     runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
 };
@@ -152,6 +152,7 @@ async fn sweep(shard: Weak<Shard>) {
         let now = runtime::now();
         shard.sweeper.sweep_with(now.instant, |cause| shard.count_late(cause));
         shard.look_after_memory(&gauges);
+        shard.answers.overdue(now.instant, |summary| shard.log.log(summary));
         shard.answers.take_orphans().into_iter().for_each(|lease| origin::release(&shard, lease));
         let plan = shard.world.load().plan.clone();
         let is_known = |key| plan.upstreams.iter().any(|upstream| upstream.key == key);
@@ -242,6 +243,8 @@ impl Shard {
         while !self.answers.is_empty() && runtime::now().instant < deadline {
             runtime::sleep(SETTLE_INTERVAL).await;
         }
+        let all = runtime::now().instant + RECORD_STALL_MAX;
+        self.answers.overdue(all, |summary| self.log.log(summary));
     }
 
     fn order_drain(&self) {

@@ -173,3 +173,72 @@ fn a_lease_that_comes_in_time_is_the_exchanges_own() {
         assert_eq!((answers.take_orphans().len(), answers.is_empty()), (0, true));
     });
 }
+
+/// Takes every record and never answers.
+struct Silent;
+
+impl Recorder for Silent {
+    fn submit(&mut self, _: ShardTicket, _: Commit, _: Record) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn inflight_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn summary(path: &str) -> Box<Summary> {
+    Box::new(Summary {
+        at: Default::default(),
+        id: Default::default(),
+        session: "".into(),
+        principal: None,
+        peer: ([127, 0, 0, 1], 1).into(),
+        via: None,
+        listener: "".into(),
+        route: None,
+        upstream: None,
+        method: None,
+        path: path.to_owned(),
+        status: None,
+        decision: "allow",
+        code: None,
+        upstream_error: None,
+        policy: None,
+        dry_runs: Vec::new(),
+        token_failure: None,
+        masks: Vec::new(),
+        bytes_in: 0,
+        bytes_out: 0,
+        tally: Default::default(),
+        duration: Duration::ZERO,
+        times: Default::default(),
+        client_closed: false,
+        limit: None,
+        audit_sequence: None,
+        shard: 0,
+    })
+}
+
+#[test]
+fn a_log_line_whose_acknowledgement_is_lost_is_written_all_the_same() {
+    on_shard(|| async {
+        let answers = Answers::new(Box::new(Silent), Budget::new(1 << 20));
+        let before = runtime::now().instant;
+        assert!(answers.finish(Some(samples::outcome(1)), summary("/lost")).await.is_none());
+        assert!(answers.finish_now(Some(samples::outcome(2)), summary("/lost/too")).is_none());
+        assert!(answers.finish(Some(samples::outcome(3)), summary("/known")).await.is_none());
+        let after = runtime::now().instant;
+        assert!(matches!(answers.take(Delivery::Recorded(3, Ok(7))), Taken::Log(_)));
+        // A task that waits is no log line, and in nobody's way.
+        let (_, slot) = answers.open();
+        answers.overdue(before, |summary| panic!("there is time yet: {summary:?}"));
+        let mut overdue = Vec::new();
+        answers.overdue(after + RECORD_STALL_MAX, |summary| {
+            overdue.push((summary.path, summary.audit_sequence));
+        });
+        assert_eq!(overdue, [("/lost".to_owned(), None), ("/lost/too".to_owned(), None)]);
+        assert!(matches!(answers.take(Delivery::Recorded(1, Ok(5))), Taken::Done), "it came too late");
+        assert!(!answers.is_empty() && slot.try_take().is_none());
+    });
+}
