@@ -7,6 +7,7 @@ mod bounds;
 mod certificates;
 mod connections;
 mod credentials;
+mod crowd;
 mod egress;
 mod failover;
 mod framing;
