@@ -14,6 +14,8 @@ use std::{
 
 const MIB: usize = 1 << 20;
 const BODY_BYTES: usize = 1024 * MIB;
+/// A chunked one takes this test longer to read.
+const CHUNKED_BYTES: usize = 256 * MIB;
 /// What the process may grow by, with what other tests do meanwhile.
 const GROWTH_BYTES_MAX: usize = 32 * MIB;
 /// What may be under way, nearly all of it in the four buffers of the kernel.
@@ -30,6 +32,38 @@ fn resident_bytes() -> usize {
     pages * 4096
 }
 
+/// How the end of the body is known (RFC 9112 section 6).
+#[derive(Clone, Copy, PartialEq)]
+enum Framing {
+    Length,
+    Chunked,
+}
+
+impl Framing {
+    fn bytes(self) -> usize {
+        match self {
+            Framing::Length => BODY_BYTES,
+            Framing::Chunked => CHUNKED_BYTES,
+        }
+    }
+
+    fn field(self) -> String {
+        match self {
+            Framing::Length => format!("content-length: {BODY_BYTES}"),
+            Framing::Chunked => "transfer-encoding: chunked".to_owned(),
+        }
+    }
+
+    /// One MiB of the body as it is sent.
+    fn piece(self) -> Vec<u8> {
+        let data = vec![b'x'; MIB];
+        match self {
+            Framing::Length => data,
+            Framing::Chunked => [format!("{MIB:x}\r\n").as_bytes(), &data, b"\r\n"].concat(),
+        }
+    }
+}
+
 /// What happened to the sender.
 struct Flood {
     sender: thread::JoinHandle<Wire>,
@@ -37,16 +71,16 @@ struct Flood {
     stalled: mpsc::Receiver<usize>,
 }
 
-/// Sends `BODY_BYTES`, and says once that it cannot go on.
-fn flood(from: Wire) -> Flood {
+/// Sends a body, and says once that it cannot go on.
+fn flood(mut from: Wire, framing: Framing) -> Flood {
     let (stall, stalled) = mpsc::channel();
     let sender = thread::spawn(move || {
-        let block = vec![b'x'; MIB];
+        let piece = framing.piece();
+        let total = piece.len() * (framing.bytes() / MIB);
         let (mut sent, mut stall) = (0, Some(stall));
         from.socket().set_write_timeout(Some(STALL)).unwrap();
-        while sent < BODY_BYTES {
-            let part = &block[..MIB.min(BODY_BYTES - sent)];
-            match from.socket().write(part) {
+        while sent < total {
+            match from.socket().write(&piece[sent % piece.len()..]) {
                 Ok(count) => sent += count,
                 Err(error) => {
                     let stall = stall.take().unwrap_or_else(|| panic!("stalled for good: {error}"));
@@ -55,58 +89,89 @@ fn flood(from: Wire) -> Flood {
                 }
             }
         }
+        if framing == Framing::Chunked {
+            from.send("0\r\n\r\n");
+        }
         from
     });
     Flood { sender, stalled }
 }
 
 /// Reads nothing until the sender cannot go on, then all of the body; gives the most that memory grew.
-fn sip(to: &mut Wire, flood: &Flood, before: usize) -> usize {
+fn sip(to: &mut Wire, framing: Framing, flood: &Flood, before: usize) -> usize {
     let stalled = flood.stalled.recv().expect("the sender must wait for its reader");
     assert!(stalled < IN_FLIGHT_BYTES_MAX, "{stalled} bytes were taken from the sender");
     let mut most = resident_bytes().saturating_sub(before);
-    for _ in 0..BODY_BYTES / MIB {
-        assert_eq!(to.exactly(MIB).len(), MIB);
+    let mut taken = 0;
+    while taken < framing.bytes() {
+        let data = match framing {
+            Framing::Length => to.exactly(MIB),
+            Framing::Chunked => to.chunk().unwrap(),
+        };
+        assert!(!data.is_empty(), "the body ended early");
+        taken += data.len();
         most = most.max(resident_bytes().saturating_sub(before));
     }
+    if framing == Framing::Chunked {
+        assert_eq!(to.chunk().unwrap(), b"");
+    }
+    assert_eq!(taken, framing.bytes());
     most
 }
 
 #[test]
 fn a_slow_caller_slows_upstream() {
+    slow_caller(Framing::Length);
+}
+
+#[test]
+fn a_slow_caller_slows_upstream_chunked() {
+    slow_caller(Framing::Chunked);
+}
+
+#[test]
+fn a_slow_upstream_slows_the_caller() {
+    slow_upstream(Framing::Length);
+}
+
+#[test]
+fn a_slow_upstream_slows_the_caller_chunked() {
+    slow_upstream(Framing::Chunked);
+}
+
+fn slow_caller(framing: Framing) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let upstream = Upstream::bind();
     let gateway = Setup::to(upstream.address).start();
     let mut client = gateway.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     let mut served = upstream.accept();
     served.request();
-    served.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY_BYTES}\r\n\r\n"));
+    served.send(format!("HTTP/1.1 200 OK\r\n{}\r\n\r\n", framing.field()));
     assert_eq!(client.head().status(), 200);
     let before = resident_bytes();
-    let flood = flood(served);
-    let most = sip(&mut client, &flood, before);
+    let flood = flood(served, framing);
+    let most = sip(&mut client, framing, &flood, before);
     assert!(most < GROWTH_BYTES_MAX, "grew by {most} bytes");
     flood.sender.join().unwrap();
     drop(client);
     let log = gateway.stop(1, 0);
-    assert_eq!(log.outcomes().next().unwrap().response.sent, BODY_BYTES as u64);
+    assert_eq!(log.outcomes().next().unwrap().response.sent, framing.bytes() as u64);
 }
 
-#[test]
-fn a_slow_upstream_slows_the_caller() {
+fn slow_upstream(framing: Framing) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let upstream = Upstream::bind();
     let gateway = Setup::to(upstream.address).route("max_body = \"1GiB\"").start();
-    let client = gateway.ask(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {BODY_BYTES}\r\n\r\n"));
+    let client = gateway.ask(format!("POST / HTTP/1.1\r\nhost: a\r\n{}\r\n\r\n", framing.field()));
     let mut served = upstream.accept();
     served.head();
     let before = resident_bytes();
-    let flood = flood(client);
-    let most = sip(&mut served, &flood, before);
+    let flood = flood(client, framing);
+    let most = sip(&mut served, framing, &flood, before);
     assert!(most < GROWTH_BYTES_MAX, "grew by {most} bytes");
     served.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let response = flood.sender.join().unwrap().response();
     assert_eq!((&*response.text(), response.whole), ("ok", Whole::Yes));
     let log = gateway.stop(1, 0);
-    assert_eq!(log.outcomes().next().unwrap().request.sent, BODY_BYTES as u64);
+    assert_eq!(log.outcomes().next().unwrap().request.sent, framing.bytes() as u64);
 }
