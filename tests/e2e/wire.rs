@@ -138,7 +138,7 @@ fn an_upstream_that_is_not_there_is_a_502_with_a_reason() {
 }
 
 #[test]
-fn ambiguous_requests_get_400_and_never_reach_the_upstream() {
+fn ambiguous_requests_are_refused_and_never_reach_the_upstream() {
     let upstream = Upstream::answering("no");
     let gateway = Gateway::start(&open_route("up", upstream.address));
     let check = |request: &str, status: u16| {
@@ -158,7 +158,7 @@ fn ambiguous_requests_get_400_and_never_reach_the_upstream() {
         400,
     );
     check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\na", 400);
-    check("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400);
+    check("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501);
     check("GET /%2e%2e%2f HTTP/1.1\r\nhost: a\r\n\r\n", 400);
     check("GET / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\n\r\n", 417);
     assert_eq!(upstream.received(), "");
