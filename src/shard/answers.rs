@@ -64,16 +64,16 @@ impl Answers {
         Answers(Rc::new(Inner { recorder, memory, waiters, last_ticket, orphans }))
     }
 
-    /// Takes note of the recorded bytes that wait for the journal.
-    pub fn measure(&self) {
-        self.0.memory.set_recorded(self.0.recorder.borrow().inflight_bytes());
+    /// Takes note of the recorded bytes that wait for the journal, and gives them.
+    pub fn measure(&self) -> usize {
+        let inflight = self.0.recorder.borrow().inflight_bytes();
+        self.0.memory.set_recorded(inflight);
+        inflight
     }
 
     /// Whether recorded bytes may go on to the journal: no more than so many, nor than half of the memory.
     fn has_room_for_bodies(&self) -> bool {
-        self.measure();
-        let inflight = self.0.recorder.borrow().inflight_bytes();
-        inflight < RECORD_INFLIGHT_BYTES_MAX.min(self.0.memory.max() / 2)
+        self.measure() < RECORD_INFLIGHT_BYTES_MAX.min(self.0.memory.max() / 2)
     }
 
     /// Asks, and waits for the answer.
