@@ -96,27 +96,33 @@ pub async fn sleep(duration: Duration) {
     monoio::time::sleep(duration).await;
 }
 
-/// Runs both futures as one task until both have ended.
+/// Runs both futures as one task until both have ended. When the second ends, the first is looked at again in
+/// the same turn: it may wait for that.
 pub async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut a_output, mut b_output) = (None, None);
     poll_fn(|cx| {
-        if a_output.is_none()
-            && let Poll::Ready(output) = a.as_mut().poll(cx)
-        {
-            a_output = Some(output);
-        }
-        if b_output.is_none()
-            && let Poll::Ready(output) = b.as_mut().poll(cx)
-        {
-            b_output = Some(output);
-        }
-        match (a_output.take(), b_output.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (a_output, b_output) = (a, b);
-                Poll::Pending
+        loop {
+            if a_output.is_none()
+                && let Poll::Ready(output) = a.as_mut().poll(cx)
+            {
+                a_output = Some(output);
             }
+            if b_output.is_none()
+                && let Poll::Ready(output) = b.as_mut().poll(cx)
+            {
+                b_output = Some(output);
+                if a_output.is_none() {
+                    continue;
+                }
+            }
+            return match (a_output.take(), b_output.take()) {
+                (Some(a), Some(b)) => Poll::Ready((a, b)),
+                (a, b) => {
+                    (a_output, b_output) = (a, b);
+                    Poll::Pending
+                }
+            };
         }
     })
     .await

@@ -97,7 +97,7 @@ pub async fn forward(
     let ((alive, halves), outgoing) = {
         let answer = pin!(response.run(output));
         let request = pin!(request(relay, input, &shared, &upstream));
-        join(answer, request).await
+        runtime::join(answer, request).await
     };
     let Some(Halves { input: from, output, lodging }) = halves else { return alive };
     let outgoing = output.or(outgoing).or_else(|| shared.outgoing.as_ref()?.try_take());
@@ -107,40 +107,6 @@ pub async fn forward(
         origin::keep(lodging, from, to);
     }
     alive
-}
-
-/// Both at once. When one of them ends, the other one is looked at in the same turn: it may wait for that.
-async fn join<A, B>(
-    mut answer: Pin<&mut impl Future<Output = A>>,
-    mut request: Pin<&mut impl Future<Output = B>>,
-) -> (A, B) {
-    let (mut answered, mut requested) = (None, None);
-    poll_fn(move |context| {
-        let mut is_first = true;
-        loop {
-            if answered.is_none()
-                && let Poll::Ready(output) = answer.as_mut().poll(context)
-            {
-                answered = Some(output);
-            }
-            if requested.is_none()
-                && let Poll::Ready(output) = request.as_mut().poll(context)
-            {
-                requested = Some(output);
-                if answered.is_none() && std::mem::take(&mut is_first) {
-                    continue;
-                }
-            }
-            return match (answered.take(), requested.take()) {
-                (Some(answered), Some(requested)) => Poll::Ready((answered, requested)),
-                (one, other) => {
-                    (answered, requested) = (one, other);
-                    Poll::Pending
-                }
-            };
-        }
-    })
-    .await
 }
 
 /// `future`, unless `flag` is raised before it ends. Dropping `future` must lose nothing.
