@@ -337,9 +337,7 @@ impl Committer {
         self.batch = batch;
         self.activate();
         let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);
-        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)?;
-        self.segments.retire(old.file);
-        Ok(())
+        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)
     }
 
     /// Where a new segment would go on.

@@ -1,14 +1,10 @@
 //! The journal's view of a file system: the seam where tests make operations fail.
 
-use crate::runtime::sys;
 use std::{
     fmt::Debug,
     fs::{self, File, OpenOptions},
     io,
-    os::{
-        fd::AsRawFd,
-        unix::fs::{FileExt, OpenOptionsExt},
-    },
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -36,8 +32,6 @@ pub(super) trait DiskFile: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
-    /// Nobody will read the file soon: the system may use the memory that caches it for something else.
-    fn uncache(&self) {}
 }
 
 /// The real file system.
@@ -81,10 +75,5 @@ impl DiskFile for OsFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
-    }
-
-    fn uncache(&self) {
-        // A cache that stays costs memory and nothing else.
-        let _ = sys::uncache(self.0.as_raw_fd());
     }
 }

@@ -28,8 +28,6 @@ pub(super) struct Segments {
     segment_bytes: u64,
     /// The next segment's file, filled with zeros on a thread of its own.
     spare: Option<JoinHandle<io::Result<Arc<dyn DiskFile>>>>,
-    /// The last segment that was written and sealed, until the memory that caches it is given back.
-    sealed: Option<Arc<dyn DiskFile>>,
 }
 
 /// The segment that is being written.
@@ -75,7 +73,6 @@ impl Segments {
             staging,
             segment_bytes,
             spare: None,
-            sealed: None,
         };
         segments.discard_staged()?;
         Ok(segments)
@@ -135,12 +132,6 @@ impl Segments {
         let _ = self.discard_staged();
     }
 
-    /// `file` is sealed and synced. Filling the next segment takes the memory over that caches it: without
-    /// that every byte of a log would stay in the page cache, and be filled in memory that was never used.
-    pub(super) fn retire(&mut self, file: Arc<dyn DiskFile>) {
-        self.sealed = Some(file);
-    }
-
     /// Begins to prepare the next segment once the active one is half full, unless segments are so small that
     /// it is not worth a thread.
     pub(super) fn prepare_next(&mut self, active: &Active) {
@@ -150,14 +141,8 @@ impl Segments {
         }
         let (disk, path, size) = (Arc::clone(&self.disk), self.staging.clone(), self.segment_bytes);
         let thread = std::thread::Builder::new().name("journal-spare".into());
-        let sealed = self.sealed.take();
-        let prepare = move || {
-            // Immediately before: what is free for long may go back to the host of a virtual machine.
-            sealed.inspect(|file| file.uncache());
-            allocate(&*disk, &path, size)
-        };
         // Without a thread the segment is made when it is needed.
-        self.spare = thread.spawn(prepare).ok();
+        self.spare = thread.spawn(move || allocate(&*disk, &path, size)).ok();
     }
 }
 

@@ -44,16 +44,6 @@ pub fn set_cloexec(fd: RawFd) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })
 }
 
-/// Gives back the memory that caches a file (`posix_fadvise(2)`, `POSIX_FADV_DONTNEED`), except for what
-/// is not written back yet.
-pub fn uncache(fd: RawFd) -> io::Result<()> {
-    // SAFETY: no memory is passed; a wrong descriptor gives EBADF.
-    match unsafe { libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
-
 /// Which direction of a socket [`shutdown`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
