@@ -141,11 +141,9 @@ impl Exchange {
         named
     }
 
-    /// The head without credentials, also those in a query: a request that was refused still carries the
-    /// caller's (SECURITY R40).
+    /// The head with `headers`, which hold no credential of the caller any more, and without those in a query
+    /// (SECURITY R40).
     fn head_facts_of_record(&self, mut headers: Headers) -> Head {
-        let inject = self.upstream().map_or(&[][..], |upstream| &upstream.inject);
-        secrets::strip_credentials(&mut headers, inject);
         redact_referrers(&mut headers);
         Head {
             listener: self.plan.listeners.get(self.caller.listener).cloned().unwrap_or_default(),
