@@ -28,9 +28,9 @@ pub use hash::{Body, Hash};
 pub use id::{ExchangeId, IdError};
 pub use reader::{Damage, End, Item, Position, ReadError, SegmentReader, Summary, Why, parse_segment};
 pub use record::{
-    Action, Cause, Commit, Commitment, Commitments, Config, Content, Decision, Direction, DryRun, Edit, Head,
-    Intent, IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome, Place, Predicate, Record,
-    Recovery, Refusal, Stages, State, Subject,
+    Access, Action, Cause, Commit, Commitment, Commitments, Config, Content, Decision, Direction, DryRun,
+    Edit, Head, Intent, IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome, Place, Predicate,
+    Record, Recovery, Refusal, Stages, State, Subject,
 };
 pub use segment::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, FORMAT_VERSION, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,

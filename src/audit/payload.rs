@@ -3,8 +3,9 @@
 use super::{
     ExchangeId,
     record::{
-        Cause, Commitment, Config, Content, Decision, Direction, Edit, Head, Intent, IntentBody, Kind,
-        LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages, State, Subject,
+        Access, Cause, Commitment, Config, Content, Decision, Direction, Edit, Head, Intent, IntentBody,
+        Kind, LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages, State,
+        Subject,
     },
     wire::{DecodeError, Fields, Reader, Writer, array, choice, id, number, present, short, text, time},
 };
@@ -53,6 +54,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         Record::Refusal(refusal) => refusal.write(out),
         Record::Recovery(recovery) => recovery.write(out),
         Record::State(state) => state.write(out),
+        Record::Admin(access) | Record::Read(access) => access.write(out),
     }
 }
 
@@ -69,6 +71,8 @@ pub(super) fn read(kind: Kind, payload: &[u8], kept: Option<&[u8]>) -> Result<Re
         Kind::Refusal => Record::Refusal(Box::new(Refusal::read(payload)?)),
         Kind::Recovery => Record::Recovery(Recovery::read(payload)?),
         Kind::State => Record::State(State::read(payload)?),
+        Kind::Admin => Record::Admin(Access::read(payload)?),
+        Kind::Read => Record::Read(Access::read(payload)?),
         _ => return Err(DecodeError::Unknown(kind as u8)),
     })
 }
@@ -384,6 +388,30 @@ impl Fields for Recovery {
             _ => return Err(DecodeError::Missing(5)),
         };
         Ok(recovery)
+    }
+}
+
+impl Fields for Access {
+    fn write(&self, out: &mut Writer<'_>) {
+        out.time(1, self.at);
+        out.text(2, &self.author);
+        out.text(3, &self.action);
+        out.text(4, &self.object);
+    }
+
+    fn read(bytes: &[u8]) -> Result<Access, DecodeError> {
+        let mut access = Access { at: Timestamp(0), author: "".into(), action: "".into(), object: "".into() };
+        let mut fields = Reader::new(bytes, &[]);
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => access.at = time(tag, value)?,
+                2 => access.author = text(tag, value)?.into(),
+                3 => access.action = text(tag, value)?.into(),
+                4 => access.object = text(tag, value)?.into(),
+                _ => return Err(DecodeError::Unknown(tag)),
+            }
+        }
+        Ok(access)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use std::{
     fmt,
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
 };
 
 /// Bytes read at once behind the last batch of an unsealed segment, where only zeros may be.
@@ -348,6 +348,23 @@ impl<R: Read> SegmentReader<R> {
     fn damage(&self, offset: u64, why: Why) -> ReadError {
         let (segment, sequence) = (self.header.number, self.position.sequence);
         ReadError::Damage(Damage { segment, sequence, offset, why })
+    }
+}
+
+impl<R: Read + Seek> SegmentReader<R> {
+    /// Goes on at the batch or the seal that begins at `offset`, where record `sequence` comes behind `hash`:
+    /// what a reader that came this far before has kept. Everything from there on is checked as ever.
+    ///
+    /// # Errors
+    /// The input cannot be moved.
+    pub fn resume(&mut self, offset: u64, sequence: u64, hash: Hash) -> io::Result<()> {
+        self.input.seek(SeekFrom::Start(offset))?;
+        (self.offset, self.taken, self.left) = (offset, 0, 0);
+        // What batches before it said is not known here.
+        self.durable_through = 0;
+        self.records.clear();
+        (self.position.sequence, self.position.hash) = (sequence, hash);
+        Ok(())
     }
 }
 

@@ -25,6 +25,10 @@ pub enum Record {
     Recovery(Recovery),
     /// What was live when this segment began.
     State(State),
+    /// Somebody changed something through the admin interface.
+    Admin(Access),
+    /// Somebody read a recording.
+    Read(Access),
 }
 
 /// When a record is acknowledged.
@@ -51,9 +55,9 @@ pub enum Kind {
     Consume = 7,
     /// Reserved: a standing permission.
     Grant = 8,
-    /// Reserved: somebody changed something through the admin port.
+    /// Somebody changed something through the admin interface.
     Admin = 9,
-    /// Reserved: somebody read a recording.
+    /// Somebody read a recording.
     Read = 10,
     State = 11,
     Recovery = 12,
@@ -383,6 +387,18 @@ pub struct State {
     pub open: Vec<ExchangeId>,
 }
 
+/// ADMIN and READ: what an operator did, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub at: Timestamp,
+    /// `local:UID`, or the subject that logged in.
+    pub author: Arc<str>,
+    /// What was done, in one word or two: `show`, `export jsonl`.
+    pub action: Arc<str>,
+    /// To what: a session, a request, a span of time; empty where the action says it all.
+    pub object: Arc<str>,
+}
+
 impl Record {
     /// Its kind.
     pub fn kind(&self) -> Kind {
@@ -394,6 +410,8 @@ impl Record {
             Record::Refusal(_) => Kind::Refusal,
             Record::Recovery(_) => Kind::Recovery,
             Record::State(_) => Kind::State,
+            Record::Admin(_) => Kind::Admin,
+            Record::Read(_) => Kind::Read,
         }
     }
 
@@ -404,7 +422,11 @@ impl Record {
             Record::Content(content) => Some(content.id),
             Record::Outcome(outcome) => Some(outcome.id),
             Record::Refusal(refusal) => Some(refusal.id),
-            Record::Config(_) | Record::Recovery(_) | Record::State(_) => None,
+            Record::Config(_)
+            | Record::Recovery(_)
+            | Record::State(_)
+            | Record::Admin(_)
+            | Record::Read(_) => None,
         }
     }
 

@@ -159,6 +159,17 @@ pub fn every_kind() -> Vec<Record> {
     ]
 }
 
+/// Kinds that came after the first golden files of version 1 were written.
+pub fn later_kinds() -> Vec<Record> {
+    let access = |action: &str, object: &str| Access {
+        at: Timestamp(1_795_257_001_000_000),
+        author: "local:1000".into(),
+        action: action.into(),
+        object: object.into(),
+    };
+    vec![Record::Admin(access("drain", "")), Record::Read(access("export jsonl", "ses_0123456789ABCDEF"))]
+}
+
 /// Writes segments in memory.
 pub struct Log {
     pub segments: Vec<Vec<u8>>,

@@ -151,7 +151,11 @@ impl Book {
                 !self.open.contains(&refusal.id)
             }
             Record::State(state) => self.open.iter().eq(&state.open),
-            Record::Config(_) | Record::Content(_) | Record::Recovery(_) => true,
+            Record::Config(_)
+            | Record::Content(_)
+            | Record::Recovery(_)
+            | Record::Admin(_)
+            | Record::Read(_) => true,
         };
         if fits { Ok(()) } else { Err(Why::OutOfPlace) }
     }

@@ -90,7 +90,7 @@ impl Book {
                 refusal.body = entry.and_then(|entry| entry.request.as_ref()).map(Body::commitment);
                 Ok(())
             }
-            Record::Config(_) | Record::Content(_) | Record::Recovery(_) | Record::State(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -127,7 +127,7 @@ impl Book {
             Record::Intent(intent) => self.exchanges.entry(intent.id).or_default().admitted = true,
             Record::Outcome(outcome) => drop(self.exchanges.remove(&outcome.id)),
             Record::Refusal(refusal) => drop(self.exchanges.remove(&refusal.id)),
-            Record::Config(_) | Record::Content(_) | Record::Recovery(_) | Record::State(_) => {}
+            _ => {}
         }
     }
 
