@@ -1,0 +1,166 @@
+//! Reads the log: which sessions there were, what each exchange said, and that in forms which others take.
+//!
+//! The segments are the truth; the index beside them is derived from them and can be deleted at any time. A
+//! reader first catches up with what was written since, and every byte that it gives has been checked
+//! against the chain. This is not the journal (it writes no segment) and not the verifier (it trusts what it
+//! read before). Start at [`Archive`]; `follow` reads segments, `apply` turns records into rows.
+//!
+//! ```text
+//!   segments ─► follow ─► apply ─► index (SQLite) ─► query ─► sessions, exchanges
+//!      └────────────────────────── parts of an exchange ────► recording ─► jsonl, har
+//! ```
+
+mod apply;
+mod error;
+mod folder;
+mod follow;
+mod har;
+mod index;
+mod query;
+mod recording;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use har::{Har, entry as har_entry};
+pub use query::{Decisions, Exchange, Filter, Session, Sessions, Span};
+pub use recording::{Body, Piece, Recording, Ruling, Who};
+pub use session::{NamedBy, SessionId};
+
+use index::Index;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// A log folder and its index. Its methods block: they read files.
+#[derive(Debug)]
+pub struct Archive {
+    dir: PathBuf,
+    index: Mutex<Index>,
+}
+
+/// What a catch-up read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caught {
+    /// Sequence number of the last record that the index knows; 0 for none.
+    pub sequence: u64,
+    /// Records that were read for it.
+    pub records: u64,
+    /// What stands behind the last whole batch of the segment that is being written, if anything does: the
+    /// half of a batch that a writer leaves when it dies.
+    pub torn: Option<crate::audit::Damage>,
+}
+
+impl Archive {
+    /// The archive of the log in `dir`. Its index lies beside the folder, or in memory where nothing may be
+    /// written there; nothing is read yet.
+    ///
+    /// # Errors
+    /// [`Error::Empty`]: there is no folder; [`Error::Index`].
+    pub fn open(dir: &Path) -> Result<Archive, Error> {
+        if !dir.is_dir() {
+            return Err(Error::Empty(dir.to_owned()));
+        }
+        let index = Index::open(dir)?;
+        Ok(Archive { dir: dir.to_owned(), index: Mutex::new(index) })
+    }
+
+    /// The log folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the index of a log folder lies.
+    pub fn index_path(dir: &Path) -> PathBuf {
+        index::path(dir)
+    }
+
+    /// Reads what was written since the last time, at least up to record `head`: the last one that the
+    /// journal has written, or 0 to take what is there.
+    ///
+    /// # Errors
+    /// [`Error::Damage`]: the log is not what was written; [`Error::Behind`]: `head` did not come.
+    pub fn catch_up(&self, head: u64) -> Result<Caught, Error> {
+        self.index().catch_up(&self.dir, head, &mut |_| {})
+    }
+
+    /// Throws the index away and reads the whole log. `progress` is told the bytes read so far.
+    ///
+    /// # Errors
+    /// As [`Archive::catch_up`].
+    pub fn rebuild(&self, progress: &mut dyn FnMut(u64)) -> Result<Caught, Error> {
+        self.index().rebuild(&self.dir, progress)
+    }
+
+    /// Bytes of all segments, as far as they are allocated.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn bytes(&self) -> Result<u64, Error> {
+        Ok(folder::list(&self.dir)?.iter().map(|segment| segment.bytes).sum())
+    }
+
+    /// Sessions, the one that was active last first.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn sessions(&self, filter: &Filter) -> Result<Sessions, Error> {
+        self.index().sessions(filter)
+    }
+
+    /// The session of an id, of the beginning of one, or of one of its requests (`req_…`).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Index`].
+    pub fn session(&self, name: &str) -> Result<Session, Error> {
+        self.index().session(name)
+    }
+
+    /// The exchanges of a span of the log, in the order in which they were admitted or refused.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn exchanges(&self, span: &Span) -> Result<Vec<Exchange>, Error> {
+        self.index().exchanges(span)
+    }
+
+    /// How many exchanges a span holds, whatever its limit.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn count(&self, span: &Span) -> Result<u64, Error> {
+        self.index().count(span)
+    }
+
+    /// Exchanges that ended behind record `after`, in the order of their ends.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn ended(&self, after: u64, limit: usize) -> Result<Vec<Exchange>, Error> {
+        self.index().ended(after, limit)
+    }
+
+    /// The last `limit` exchanges that ended, the oldest of them first.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn last_ended(&self, limit: usize) -> Result<Vec<Exchange>, Error> {
+        self.index().last_ended(limit)
+    }
+
+    /// All that was recorded of one exchange, read again from the log.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Damage`]: what the index points at was changed.
+    pub fn recording(&self, exchange: &Exchange) -> Result<Recording, Error> {
+        let parts = self.index().parts(exchange)?;
+        recording::read(&self.dir, exchange, &parts)
+    }
+
+    fn index(&self) -> std::sync::MutexGuard<'_, Index> {
+        // A panic in another reader leaves at most a transaction open, and that is rolled back.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
