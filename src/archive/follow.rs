@@ -5,9 +5,12 @@
 //! no error. A start of the gateway decides what it was (`FORMAT.md`, RECOVERY).
 
 use super::{Error, folder};
-use crate::audit::{BATCH_HEADER_BYTES, Damage, Hash, Item, Position, ReadError, Record, SegmentReader};
+use crate::audit::{
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, Hash, Item, Position, ReadError, Record,
+    SEAL_BYTES, Seal, SegmentReader,
+};
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::Path,
@@ -93,11 +96,30 @@ pub(super) fn follow(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result
             return Err(damage.into());
         }
         if attempt == ATTEMPTS {
-            return Ok(Stop::Tail(Some(damage)));
+            return if goes_on(dir, mark)? { Err(damage.into()) } else { Ok(Stop::Tail(Some(damage))) };
         }
         attempt += 1;
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether something whole stands behind the place that cannot be read: then that is not the half of a last
+/// batch, but damage.
+fn goes_on(dir: &Path, mark: &Mark) -> Result<bool, Error> {
+    let path = folder::path(dir, mark.segment);
+    let bytes = fs::read(&path).map_err(|source| Error::Io { path, source })?;
+    // A segment gets its name with its header whole.
+    let Some(salt) = mark.salt else { return Ok(true) };
+    if bytes.last_chunk::<SEAL_BYTES>().is_some_and(|seal| Seal::from_bytes(seal, &salt).is_some()) {
+        return Ok(true);
+    }
+    let start = usize::try_from(mark.offset + 1).unwrap_or(usize::MAX).min(bytes.len());
+    let is_batch = |at: usize| {
+        let header = bytes[start + at..].first_chunk::<BATCH_HEADER_BYTES>();
+        let batch = header.and_then(|header| BatchHeader::from_bytes(header, &salt));
+        batch.is_some_and(|batch| batch.offset == (start + at) as u64)
+    };
+    Ok(memchr::memmem::find_iter(&bytes[start..], BATCH_MAGIC).any(is_batch))
 }
 
 enum Part {

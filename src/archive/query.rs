@@ -142,8 +142,9 @@ pub struct Span {
 
 /// The columns of [`Exchange`], of an exchange `e` in its session `s`.
 const EXCHANGE: &str = "SELECT e.id, s.id, s.subject, e.head_sequence, e.end_sequence, e.started_us, \
-     e.ended_us, e.method, e.target, e.route, e.upstream, e.purpose, e.decision, e.policy, e.status, e.cause, \
-     e.reason, e.request_bytes, e.response_bytes FROM exchange e JOIN session s ON s.key = e.session";
+     e.ended_us, e.method, e.target, e.route, e.upstream, e.purpose, e.decision, e.policy, e.status, \
+     e.cause, e.reason, e.request_bytes, e.response_bytes \
+     FROM exchange e JOIN session s ON s.key = e.session";
 const SESSION: &str = "SELECT s.id, s.subject, s.issuer, s.owner, s.purpose, s.route, s.name, s.named_by, \
      s.started_us, s.last_us, s.requests, s.allow, s.block, s.approve, s.refuse, s.key FROM session s";
 

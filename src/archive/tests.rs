@@ -422,9 +422,19 @@ fn a_changed_byte_is_named() {
     fs::write(&path, bad).unwrap();
     // What was indexed before is checked again when it is read.
     let exchange = &archive.exchanges(&Span::default()).unwrap()[0];
+    let tail = folder::path(&house.dir(), 2);
+    let whole = fs::read(&tail).unwrap();
     let Err(Error::Damage(damage)) = archive.recording(exchange) else { panic!("it was not seen") };
     assert_eq!((damage.segment, damage.sequence, damage.why), (1, 4, crate::audit::Why::Content));
     assert!(matches!(archive.rebuild(&mut |_| {}), Err(Error::Damage(_))));
+    // In the last segment too, where something whole stands behind it.
+    fs::write(&path, good).unwrap();
+    let mut bad = whole.clone();
+    bad[200] ^= 1;
+    fs::write(&tail, bad).unwrap();
+    assert!(matches!(archive.rebuild(&mut |_| {}), Err(Error::Damage(_))));
+    fs::write(&tail, whole).unwrap();
+    assert_eq!(archive.rebuild(&mut |_| {}).unwrap().sequence, house.log.position.sequence - 1);
 }
 
 #[test]

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 
 /// A gateway that does not answer within this time is unreachable.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A long answer may pause for this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Which gateway.
 #[derive(Clone, Debug, Args)]
@@ -74,9 +76,31 @@ impl Target {
     /// # Errors
     /// No gateway answers, or the target makes no sense.
     pub(super) async fn ask(&self, method: reqwest::Method, path: &str) -> Result<Answer, Failure> {
+        let (place, answer) = self.send(method, path, |client| client.timeout(TIMEOUT)).await?;
+        let status = answer.status().as_u16();
+        let failed = |error: reqwest::Error| unreachable(format!("{place}: {}", cause(&error)));
+        let body = answer.text().await.map_err(failed)?;
+        Ok(Answer { status, body })
+    }
+
+    /// Asks for a long answer, which is read piece by piece.
+    ///
+    /// # Errors
+    /// As [`Target::ask`].
+    pub(super) async fn open(&self, path: &str) -> Result<reqwest::Response, Failure> {
+        let bounds = |client: reqwest::ClientBuilder| client.read_timeout(READ_TIMEOUT);
+        self.send(reqwest::Method::GET, path, bounds).await.map(|(_, answer)| answer)
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        bounds: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<(Place, reqwest::Response), Failure> {
         let place = self.place()?;
-        let mut builder = reqwest::Client::builder()
-            .timeout(TIMEOUT)
+        let mut builder = bounds(reqwest::Client::builder())
+            .connect_timeout(TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("ringward/", env!("CARGO_PKG_VERSION")));
@@ -87,18 +111,15 @@ impl Target {
             }
             Place::Url(url) => url.clone(),
         };
-        let failed = |message: String| Failure { message, code: exit::UNREACHABLE };
-        let client = builder.build().map_err(|error| failed(error.to_string()))?;
+        let client = builder.build().map_err(|error| unreachable(error.to_string()))?;
         let mut request = client.request(method, format!("{base}{path}"));
         if let (Place::Url(_), Some(token)) = (&place, self.token()?) {
             request = request.bearer_auth(token.trim());
         }
-        let answer = request.send().await;
-        let answer =
-            answer.map_err(|error| failed(format!("no gateway answers at {place}: {}", cause(&error))))?;
-        let status = answer.status().as_u16();
-        let body = answer.text().await.map_err(|error| failed(format!("{place}: {}", cause(&error))))?;
-        Ok(Answer { status, body })
+        match request.send().await {
+            Ok(answer) => Ok((place, answer)),
+            Err(error) => Err(unreachable(format!("no gateway answers at {place}: {}", cause(&error)))),
+        }
     }
 
     fn token(&self) -> Result<Option<Zeroizing<String>>, Failure> {
@@ -110,6 +131,10 @@ impl Target {
         })?;
         Ok(Some(Zeroizing::new(token)))
     }
+}
+
+fn unreachable(message: String) -> Failure {
+    Failure { message, code: exit::UNREACHABLE }
 }
 
 enum Place {

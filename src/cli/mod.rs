@@ -13,12 +13,14 @@ mod demo;
 mod env;
 pub mod exit;
 mod healthcheck;
+mod inert;
 mod init;
 mod man;
 mod output;
 mod profile;
 mod reload;
 mod run;
+mod sessions;
 mod status;
 mod token;
 mod version;
@@ -81,6 +83,7 @@ enum Command {
     Reload(reload::Command),
     Status(status::Command),
     Healthcheck(healthcheck::Command),
+    Sessions(sessions::Command),
     Audit(audit::Command),
     Token(token::Command),
     Env(env::Command),
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Reload(command) => command.run(&mut output),
         Command::Status(command) => command.run(&mut output),
         Command::Healthcheck(command) => command.run(&mut output),
+        Command::Sessions(command) => command.run(&mut output),
         Command::Audit(command) => command.run(&mut output),
         Command::Token(command) => command.run(&mut output),
         Command::Env(command) => command.run(&mut output),

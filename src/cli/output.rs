@@ -36,8 +36,18 @@ impl Output {
 
     /// A result. A reader that went away is no failure.
     pub fn result(&mut self, text: &str) {
+        self.piece(text);
+    }
+
+    /// A piece of a result that goes on; `false` where nobody reads any more.
+    pub fn piece(&mut self, text: &str) -> bool {
         let mut stdout = std::io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+    }
+
+    /// Whether progress may be shown: on a terminal, unless less is wanted.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
     }
 
     /// A result as one JSON document.

@@ -31,7 +31,7 @@ pub use context::Context;
 pub use error::Error;
 pub use rule::{Direction, Kind, Part, Replacement, Rule};
 pub use set::MaskSet;
-pub use sse::dialect;
+pub use sse::{dialect, events};
 
 use crate::buffer::{Chunk, Segments, Tally};
 use codec::Codec;

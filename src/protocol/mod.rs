@@ -5,6 +5,7 @@
 //! does not parse bodies for policy: `policy` and `inspect` do. Start at [`Code`], the one table of refusals,
 //! and [`render`], which turns a [`Refusal`] into a [`Reply`].
 
+mod carried;
 mod client;
 mod code;
 mod dialect;
@@ -13,6 +14,7 @@ mod refusal;
 mod shape;
 mod surface;
 
+pub use carried::{Carried, Said, Voice, answer, question};
 pub use client::{ClientHint, client_hint, session_id};
 pub use code::{Code, Verdict};
 pub use dialect::dialect;

@@ -10,5 +10,6 @@ mod demo;
 mod issuer;
 mod lifecycle;
 mod sdk;
+mod sessions;
 mod upstream_tls;
 mod wire;

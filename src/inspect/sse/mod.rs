@@ -16,6 +16,11 @@ mod lines;
 mod values;
 mod walk;
 
+/// Where the lines and events of an event stream begin and end.
+pub mod events {
+    pub use super::lines::{Framer, data_start, lines};
+}
+
 use super::Error;
 use super::codec::Codec;
 use super::stream::{Stream, Work};

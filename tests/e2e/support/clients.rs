@@ -41,6 +41,14 @@ pub fn node_sdk() -> Option<Command> {
     Some(command)
 }
 
+/// Node with the validator of HTTP archives; it takes the name of a file.
+pub fn har_validator() -> Option<Command> {
+    installed("npm/node_modules/har-validator")?;
+    let mut command = Command::new(installed("bin/node")?);
+    command.arg(script("har.mjs"));
+    Some(command)
+}
+
 /// Claude Code's own binary, for this machine.
 pub fn claude_code() -> Option<PathBuf> {
     let machine = match std::env::consts::ARCH {

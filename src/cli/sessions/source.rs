@@ -1,0 +1,309 @@
+//! Where recordings are read: over the admin interface of a gateway, or straight from the folder of a log.
+
+use crate::{
+    archive::{Archive, Error, Exchange, Filter, Recording, Session, Sessions, Span},
+    cli::{
+        admin_client::{Answer, Failure, Target},
+        exit, inert,
+    },
+};
+use clap::Args;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::path::PathBuf;
+
+/// Exchanges that one question gives.
+const PAGE: usize = 500;
+
+/// Which log.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Place {
+    /// Read this log folder itself instead of asking a gateway
+    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// An open source of recordings.
+pub(super) enum Source {
+    Folder(Archive),
+    Gateway(Box<Target>),
+}
+
+/// Whether the taker wants more.
+pub(super) enum Go {
+    On,
+    Stop,
+}
+
+/// Why recordings are read: a gateway records that.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Replay,
+    Export,
+}
+
+/// A page of exchanges, as the gateway gives it.
+#[derive(Deserialize)]
+struct Page {
+    exchanges: Vec<Exchange>,
+}
+
+/// A session with its exchanges, as the gateway gives it.
+#[derive(Deserialize)]
+struct Shown {
+    session: Session,
+    exchanges: Vec<Exchange>,
+}
+
+impl Place {
+    /// Opens the source; a folder is read up to its end.
+    pub(super) fn open(self) -> Result<Source, Failure> {
+        let Some(dir) = self.dir else { return Ok(Source::Gateway(Box::new(self.target))) };
+        let archive = Archive::open(&dir).map_err(failure)?;
+        archive.catch_up(0).map_err(failure)?;
+        Ok(Source::Folder(archive))
+    }
+}
+
+impl Source {
+    /// Sessions that fit, all pages up to the filter's limit.
+    pub(super) async fn sessions(&self, filter: &Filter) -> Result<Vec<Session>, Failure> {
+        let wanted = filter.limit.unwrap_or(Filter::LIMIT_DEFAULT);
+        let mut found: Vec<Session> = Vec::new();
+        let mut filter = filter.clone();
+        while found.len() < wanted {
+            filter.limit = Some((wanted - found.len()).min(Filter::LIMIT_MAX));
+            let Sessions { sessions, next } = match self {
+                Source::Folder(archive) => archive.sessions(&filter).map_err(failure)?,
+                Source::Gateway(target) => ask(target, "/api/v1/sessions", &filter).await?,
+            };
+            found.extend(sessions);
+            filter.after = next;
+            if filter.after.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The session of an id, the beginning of one, or one of its requests.
+    pub(super) async fn session(&self, name: &str) -> Result<Session, Failure> {
+        match self {
+            Source::Folder(archive) => archive.session(name).map_err(failure),
+            Source::Gateway(target) => {
+                let path = format!("/api/v1/sessions/{}", segment(name));
+                let shown: Shown = ask(target, &path, &Span { limit: Some(0), ..Span::default() }).await?;
+                Ok(shown.session)
+            }
+        }
+    }
+
+    /// All exchanges of a session, page by page.
+    pub(super) async fn exchanges(
+        &self,
+        session: &str,
+        mut take: impl FnMut(Vec<Exchange>),
+    ) -> Result<(), Failure> {
+        let mut span = Span { limit: Some(PAGE), ..Span::default() };
+        loop {
+            let page = match self {
+                Source::Folder(archive) => {
+                    let span = Span { session: Some(session.to_owned()), ..span.clone() };
+                    archive.exchanges(&span).map_err(failure)?
+                }
+                Source::Gateway(target) => {
+                    let path = format!("/api/v1/sessions/{}", segment(session));
+                    ask::<Shown>(target, &path, &span).await?.exchanges
+                }
+            };
+            let Some(last) = page.last().filter(|_| page.len() == PAGE).map(|last| last.sequence) else {
+                take(page);
+                return Ok(());
+            };
+            take(page);
+            span.after = Some(last);
+        }
+    }
+
+    /// Exchanges that ended behind record `after`; without, the last ones. The oldest comes first.
+    pub(super) async fn ended(&self, after: Option<u64>, limit: usize) -> Result<Vec<Exchange>, Failure> {
+        match self {
+            Source::Folder(archive) => {
+                archive.catch_up(0).map_err(failure)?;
+                let found = match after {
+                    Some(after) => archive.ended(after, limit),
+                    None => archive.last_ended(limit),
+                };
+                found.map_err(failure)
+            }
+            Source::Gateway(target) => {
+                let span = Span { after, limit: Some(limit), ..Span::default() };
+                Ok(ask::<Page>(target, "/api/v1/exchanges", &span).await?.exchanges)
+            }
+        }
+    }
+
+    /// Gives the recordings of a span in order until the taker wants no more. `total` is told their number
+    /// first.
+    pub(super) async fn recordings(
+        &self,
+        span: &Span,
+        purpose: Purpose,
+        total: impl FnMut(u64),
+        take: impl AsyncFnMut(Recording) -> Result<Go, Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::Folder(archive) => from_folder(archive, span, total, take).await,
+            Source::Gateway(target) => from_gateway(target, span, purpose, total, take).await,
+        }
+    }
+}
+
+async fn from_folder(
+    archive: &Archive,
+    span: &Span,
+    mut total: impl FnMut(u64),
+    mut take: impl AsyncFnMut(Recording) -> Result<Go, Failure>,
+) -> Result<(), Failure> {
+    total(archive.count(span).map_err(failure)?);
+    let mut span = Span { limit: Some(PAGE), ..span.clone() };
+    loop {
+        let page = archive.exchanges(&span).map_err(failure)?;
+        for exchange in &page {
+            let recording = archive.recording(exchange).map_err(failure)?;
+            if let Go::Stop = take(recording).await? {
+                return Ok(());
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => span.after = Some(last.sequence),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// A gateway ends connections that last long: what is missing is asked for again, behind the last whole
+/// recording.
+async fn from_gateway(
+    target: &Target,
+    span: &Span,
+    purpose: Purpose,
+    mut total: impl FnMut(u64),
+    mut take: impl AsyncFnMut(Recording) -> Result<Go, Failure>,
+) -> Result<(), Failure> {
+    let path = match &span.session {
+        Some(session) => format!("/api/v1/sessions/{}/export", segment(session)),
+        None => "/api/v1/export".to_owned(),
+    };
+    let mut span = Span { session: None, ..span.clone() };
+    let mut is_first = true;
+    loop {
+        let question = Question { span: span.clone(), format: "jsonl", purpose: purpose.as_str() };
+        let mut answer = target.open(&with_query(&path, &question)?).await?;
+        if answer.status() != 200 {
+            let status = answer.status().as_u16();
+            return Err(refused(&Answer { status, body: answer.text().await.unwrap_or_default() }));
+        }
+        let counted = answer.headers().get("x-ringward-exchanges").and_then(|value| value.to_str().ok());
+        if let (true, Some(count)) = (is_first, counted.and_then(|digits| digits.parse().ok())) {
+            total(count);
+        }
+        is_first = false;
+        let before = span.after;
+        let mut pending = Vec::new();
+        let error = loop {
+            match answer.chunk().await {
+                Ok(Some(bytes)) => pending.extend_from_slice(&bytes),
+                Ok(None) if pending.is_empty() => return Ok(()),
+                Ok(None) => break "the answer ends in the middle of a line".to_owned(),
+                Err(error) => break crate::cli::admin_client::cause(&error),
+            }
+            while let Some(end) = memchr::memchr(b'\n', &pending) {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                let recording: Recording = read(&line)?;
+                span.after = Some(recording.exchange.sequence);
+                if let Go::Stop = take(recording).await? {
+                    return Ok(());
+                }
+            }
+        };
+        if span.after == before {
+            let message = format!("the gateway's answer was cut: {error}");
+            return Err(Failure { message, code: exit::UNREACHABLE });
+        }
+    }
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Replay => "replay",
+            Purpose::Export => "export",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    #[serde(flatten)]
+    span: Span,
+    format: &'a str,
+    purpose: &'a str,
+}
+
+async fn ask<T: DeserializeOwned>(
+    target: &Target,
+    path: &str,
+    question: &impl Serialize,
+) -> Result<T, Failure> {
+    let answer = target.ask(reqwest::Method::GET, &with_query(path, question)?).await?;
+    if answer.status != 200 {
+        return Err(refused(&answer));
+    }
+    read(answer.body.as_bytes())
+}
+
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(json).map_err(|error| Failure {
+        message: format!("the gateway's answer is not that of a gateway of this version: {error}"),
+        code: exit::FAILED,
+    })
+}
+
+/// What a gateway says when it does not give what was asked for.
+fn refused(answer: &Answer) -> Failure {
+    let body = serde_json::from_str::<serde_json::Value>(&answer.body).unwrap_or_default();
+    let said = body["message"].as_str().map_or_else(String::new, |message| format!(": {message}"));
+    let code = if body["code"] == "audit_damaged" { exit::AUDIT } else { exit::FAILED };
+    let message = match answer.status {
+        404 | 409 | 422 | 500 | 503 if !said.is_empty() => said[2..].to_owned(),
+        status => format!("the gateway answers with status {status}{said}"),
+    };
+    Failure { message: inert::line(&message), code }
+}
+
+fn with_query(path: &str, question: &impl Serialize) -> Result<String, Failure> {
+    let unasked = |error: &dyn std::fmt::Display| Failure { message: error.to_string(), code: exit::FAILED };
+    let fields = serde_json::to_value(question).map_err(|error| unasked(&error))?;
+    let pairs = fields.as_object().into_iter().flatten().map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), value)
+    });
+    let url = reqwest::Url::parse_with_params("http://localhost/", pairs).map_err(|error| unasked(&error))?;
+    Ok(format!("{path}?{}", url.query().unwrap_or_default()))
+}
+
+/// A name as one segment of a path: what no id holds cannot leave it.
+fn segment(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// What went wrong with a folder.
+pub(super) fn failure(error: Error) -> Failure {
+    let code = if matches!(error, Error::Damage(_)) { exit::AUDIT } else { exit::FAILED };
+    Failure { message: inert::line(&error.to_string()), code }
+}
