@@ -10,7 +10,9 @@ use aws_lc_rs::{
 /// A SHA-256 value.
 pub type Hash = [u8; 32];
 
-/// First byte of a link of the chain; `0x00` begins a leaf and `0x01` a node of the tree (RFC 6962 2.1).
+/// First byte of a node of the tree; `0x00` begins a leaf (RFC 6962 section 2.1).
+const NODE: u8 = 1;
+/// First byte of a link of the chain.
 const LINK: u8 = 2;
 /// Bytes of the short checks in headers.
 pub(super) const CHECK_BYTES: usize = 16;
@@ -24,6 +26,14 @@ pub(super) fn link(previous: &Hash, leaf: &Hash) -> Hash {
     let mut bytes = [LINK; 65];
     bytes[1..33].copy_from_slice(previous);
     bytes[33..].copy_from_slice(leaf);
+    sha256(&bytes)
+}
+
+/// A node of the tree over its two children (RFC 6962 section 2.1).
+pub(super) fn node(left: &Hash, right: &Hash) -> Hash {
+    let mut bytes = [NODE; 65];
+    bytes[1..33].copy_from_slice(left);
+    bytes[33..].copy_from_slice(right);
     sha256(&bytes)
 }
 

@@ -11,6 +11,7 @@ mod facts;
 mod frame;
 mod hash;
 mod id;
+mod merkle;
 mod payload;
 mod reader;
 mod record;
@@ -26,6 +27,7 @@ pub use batch::Batch;
 pub use frame::{Frame, TooLarge, encode};
 pub use hash::{Body, Hash};
 pub use id::{ExchangeId, IdError};
+pub use merkle::{Frontier, Prover, is_consistent, is_included};
 pub use reader::{Damage, End, Item, Position, ReadError, SegmentReader, Summary, Why, parse_segment};
 pub use record::{
     Access, Action, Cause, Commit, Commitment, Commitments, Config, Content, Decision, Direction, DryRun,
