@@ -215,6 +215,12 @@ pub const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
 pub const CONTENT_EDITS_MAX: usize = 16 * KIB;
 /// Exchanges that may be open at once, in all shards.
 pub const OPEN_EXCHANGES_MAX: usize = 32 * KIB;
+/// Records after which the tree's head is signed at the latest (SECURITY "Audit").
+pub const CHECKPOINT_RECORDS: u64 = 1_000;
+/// Time after which it is signed at the latest, if there is a new record.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// A CHECKPOINT record stands at most this many records behind those that it covers: a reader keeps their hashes.
+pub const CHECKPOINT_LAG_RECORDS_MAX: usize = 256 * KIB;
 /// Default of `segment_bytes`.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 /// Smallest segment.
@@ -239,7 +245,8 @@ pub const NO_SPACE_RETRY: Duration = Duration::from_millis(250);
 pub const CALLS_MAX: usize = 64;
 /// A blocking caller gives up after this time.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-const _: () = assert!(OPEN_EXCHANGES_MAX * 18 + KIB <= RECORD_BYTES_MAX);
+// With the tree: 64 nodes.
+const _: () = assert!(OPEN_EXCHANGES_MAX * 18 + 4 * KIB <= RECORD_BYTES_MAX);
 const _: () = assert!(CONTENT_EDITS_MAX * 32 <= RECORD_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET + RECORD_BYTES_MAX + CONTENT_BYTES_MAX + KIB <= BATCH_BYTES_MAX);
 

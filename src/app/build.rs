@@ -251,11 +251,12 @@ fn open_journal(
 ) -> Result<(Journal, Vec<Producer>), Error> {
     let mut options = JournalOptions::new(&snapshot.audit.dir, openings_dir(&snapshot.audit.dir));
     options.segment_bytes = snapshot.audit.segment_bytes;
+    options.key = Some(snapshot.audit.key.clone());
     Ok(Journal::open(options, shards, Box::new(Acknowledgements(senders)))?)
 }
 
-/// The nonces that open commitments are kept beside the segments, never among them.
-fn openings_dir(audit: &Path) -> PathBuf {
+/// The folder of the nonces that open commitments: beside the segments, never among them.
+pub fn openings_dir(audit: &Path) -> PathBuf {
     let mut name = audit.file_name().unwrap_or_default().to_owned();
     name.push("-openings");
     audit.with_file_name(name)

@@ -202,6 +202,7 @@ fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
         (old.admin.socket != new.admin.socket || old.admin.addr != new.admin.addr, "the admin addresses"),
         (old.admin.metrics != new.admin.metrics, "the metrics address"),
         (old.audit.dir != new.audit.dir, "the audit folder"),
+        (old.audit.key != new.audit.key, "the audit key"),
         (old.audit.segment_bytes != new.audit.segment_bytes, "the segment size"),
         (old.runtime.cores != new.runtime.cores || old.runtime.driver != new.runtime.driver, "cores"),
         (old.log.access != new.log.access, "the access log"),

@@ -15,6 +15,7 @@ pub struct Batch {
     count: u32,
     previous: Hash,
     hash: Hash,
+    leaf: Hash,
 }
 
 impl Batch {
@@ -23,7 +24,7 @@ impl Batch {
     pub fn new(sequence: u64, previous: Hash, mut buffer: Vec<u8>) -> Batch {
         buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES, 0);
-        Batch { bytes: buffer, first_sequence: sequence, count: 0, previous, hash: previous }
+        Batch { bytes: buffer, first_sequence: sequence, count: 0, previous, hash: previous, leaf: [0; 32] }
     }
 
     /// Appends a record and returns its sequence number.
@@ -32,7 +33,8 @@ impl Batch {
     /// [`TooLarge`]; the batch is as it was.
     pub fn push(&mut self, record: &Record) -> Result<u64, TooLarge> {
         let sequence = self.next_sequence();
-        self.hash = encode(record, sequence, &self.hash, &mut self.bytes)?;
+        let hashes = encode(record, sequence, &self.hash, &mut self.bytes)?;
+        (self.hash, self.leaf) = (hashes.chain, hashes.leaf);
         self.count += 1;
         Ok(sequence)
     }
@@ -65,6 +67,11 @@ impl Batch {
     /// Chain hash of the last record.
     pub fn hash(&self) -> Hash {
         self.hash
+    }
+
+    /// Leaf hash of the record that was pushed last; zeros before the first.
+    pub fn leaf(&self) -> Hash {
+        self.leaf
     }
 
     /// Number of records.

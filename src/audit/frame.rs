@@ -32,11 +32,25 @@ pub struct TooLarge {
     pub bytes: usize,
 }
 
-/// Appends `record` as the frame with that sequence number behind `previous`, and returns its chain hash.
+/// Hashes of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// Its leaf in the tree.
+    pub leaf: Hash,
+    /// The chain up to and with it.
+    pub chain: Hash,
+}
+
+/// Appends `record` as the frame with that sequence number behind `previous`, and returns its hashes.
 ///
 /// # Errors
 /// [`TooLarge`]; `out` is as it was.
-pub fn encode(record: &Record, sequence: u64, previous: &Hash, out: &mut Vec<u8>) -> Result<Hash, TooLarge> {
+pub fn encode(
+    record: &Record,
+    sequence: u64,
+    previous: &Hash,
+    out: &mut Vec<u8>,
+) -> Result<Hashes, TooLarge> {
     let start = out.len();
     out.resize(start + FRAME_HEADER_BYTES, 0);
     payload::write(record, out);
@@ -58,15 +72,16 @@ pub fn encode(record: &Record, sequence: u64, previous: &Hash, out: &mut Vec<u8>
     header[4..8].copy_from_slice(&(payload as u32).to_le_bytes());
     header[8..16].copy_from_slice(&sequence.to_le_bytes());
     header[16..20].copy_from_slice(&(tail as u32).to_le_bytes());
-    let hash = link(previous, &sha256(&out[start..]));
-    out.extend_from_slice(&hash);
+    let leaf = sha256(&out[start..]);
+    let chain = link(previous, &leaf);
+    out.extend_from_slice(&chain);
     if let Some((content, leaves)) = kept {
         out.extend_from_slice(&leaves.salt);
         for chunk in content.bytes.iter() {
             append(out, chunk);
         }
     }
-    Ok(hash)
+    Ok(Hashes { leaf, chain })
 }
 
 /// One record as it lies in a segment, checked against the chain.
@@ -133,6 +148,20 @@ impl<'a> Frame<'a> {
         Ok(Frame { kind, sequence, leaf, hash, payload, kept, length })
     }
 
+    /// The bytes that its leaf hash is over: header and payload.
+    pub fn leaf_bytes(&self) -> Vec<u8> {
+        let tail = self.kept.map_or(0, <[u8]>::len) as u32;
+        let flags = if self.kept.is_some() { FLAG_KEPT } else { 0 };
+        let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + self.payload.len());
+        bytes.extend_from_slice(&[0, self.kind as u8]);
+        bytes.extend_from_slice(&flags.to_le_bytes());
+        bytes.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend_from_slice(&tail.to_le_bytes());
+        bytes.extend_from_slice(self.payload);
+        bytes
+    }
+
     /// The record itself.
     ///
     /// # Errors
@@ -152,6 +181,50 @@ impl<'a> Frame<'a> {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// One record without its log: what a proof is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoneFrame<'a> {
+    pub(super) sequence: u64,
+    pub(super) leaf: Hash,
+    kind: Kind,
+    payload: &'a [u8],
+    kept: Option<&'a [u8]>,
+}
+
+impl<'a> LoneFrame<'a> {
+    /// Reads header and payload in `bytes`, with the salt and bytes that stand behind them in a log.
+    ///
+    /// # Errors
+    /// What does not fit together, in words.
+    pub(super) fn parse(bytes: &'a [u8], kept: Option<&'a [u8]>) -> Result<LoneFrame<'a>, &'static str> {
+        let (header, payload) =
+            bytes.split_first_chunk::<FRAME_HEADER_BYTES>().ok_or("its frame ends too early")?;
+        let payload_len = u32::from_le_bytes(read_array(header, 4)) as usize;
+        let tail_len = u32::from_le_bytes(read_array(header, 16)) as usize;
+        if header[0] != 0 || payload_len != payload.len() || payload_len > RECORD_BYTES_MAX {
+            return Err("its frame");
+        }
+        let kind = Kind::from_byte(header[1]).ok_or("its kind is not known")?;
+        let flags = u16::from_le_bytes([header[2], header[3]]);
+        match (flags, kept) {
+            (0, None) if tail_len == 0 => {}
+            (FLAG_KEPT, Some(kept)) if kind == Kind::Content && kept.len() == tail_len => {
+                check_kept(payload, kept).map_err(|_| "its stored bytes")?;
+            }
+            _ => return Err("its stored bytes are missing, or too many"),
+        }
+        Ok(LoneFrame { sequence: read_u64(header, 8), leaf: sha256(bytes), kind, payload, kept })
+    }
+
+    /// The record itself.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the payload is not one of its kind.
+    pub(super) fn decode(&self) -> Result<Record, DecodeError> {
+        payload::read(self.kind, self.payload, self.kept)
     }
 }
 

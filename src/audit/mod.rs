@@ -7,27 +7,38 @@
 //! This is not the journal: queues, files, group commit and recovery live in `journal`.
 
 mod batch;
+mod checkpoint;
 mod facts;
 mod frame;
 mod hash;
+mod heads;
 mod id;
 mod merkle;
+mod note;
 mod payload;
+mod proof;
 mod reader;
 mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 mod segment;
+mod signed;
+#[cfg(test)]
+mod signed_tests;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod wire;
 
 pub use batch::Batch;
-pub use frame::{Frame, TooLarge, encode};
+pub use checkpoint::{Checkpoint, Distrust, KeyChain, KeyStatement, origin};
+pub use frame::{Frame, Hashes, TooLarge, encode};
 pub use hash::{Body, Hash};
+pub use heads::{SignatureReport, Trust};
 pub use id::{ExchangeId, IdError};
 pub use merkle::{Frontier, Prover, is_consistent, is_included};
+pub use note::{KeyError, NOTE_BYTES_MAX, Note, NoteError, PUBLIC_KEY_BYTES, PublicKey, SigningKey};
+pub use proof::{PROOF_BYTES_MAX, Proof, ProofError, Proven};
 pub use reader::{Damage, End, Item, Position, ReadError, SegmentReader, Summary, Why, parse_segment};
 pub use record::{
     Access, Action, Cause, Commit, Commitment, Commitments, Config, Content, Decision, Direction, DryRun,
@@ -38,5 +49,6 @@ pub use segment::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, FORMAT_VERSION, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,
     SealReason, SegmentHeader,
 };
+pub use signed::{KeyInForce, Signed};
 pub use verify::{Report, Verifier};
 pub use wire::DecodeError;

@@ -2,11 +2,13 @@
 
 use super::{
     ExchangeId,
+    merkle::Frontier,
     record::{
         Access, Cause, Commitment, Config, Content, Decision, Direction, Edit, Head, Intent, IntentBody,
         Kind, LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages, State,
         Subject,
     },
+    signed::{KeyInForce, Signed},
     wire::{DecodeError, Fields, Reader, Writer, array, choice, id, number, present, short, text, time},
 };
 use crate::{
@@ -14,6 +16,10 @@ use crate::{
     time::Timestamp,
 };
 use std::sync::Arc;
+
+/// What STATE says of the tree and of its key. A reader may skip it: it follows from the records before.
+const TREE_TAG: u8 = 0x80;
+const KEY_TAG: u8 = 0x81;
 
 const DIRECTIONS: [(u8, Direction); 2] = [(1, Direction::Request), (2, Direction::Response)];
 const CAUSES: [(u8, Cause); 12] = [
@@ -55,6 +61,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         Record::Recovery(recovery) => recovery.write(out),
         Record::State(state) => state.write(out),
         Record::Admin(access) | Record::Read(access) => access.write(out),
+        Record::Checkpoint(signed) | Record::Key(signed) => signed.write(out),
     }
 }
 
@@ -73,7 +80,9 @@ pub(super) fn read(kind: Kind, payload: &[u8], kept: Option<&[u8]>) -> Result<Re
         Kind::State => Record::State(State::read(payload)?),
         Kind::Admin => Record::Admin(Access::read(payload)?),
         Kind::Read => Record::Read(Access::read(payload)?),
-        _ => return Err(DecodeError::Unknown(kind as u8)),
+        Kind::Checkpoint => Record::Checkpoint(Signed::read(payload)?),
+        Kind::Key => Record::Key(Signed::read(payload)?),
+        _ => return Err(DecodeError::Kind(kind)),
     })
 }
 
@@ -421,15 +430,19 @@ impl Fields for State {
         for id in &self.open {
             out.bytes(2, &id.0);
         }
+        out.part(TREE_TAG, self.tree.as_ref());
+        out.part(KEY_TAG, self.key.as_deref());
     }
 
     fn read(bytes: &[u8]) -> Result<State, DecodeError> {
         let mut state = State::default();
-        let mut fields = Reader::new(bytes, &[2]);
+        let mut fields = Reader::new(bytes, &[2]).knowing(&[TREE_TAG, KEY_TAG]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => state.at = time(tag, value)?,
                 2 => state.open.push(id(tag, value)?),
+                TREE_TAG => state.tree = Some(Frontier::read(value)?),
+                KEY_TAG => state.key = Some(Box::new(KeyInForce::read(value)?)),
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }

@@ -1,4 +1,5 @@
 use super::{
+    checkpoint::Distrust,
     frame::{Frame, FrameError},
     hash::Hash,
     segment::{
@@ -34,7 +35,7 @@ pub enum Why {
     MissingSegment,
     #[error("this is not an audit segment")]
     NotASegment,
-    #[error("format version {0} is not known")]
+    #[error("format version {0} is newer than this program: read it with the ringward that wrote it")]
     Version(u16),
     #[error("its hash algorithm is not known")]
     Algorithm,
@@ -64,12 +65,32 @@ pub enum Why {
     Chain,
     #[error("the stored body bytes were changed")]
     Content,
-    #[error("record kind {0} is not known")]
+    #[error("record kind {0} is newer than this program: read it with the ringward that wrote it")]
     Kind(u8),
     #[error("the record cannot be read: {0}")]
     Payload(DecodeError),
     #[error("the record does not fit the state of its exchange")]
     OutOfPlace,
+    #[error("the signing key cannot be believed: {0}")]
+    Key(Distrust),
+    #[error("the checkpoint cannot be believed: {0}")]
+    Checkpoint(Distrust),
+    #[error("the checkpoint covers {0} records, which does not fit its place")]
+    CheckpointSize(u64),
+    #[error("the first {0} records are not those that the checkpoint signs: one of them was changed")]
+    Root(u64),
+    #[error("what STATE says of the tree or of the key does not follow from the records")]
+    Tree,
+    #[error("the checkpoint kept elsewhere cannot be believed: {0}")]
+    Kept(Distrust),
+    #[error("the first {0} records are not those of the checkpoint kept elsewhere: the log was forked")]
+    Fork(u64),
+    #[error(
+        "the log ends here, and the checkpoint kept elsewhere covers {0} records: it was cut or rolled back"
+    )]
+    Cut(u64),
+    #[error("nothing behind record {0} is signed, and the log signs far more often")]
+    Unsigned(u64),
     #[error("the seal was changed")]
     Seal,
     #[error("the seal contradicts the segment")]

@@ -1,4 +1,8 @@
-use super::ExchangeId;
+use super::{
+    ExchangeId,
+    merkle::Frontier,
+    signed::{KeyInForce, Signed},
+};
 use crate::{
     buffer::Segments,
     http::{Headers, Method},
@@ -29,6 +33,10 @@ pub enum Record {
     Admin(Access),
     /// Somebody read a recording.
     Read(Access),
+    /// The tree's head was signed.
+    Checkpoint(Signed),
+    /// A key signs from here on.
+    Key(Signed),
 }
 
 /// When a record is acknowledged.
@@ -61,10 +69,12 @@ pub enum Kind {
     Read = 10,
     State = 11,
     Recovery = 12,
-    /// Reserved: a signed tree head.
+    /// A signed tree head.
     Checkpoint = 13,
     /// Reserved: bodies were erased.
     Erased = 14,
+    /// The key that signs from here on.
+    Key = 15,
 }
 
 /// CONFIG: the full text in force, without secrets, and who brought it.
@@ -385,6 +395,10 @@ pub struct State {
     pub at: Timestamp,
     /// Exchanges with INTENT but no OUTCOME, sorted.
     pub open: Vec<ExchangeId>,
+    /// The tree of all records before this one; `None` where its writer kept none.
+    pub tree: Option<Frontier>,
+    /// The key in force, if there is one.
+    pub key: Option<Box<KeyInForce>>,
 }
 
 /// ADMIN and READ: what an operator did, and to what.
@@ -412,6 +426,8 @@ impl Record {
             Record::State(_) => Kind::State,
             Record::Admin(_) => Kind::Admin,
             Record::Read(_) => Kind::Read,
+            Record::Checkpoint(_) => Kind::Checkpoint,
+            Record::Key(_) => Kind::Key,
         }
     }
 
@@ -422,11 +438,7 @@ impl Record {
             Record::Content(content) => Some(content.id),
             Record::Outcome(outcome) => Some(outcome.id),
             Record::Refusal(refusal) => Some(refusal.id),
-            Record::Config(_)
-            | Record::Recovery(_)
-            | Record::State(_)
-            | Record::Admin(_)
-            | Record::Read(_) => None,
+            _ => None,
         }
     }
 
@@ -464,7 +476,7 @@ impl Outcome {
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::Config,
         Kind::Intent,
         Kind::Content,
@@ -479,6 +491,7 @@ impl Kind {
         Kind::Recovery,
         Kind::Checkpoint,
         Kind::Erased,
+        Kind::Key,
     ];
 
     /// The kind of a byte in the log; `None` for a number that was never given.
@@ -503,6 +516,7 @@ impl Kind {
             Kind::Recovery => "RECOVERY",
             Kind::Checkpoint => "CHECKPOINT",
             Kind::Erased => "ERASED",
+            Kind::Key => "KEY",
         }
     }
 }

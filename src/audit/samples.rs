@@ -6,6 +6,7 @@ use crate::{
     http::{Headers, Method},
     time::Timestamp,
 };
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use std::sync::Arc;
 
 pub fn id(number: u8) -> ExchangeId {
@@ -133,7 +134,7 @@ pub fn every_kind() -> Vec<Record> {
         ..content(1, b"[card \xe2\x80\xa64242]", true)
     };
     vec![
-        Record::State(State { at: Timestamp(5), open: vec![] }),
+        Record::State(State { at: Timestamp(5), ..State::default() }),
         Record::Config(Config {
             at: Timestamp(6),
             generation: 1,
@@ -170,18 +171,34 @@ pub fn later_kinds() -> Vec<Record> {
     vec![Record::Admin(access("drain", "")), Record::Read(access("export jsonl", "ses_0123456789ABCDEF"))]
 }
 
+/// A key of the log whose first key has seed `log`: its name comes from that one.
+pub fn signing_key(log: u8, seed: u8) -> SigningKey {
+    let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    let first: [u8; 32] = pair(log).public_key().as_ref().try_into().unwrap();
+    SigningKey::new(&origin(&first), pair(seed)).unwrap()
+}
+
 /// Writes segments in memory.
 pub struct Log {
     pub segments: Vec<Vec<u8>>,
     pub position: Position,
+    pub tree: Frontier,
+    /// Statements of its keys.
+    pub keys: Vec<String>,
     salt: [u8; 16],
     first_sequence: u64,
 }
 
 impl Log {
     pub fn new() -> Log {
-        let mut log =
-            Log { segments: Vec::new(), position: Position::START, salt: [0; 16], first_sequence: 1 };
+        let mut log = Log {
+            segments: Vec::new(),
+            position: Position::START,
+            tree: Frontier::default(),
+            keys: Vec::new(),
+            salt: [0; 16],
+            first_sequence: 1,
+        };
         log.begin();
         log
     }
@@ -204,6 +221,7 @@ impl Log {
         let mut batch = Batch::new(self.position.sequence, self.position.hash, Vec::new());
         for record in records {
             batch.push(record).unwrap();
+            self.tree.push(batch.leaf());
         }
         let durable_through = self.position.sequence - 1;
         let offset = segment.len() as u64;
@@ -230,6 +248,84 @@ impl Log {
         }
     }
 
+    /// A CHECKPOINT of everything so far, signed by the key of log 1 with that seed.
+    pub fn checkpoint(&self, seed: u8) -> Record {
+        let key = signing_key(1, seed);
+        let origin = key.public().name().to_owned();
+        let note = Checkpoint { origin, size: self.tree.size(), root: self.tree.root() }.sign(&key);
+        Record::Checkpoint(Signed { at: Timestamp(10), note: note.into() })
+    }
+
+    /// Records the key with that seed; the key before it has the seed below.
+    fn key(&mut self, seed: u8) {
+        let (key, before) = (signing_key(1, seed), signing_key(1, seed - 1));
+        let statement = KeyStatement::sign(u64::from(seed), &key, (seed > 1).then_some(&before));
+        self.batch(&[Record::Key(Signed { at: Timestamp(10), note: statement.as_str().into() })]);
+        self.keys.push(statement);
+    }
+
+    /// STATE as a journal writes it that keeps a tree.
+    fn state(&mut self, open: Vec<ExchangeId>, seed: Option<(u8, u64)>) {
+        let key = seed.map(|(seed, since)| {
+            let key = signing_key(1, seed).public().clone();
+            Box::new(KeyInForce { number: seed.into(), key, since })
+        });
+        let tree = Some(self.tree.clone());
+        self.batch(&[Record::State(State { at: Timestamp(5), open, tree, key })]);
+    }
+
+    /// Three segments with every kind, signed by two keys, and checkpoints between them.
+    pub fn signed() -> Log {
+        let mut log = Log::new();
+        let records = every_kind();
+        log.state(vec![], None);
+        log.key(1);
+        log.batch(&records[1..4]);
+        let checkpoint = log.checkpoint(1);
+        log.batch(&records[4..6]);
+        log.batch(&[checkpoint]);
+        log.seal(SealReason::Rotated);
+        log.state(vec![id(1)], Some((1, 2)));
+        log.batch(&records[6..8]);
+        log.key(2);
+        let checkpoint = log.checkpoint(2);
+        log.batch(&[checkpoint, records[8].clone()]);
+        log.seal(SealReason::Rotated);
+        log.state(vec![id(2)], Some((2, 12)));
+        log.batch(&records[9..]);
+        log.batch(&[outcome(2)]);
+        log.batch(&[log.checkpoint(2)]);
+        log.seal(SealReason::Closed);
+        log
+    }
+
+    /// Its newest CHECKPOINT.
+    pub fn last_checkpoint(&self) -> Option<Record> {
+        let frames = self.frames();
+        let last = frames.iter().rev().find(|frame| frame.bytes[1] == Kind::Checkpoint as u8)?;
+        payload::read(Kind::Checkpoint, &last.bytes[20..], None).ok()
+    }
+
+    /// The records of all its segments, one by one.
+    pub fn frames(&self) -> Vec<OwnFrame> {
+        let mut frames = Vec::new();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let mut reader = SegmentReader::open(&segment[..], index as u64 + 1, None).unwrap();
+            loop {
+                match reader.next_item().unwrap() {
+                    Item::Batch(_) => {}
+                    Item::Frame(frame) => frames.push(OwnFrame {
+                        leaf: frame.leaf,
+                        bytes: frame.leaf_bytes(),
+                        kept: frame.kept.map(<[u8]>::to_vec),
+                    }),
+                    Item::End(_) => break,
+                }
+            }
+        }
+        frames
+    }
+
     /// Three segments with every kind, the last one closed.
     pub fn small() -> Log {
         let mut log = Log::new();
@@ -237,7 +333,7 @@ impl Log {
         log.batch(&records[..3]);
         log.batch(&records[3..6]);
         log.seal(SealReason::Rotated);
-        log.batch(&[Record::State(State { at: Timestamp(5), open: vec![id(1)] })]);
+        log.batch(&[Record::State(State { at: Timestamp(5), open: vec![id(1)], ..State::default() })]);
         log.batch(&records[6..8]);
         log.batch(&records[8..9]);
         log.seal(SealReason::Recovered);
@@ -248,9 +344,21 @@ impl Log {
     }
 }
 
+/// A record, taken out of its log.
+pub struct OwnFrame {
+    pub leaf: Hash,
+    pub bytes: Vec<u8>,
+    pub kept: Option<Vec<u8>>,
+}
+
 /// Verifies segments in memory.
 pub fn verify(segments: &[Vec<u8>]) -> Result<Report, Damage> {
-    let mut verifier = Verifier::new();
+    verify_against(segments, &Trust::default())
+}
+
+/// Verifies segments in memory against what is known elsewhere.
+pub fn verify_against(segments: &[Vec<u8>], trust: &Trust) -> Result<Report, Damage> {
+    let mut verifier = Verifier::with_trust(trust).unwrap();
     for (index, segment) in segments.iter().enumerate() {
         match verifier.segment(index as u64 + 1, &segment[..], |_| {}) {
             Ok(()) => {}

@@ -1,7 +1,9 @@
 use super::{
     ExchangeId,
+    checkpoint::Distrust,
     frame::Frame,
     hash::Hash,
+    heads::{Heads, SignatureReport, Trust},
     reader::{Damage, End, Item, Position, ReadError, SegmentReader, Why},
     record::Record,
     segment::SealReason,
@@ -25,30 +27,41 @@ pub struct Report {
     pub sealed: bool,
     /// Chain hash of the last record.
     pub head: Hash,
+    pub signatures: SignatureReport,
 }
 
-/// Verifies a log, segment by segment: the chain, the order, and that every exchange makes sense. Give it all
-/// segments from the first on, then ask for the report.
+/// Verifies a log, segment by segment: the chain, the order, that every exchange makes sense, the tree and what
+/// was signed. Give it all segments from the first on, then ask for the report.
 ///
-/// Without a checkpoint kept elsewhere nobody can tell a log from a shorter one that ends at a batch.
+/// Without a checkpoint kept elsewhere ([`Trust`]) nobody can tell a log from a shorter one that ends at a
+/// batch.
 #[derive(Debug)]
 pub struct Verifier {
     position: Position,
-    open: BTreeSet<ExchangeId>,
-    report: Report,
+    book: Book,
     end: Option<End>,
 }
 
 impl Default for Verifier {
     fn default() -> Verifier {
-        Verifier::new()
+        Verifier { position: Position::START, book: Book::default(), end: None }
     }
 }
 
 impl Verifier {
     /// A verifier that wants segment 1.
     pub fn new() -> Verifier {
-        Verifier { position: Position::START, open: BTreeSet::new(), report: Report::default(), end: None }
+        Verifier::default()
+    }
+
+    /// One that holds the log against what is known of it elsewhere, too.
+    ///
+    /// # Errors
+    /// [`Distrust`]: one of the checkpoints is none; whoever gave it is at fault.
+    pub fn with_trust(trust: &Trust) -> Result<Verifier, Distrust> {
+        let mut verifier = Verifier::new();
+        verifier.book.heads = Heads::new(trust)?;
+        Ok(verifier)
     }
 
     /// Number of the segment that has to come next.
@@ -81,7 +94,7 @@ impl Verifier {
             return Err(self.missing().into());
         }
         let mut reader = SegmentReader::open(input, number, Some(&self.position))?;
-        let mut book = Book { open: self.open.clone(), report: self.report.clone() };
+        let mut book = self.book.clone();
         let end = loop {
             let (sequence, offset) = (reader.position().sequence, reader.offset());
             match reader.next_item()? {
@@ -93,10 +106,9 @@ impl Verifier {
             }
         };
         let last = reader.position();
-        self.open = book.open;
-        self.report = book.report;
-        self.report.segments += 1;
-        self.report.bytes += reader.offset();
+        self.book = book;
+        self.book.report.segments += 1;
+        self.book.report.bytes += reader.offset();
         self.position = Position { segment: number + 1, ..last };
         self.end = Some(end);
         Ok(())
@@ -110,18 +122,22 @@ impl Verifier {
         if self.expects_more() {
             return Err(self.missing());
         }
+        let Position { segment, sequence, .. } = self.position;
+        let damage = |why| Damage { segment: segment - 1, sequence, offset: 0, why };
+        let signatures = self.book.heads.finish().map_err(damage)?;
         Ok(Report {
-            exchanges_open: self.open.len() as u64,
+            exchanges_open: self.book.open.len() as u64,
             records: self.position.sequence - 1,
             sealed: matches!(self.end, Some(End::Sealed(_))),
             head: self.position.hash,
-            ..self.report
+            signatures,
+            ..self.book.report
         })
     }
 
     /// Exchanges that are open at this point.
     pub fn open(&self) -> &BTreeSet<ExchangeId> {
-        &self.open
+        &self.book.open
     }
 
     fn missing(&self) -> Damage {
@@ -130,14 +146,17 @@ impl Verifier {
     }
 }
 
-/// Which exchanges are open, and the counts.
+/// Which exchanges are open, the counts, and the tree.
+#[derive(Clone, Debug, Default)]
 struct Book {
     open: BTreeSet<ExchangeId>,
     report: Report,
+    heads: Heads,
 }
 
 impl Book {
     fn enter(&mut self, frame: &Frame<'_>) -> Result<(), Why> {
+        self.heads.push(frame.leaf);
         // Bodies are not copied for a check of the other fields.
         let record = Frame { kept: None, ..*frame }.decode().map_err(Why::Payload)?;
         let fits = match &record {
@@ -151,12 +170,11 @@ impl Book {
                 !self.open.contains(&refusal.id)
             }
             Record::State(state) => self.open.iter().eq(&state.open),
-            Record::Config(_)
-            | Record::Content(_)
-            | Record::Recovery(_)
-            | Record::Admin(_)
-            | Record::Read(_) => true,
+            _ => true,
         };
-        if fits { Ok(()) } else { Err(Why::OutOfPlace) }
+        if !fits {
+            return Err(Why::OutOfPlace);
+        }
+        self.heads.check(&record)
     }
 }

@@ -1,4 +1,4 @@
-use super::ExchangeId;
+use super::{ExchangeId, record::Kind};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ pub enum DecodeError {
     /// A required field is not there.
     #[error("field {0}: missing")]
     Missing(u8),
+    /// The kind is reserved, and this version does not know what it says.
+    #[error("its kind {} is newer than this program: read it with the ringward that wrote it", .0.name())]
+    Kind(Kind),
     /// A value is not one of its type.
     #[error("field {0}: bad value")]
     Value(u8),
@@ -114,15 +117,23 @@ pub(super) struct Reader<'a> {
     rest: &'a [u8],
     last: Option<u8>,
     repeated: &'static [u8],
+    /// Optional tags that this reader knows.
+    known: &'static [u8],
 }
 
 impl<'a> Reader<'a> {
     /// A reader that allows the tags in `repeated` more than once.
     pub(super) fn new(bytes: &'a [u8], repeated: &'static [u8]) -> Reader<'a> {
-        Reader { rest: bytes, last: None, repeated }
+        Reader { rest: bytes, last: None, repeated, known: &[] }
     }
 
-    /// The next field whose tag must be understood.
+    /// Does not skip the optional tags in `known`.
+    pub(super) fn knowing(mut self, known: &'static [u8]) -> Reader<'a> {
+        self.known = known;
+        self
+    }
+
+    /// The next field whose tag must be understood, or is known.
     pub(super) fn next(&mut self) -> Result<Option<(u8, &'a [u8])>, DecodeError> {
         while let Some((tag, rest)) = self.rest.split_first() {
             let (len, rest) = read_length(*tag, rest)?;
@@ -132,7 +143,7 @@ impl<'a> Reader<'a> {
             }
             self.rest = rest;
             self.last = Some(*tag);
-            if *tag < OPTIONAL_TAG_MIN {
+            if *tag < OPTIONAL_TAG_MIN || self.known.contains(tag) {
                 return Ok(Some((*tag, value)));
             }
         }

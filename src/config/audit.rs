@@ -3,7 +3,7 @@
 use super::Size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The record of everything that happened.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -12,15 +12,42 @@ use std::path::PathBuf;
 pub struct Audit {
     /// Directory of the segments and checkpoints. Created with mode 0700.
     pub dir: PathBuf,
+    /// File of the key that signs the log, made at the first start. Default: `log.key` in a folder beside
+    /// `dir` that is called like it with `-keys` behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// When a record counts as kept.
     pub commit: Commit,
     /// Size of one segment file.
     pub segment_bytes: Size,
 }
 
+impl Audit {
+    /// The directory of the segments, for a configuration that stands in `base`.
+    pub fn dir_in(&self, base: &Path) -> PathBuf {
+        base.join(&self.dir)
+    }
+
+    /// The file of the key that signs them: where none is named, beside the segments and never among them.
+    pub fn key_in(&self, base: &Path) -> PathBuf {
+        if let Some(key) = &self.key {
+            return base.join(key);
+        }
+        let dir = self.dir_in(base);
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push("-keys");
+        dir.with_file_name(name).join("log.key")
+    }
+}
+
 impl Default for Audit {
     fn default() -> Audit {
-        Audit { dir: PathBuf::from("audit"), commit: Commit::Durable, segment_bytes: Size(64 << 20) }
+        Audit {
+            dir: PathBuf::from("audit"),
+            key: None,
+            commit: Commit::Durable,
+            segment_bytes: Size(64 << 20),
+        }
     }
 }
 

@@ -68,6 +68,8 @@ pub struct AdminPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditPlan {
     pub dir: PathBuf,
+    /// File of the key that signs the log.
+    pub key: PathBuf,
     /// Default of the routes.
     pub commit: Commit,
     pub segment_bytes: u64,

@@ -3,13 +3,16 @@
 use super::{
     acks::{Acks, To, Waiter},
     book::{Book, Opening, pieces},
+    checkpoint::{Checkpoints, Signer},
     health::Gauges,
     producer::{Bell, Failure, Lane, STATE_DEAD, STATE_NO_SPACE, STATE_WORKING, Submission},
     segment::{self, Active, Segments},
     sync::{Mark, Sync},
 };
 use crate::{
-    audit::{Batch, Commit, Kind, Position, Record, SealReason, State},
+    audit::{
+        Batch, Commit, Frontier, Hash, KeyInForce, KeyStatement, Kind, Position, Record, SealReason, State,
+    },
     limits::{
         BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_PARK_MAX, JOURNAL_POLL, JOURNAL_POLL_FOR, NO_SPACE_RETRY,
         UNSYNCED_BYTES_MAX,
@@ -43,6 +46,7 @@ pub(super) struct Shared {
     pub(super) acks: Acks,
     pub(super) sync: Sync,
     pub(super) gauges: Gauges,
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 /// The state of the commit thread.
@@ -52,6 +56,10 @@ pub(super) struct Committer {
     segments: Segments,
     active: Active,
     book: Book,
+    /// The tree of all records, and the key that signs it.
+    tree: Frontier,
+    key: Option<KeyInForce>,
+    checkpoints: Checkpoints,
     /// Gathers the next batch.
     batch: Batch,
     /// When its first record came.
@@ -83,16 +91,23 @@ impl Committer {
         shared: Arc<Shared>,
         segments: Segments,
         position: &Position,
-        book: Book,
+        live: Live,
+        checkpoints: Checkpoints,
     ) -> io::Result<Committer> {
-        let mut segments = segments;
-        let (active, batch) = begin(&mut segments, position, &book)?;
+        let Live { book, mut tree, key } = live;
+        let (mut segments, mut checkpoints) = (segments, checkpoints);
+        let (active, batch, leaf) = begin(&mut segments, position, state(&book, &tree, &key))?;
+        tree.push(leaf);
+        checkpoints.entered(Kind::State);
         let lanes = shared.lanes.len();
         let mut committer = Committer {
             shared,
             segments,
             active,
             book,
+            tree,
+            key,
+            checkpoints,
             batch,
             began: None,
             written: Vec::new(),
@@ -115,6 +130,7 @@ impl Committer {
         loop {
             let taken = self.drain();
             self.notice();
+            self.checkpoint();
             if self.is_due() {
                 self.write();
             }
@@ -223,8 +239,43 @@ impl Committer {
     fn push(&mut self, record: &Record) -> Result<u64, Failure> {
         let sequence = self.batch.push(record).map_err(|_| Failure::TooLarge)?;
         self.book.enter(record);
+        self.enter_tree(record, sequence);
         self.began.get_or_insert_with(Instant::now);
         Ok(sequence)
+    }
+
+    /// Puts the record that was pushed last into the tree.
+    fn enter_tree(&mut self, record: &Record, sequence: u64) {
+        self.tree.push(self.batch.leaf());
+        self.checkpoints.entered(record.kind());
+        if let Record::Key(signed) = record
+            && let Ok(stated) = KeyStatement::read(&signed.note)
+        {
+            self.key = Some(KeyInForce { number: stated.number, key: stated.key, since: sequence });
+        }
+    }
+
+    /// Has the head of the tree signed when it is time, and records what was signed.
+    fn checkpoint(&mut self) {
+        let synced = self.shared.gauges.synced.load(Ordering::Relaxed);
+        if let Some(record) = self.checkpoints.look(&self.tree, synced)
+            && self.failure.is_none()
+        {
+            // One that does not fit is only missing: the next one comes in a second.
+            let _ = self.push(&record);
+        }
+    }
+
+    /// Signs and records what is not signed yet; for the end.
+    fn checkpoint_all(&mut self) -> io::Result<()> {
+        self.shared.sync.flush()?;
+        for record in self.checkpoints.end(&self.tree) {
+            self.push(&record).map_err(io::Error::other)?;
+        }
+        if !self.batch.is_empty() {
+            self.write();
+        }
+        self.failure.map_or(Ok(()), |failure| Err(io::Error::other(failure)))
     }
 
     fn refuse(&self, to: To, failure: Failure) {
@@ -332,9 +383,12 @@ impl Committer {
         self.synced = self.shared.sync.synced();
         self.trim();
         let position = self.position();
-        let (active, batch) = begin(&mut self.segments, &position, &self.book)?;
+        let state = state(&self.book, &self.tree, &self.key);
+        let (active, batch, leaf) = begin(&mut self.segments, &position, state)?;
         let old = std::mem::replace(&mut self.active, active);
         self.batch = batch;
+        self.tree.push(leaf);
+        self.checkpoints.entered(Kind::State);
         self.activate();
         let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);
         sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)
@@ -451,6 +505,11 @@ impl Committer {
         {
             self.fail(&error);
         }
+        if self.failure.is_none()
+            && let Err(error) = self.checkpoint_all()
+        {
+            self.fail(&error);
+        }
         if self.failure.is_none() {
             let position = self.position();
             let Active { file, header, offset, .. } = &self.active;
@@ -478,12 +537,23 @@ fn beyond_retry(error: io::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// A new segment that begins with STATE, and the empty batch behind it.
-fn begin(segments: &mut Segments, position: &Position, book: &Book) -> io::Result<(Active, Batch)> {
+/// What the log holds that goes on.
+pub(super) struct Live {
+    pub(super) book: Book,
+    pub(super) tree: Frontier,
+    pub(super) key: Option<KeyInForce>,
+}
+
+fn state(book: &Book, tree: &Frontier, key: &Option<KeyInForce>) -> State {
+    State { at: segment::now(), open: book.open(), tree: Some(tree.clone()), key: key.clone().map(Box::new) }
+}
+
+/// A new segment that begins with STATE, the empty batch behind it, and the leaf hash of STATE.
+fn begin(segments: &mut Segments, position: &Position, state: State) -> io::Result<(Active, Batch, Hash)> {
     let mut batch = Batch::new(position.sequence, position.hash, Vec::new());
-    let state = Record::State(State { at: segment::now(), open: book.open() });
     // `OPEN_EXCHANGES_MAX` ids are far below the bound of a record.
-    batch.push(&state).map_err(io::Error::other)?;
+    batch.push(&Record::State(state)).map_err(io::Error::other)?;
+    let leaf = batch.leaf();
     let active = segments.create(position, &mut std::iter::once(&mut batch))?;
-    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), Vec::new())))
+    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), Vec::new()), leaf))
 }

@@ -25,6 +25,10 @@ pub struct Health {
     pub queue_depth: usize,
     /// Submissions that were turned away.
     pub turned_away: u64,
+    /// Records that the newest checkpoint covers.
+    pub signed_through: u64,
+    /// Why its file could not be written.
+    pub checkpoint_failure: Option<String>,
     /// Bytes that are not synced.
     pub unsynced_bytes: u64,
     pub writes: Latency,
@@ -66,6 +70,8 @@ impl Gauges {
             segment: self.segment.load(Ordering::Relaxed),
             queue_depth: 0,
             turned_away: 0,
+            signed_through: 0,
+            checkpoint_failure: None,
             unsynced_bytes: self.unsynced_bytes.load(Ordering::Relaxed),
             writes: self.writes.snapshot(),
             syncs: self.syncs.snapshot(),

@@ -11,13 +11,16 @@
 
 mod acks;
 mod book;
+mod checkpoint;
 mod commit;
 mod disk;
 #[cfg(test)]
 mod faults;
 mod health;
+mod keys;
 mod openings;
 mod producer;
+mod prove;
 mod read;
 mod recover;
 mod segment;
@@ -26,19 +29,23 @@ mod sync;
 mod tests;
 
 pub use crate::audit::Commit;
+pub use checkpoint::RotateError;
 pub use health::{Health, Latency, WRITE_BUCKETS_US};
+pub use keys::KeyFileError;
 pub use openings::read_openings;
 pub use producer::{Ack, AckSink, Failure, Full, Producer, Submission};
-pub use read::{SegmentFile, VerifyError, list, verify_dir};
+pub use prove::{Consistency, ProveError, consistency, keys, prove};
+pub use read::{SegmentFile, VerifyError, list, newest_checkpoint, verify_dir, verify_dir_against};
 pub use recover::RecoverError;
 
 use crate::{
-    audit::{Outcome, Record},
+    audit::{Outcome, PublicKey, Record},
     limits::{CALL_TIMEOUT, CALLS_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SYNC_INTERVAL_MAX},
 };
 use acks::Acks;
 use book::Book;
-use commit::{Committer, Shared};
+use checkpoint::{Checkpoints, Signer};
+use commit::{Committer, Live, Shared};
 use crossbeam::queue::ArrayQueue;
 use disk::{Disk, OsDisk};
 use producer::{Bell, STATE_DEAD};
@@ -64,6 +71,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How long a written record may wait for its sync, at most [`SYNC_INTERVAL_MAX`].
     pub sync_interval: Duration,
+    /// File of the key that signs checkpoints, made if it is missing and the log is new; `None` signs nothing.
+    pub key: Option<PathBuf>,
 }
 
 impl Options {
@@ -74,6 +83,7 @@ impl Options {
             openings_dir: openings_dir.into(),
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             sync_interval: SYNC_INTERVAL_MAX,
+            key: None,
         }
     }
 }
@@ -90,6 +100,9 @@ pub enum OpenError {
     /// The log that is there cannot be continued.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// There is no key to sign it with.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     #[error("cannot write {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
 }
@@ -138,6 +151,9 @@ impl Journal {
         let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
         let segments = Segments::new(Arc::clone(&disk), dir, openings, segment_bytes).map_err(io_error)?;
         let recovered = recover::recover(&*disk, dir)?;
+        let key = recovered.key.as_ref();
+        let signer = options.key.as_deref().map(|path| Signer::open(path, dir, key)).transpose()?;
+        let (signer, first_key) = signer.map_or((None, None), |(signer, first)| (Some(signer), first));
 
         let bell = Arc::new(Bell::default());
         let (producers, lanes) = (0..shards).map(|_| Producer::new(Arc::clone(&bell))).unzip();
@@ -148,10 +164,17 @@ impl Journal {
             acks: Acks::new(acks, shards),
             sync: Default::default(),
             gauges: Default::default(),
+            signer: signer.clone(),
         });
-        let book = Book::with_open(&recovered.open);
+        let live = Live {
+            book: Book::with_open(&recovered.open),
+            tree: recovered.tree.clone(),
+            key: recovered.key.clone(),
+        };
+        let checkpoints = Checkpoints::new(signer).map_err(io_error)?;
         let mut committer =
-            Committer::start(Arc::clone(&shared), segments, &recovered.position, book).map_err(io_error)?;
+            Committer::start(Arc::clone(&shared), segments, &recovered.position, live, checkpoints)
+                .map_err(io_error)?;
         let sync = spawn("journal-sync", {
             let (shared, interval) = (Arc::clone(&shared), options.sync_interval.min(SYNC_INTERVAL_MAX));
             move || {
@@ -162,7 +185,7 @@ impl Journal {
         let sync = sync.map_err(io_error)?;
         let mut journal =
             Journal { shared: Arc::clone(&shared), commit: None, sync: Some(sync), _lock: lock };
-        committer.write_first(recovery_records(recovered)).map_err(io_error)?;
+        committer.write_first(recovery_records(recovered).chain(first_key)).map_err(io_error)?;
         let guard = DeathNotice(Arc::clone(&shared));
         let commit = spawn("journal", move || {
             let _guard = guard;
@@ -245,9 +268,27 @@ impl Handle {
         receiver.recv_timeout(CALL_TIMEOUT).unwrap_or(Err(Failure::Overloaded))
     }
 
+    /// The newest checkpoint, as a signed note; `None` until there is one.
+    pub fn checkpoint(&self) -> Option<Arc<str>> {
+        self.0.signer.as_ref()?.newest()
+    }
+
+    /// Has the key in force sign a new one, which signs from then on. Blocks as [`Handle::append_blocking`].
+    ///
+    /// # Errors
+    /// [`RotateError`]: the old key stays in force, unless it says otherwise.
+    pub fn rotate_key(&self) -> Result<PublicKey, RotateError> {
+        let signer = self.0.signer.as_ref().ok_or(RotateError::Unsigned)?;
+        signer.rotate(|record| self.append_blocking(Commit::Durable, record))
+    }
+
     /// How the journal is.
     pub fn health(&self) -> Health {
+        let (signed_through, checkpoint_failure) =
+            self.0.signer.as_ref().map(|signer| signer.health()).unwrap_or_default();
         Health {
+            signed_through,
+            checkpoint_failure,
             queue_depth: self.0.lanes.iter().map(|lane| lane.queue.len()).sum(),
             turned_away: self.0.bell.turned_away.load(Ordering::Relaxed),
             ..self.0.gauges.snapshot()

@@ -1,9 +1,10 @@
 //! Reading a log folder: its segments in order, and their verification.
 
-use crate::audit::{Damage, ReadError, Report, Verifier};
+use super::checkpoint;
+use crate::audit::{Damage, Distrust, NOTE_BYTES_MAX, ReadError, Report, Trust, Verifier};
 use std::{
     fs::{self, File},
-    io::{self, BufReader},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,6 +30,9 @@ pub enum VerifyError {
     /// There is no segment.
     #[error("{0} holds no audit log")]
     Empty(PathBuf),
+    /// What the log is to be held against is no checkpoint.
+    #[error("the checkpoint beside the log, or one that was given: {0}")]
+    Checkpoint(Distrust),
     /// The system could not read it.
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
@@ -87,7 +91,21 @@ fn number_of(name: &str) -> Option<u64> {
 ///
 /// # Errors
 /// [`VerifyError`]: the first bad record, or why the log cannot be read.
-pub fn verify_dir(folder: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Report, VerifyError> {
+pub fn verify_dir(folder: &Path, progress: impl FnMut(u64, u64)) -> Result<Report, VerifyError> {
+    verify_dir_against(folder, Trust::default(), progress)
+}
+
+/// [`verify_dir`], and the log is held against `trust` and against the checkpoint beside it.
+///
+/// # Errors
+/// [`VerifyError`] as there.
+pub fn verify_dir_against(
+    folder: &Path,
+    mut trust: Trust,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, VerifyError> {
+    // Read first: whatever it covers is in the segments by now.
+    trust.checkpoints.extend(newest_checkpoint(folder)?.map(Into::into));
     let io_error = |path: &Path, source| VerifyError::Io { path: path.to_owned(), source };
     let (segments, strangers) = list(folder).map_err(|source| io_error(folder, source))?;
     if let Some(stranger) = strangers.into_iter().next() {
@@ -97,7 +115,8 @@ pub fn verify_dir(folder: &Path, mut progress: impl FnMut(u64, u64)) -> Result<R
         return Err(VerifyError::Empty(folder.to_owned()));
     }
     let mut total = segments.iter().map(|segment| segment.bytes).sum();
-    let (mut verifier, mut before) = (Verifier::new(), 0);
+    let mut verifier = Verifier::with_trust(&trust).map_err(VerifyError::Checkpoint)?;
+    let mut before = 0;
     for (index, segment) in segments.iter().enumerate() {
         let attempts = if index + 1 == segments.len() { ATTEMPTS } else { 1 };
         verify_one(&mut verifier, segment, attempts, |done| progress((before + done).min(total), total))?;
@@ -114,6 +133,23 @@ pub fn verify_dir(folder: &Path, mut progress: impl FnMut(u64, u64)) -> Result<R
         progress(before, total);
     }
     verifier.finish().map_err(VerifyError::Damage)
+}
+
+/// The checkpoint beside the segments of `folder`, as it is there; `None` without one.
+///
+/// # Errors
+/// [`VerifyError`]: it cannot be read, or is no text.
+pub fn newest_checkpoint(folder: &Path) -> Result<Option<String>, VerifyError> {
+    let path = folder.join(checkpoint::FILE_NAME);
+    let io_error = |source| VerifyError::Io { path: path.clone(), source };
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.and_then(|file| file.take(NOTE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)),
+    }
+    .map_err(io_error)?;
+    let no_text = |_| VerifyError::Checkpoint(Distrust::NoCheckpoint);
+    String::from_utf8(bytes).map(Some).map_err(no_text)
 }
 
 fn verify_one(

@@ -2,8 +2,9 @@
 
 use super::{disk::Disk, read, read::SegmentFile, segment};
 use crate::audit::{
-    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, End, ExchangeId, Item, Kind, Position, ReadError,
-    Record, Recovery, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader, SegmentReader, Why,
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, End, ExchangeId, Frontier, Hash, Item, KeyInForce,
+    KeyStatement, Kind, Position, ReadError, Record, Recovery, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,
+    SealReason, SegmentHeader, SegmentReader, Why,
 };
 use std::{
     collections::BTreeSet,
@@ -32,9 +33,26 @@ pub(super) struct Recovered {
     pub(super) position: Position,
     /// Exchanges that have an INTENT and no OUTCOME.
     pub(super) open: BTreeSet<ExchangeId>,
+    /// The tree of all records.
+    pub(super) tree: Frontier,
+    /// The key that signs it.
+    pub(super) key: Option<KeyInForce>,
     /// Set when the log was not closed cleanly.
     pub(super) recovery: Option<Recovery>,
 }
+
+/// What runs through the log, up to some record.
+#[derive(Clone, Debug, Default)]
+struct Live {
+    /// Exchanges that are open.
+    open: BTreeSet<ExchangeId>,
+    /// `None` until a STATE says it.
+    tree: Option<Frontier>,
+    key: Option<KeyInForce>,
+}
+
+/// One record of a batch that is not known to be whole: sequence, leaf hash, and what it says but for CONTENT.
+type Entry = (u64, Hash, Option<Record>);
 
 /// One segment, read to its end or to its first damage.
 struct Scan {
@@ -42,8 +60,8 @@ struct Scan {
     /// Behind the last whole batch.
     end: Position,
     offset: u64,
-    /// What is open there, from what was open before.
-    open: BTreeSet<ExchangeId>,
+    /// What is live there, from what was live before.
+    live: Live,
     durable_through: u64,
     /// Whether it begins with STATE, so that nothing before it is needed.
     has_state: bool,
@@ -68,42 +86,57 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, Recov
         return Err(Damage { segment: gap[0].number + 1, sequence: 0, offset: 0, why }.into());
     }
     let Some(last) = files.last() else {
-        return Ok(Recovered { position: Position::START, open: BTreeSet::new(), recovery: None });
+        let (open, tree) = Default::default();
+        return Ok(Recovered { position: Position::START, open, tree, key: None, recovery: None });
     };
     let scan = scan_from_state(disk, &files)?;
     let next = Position { segment: last.number + 1, ..scan.end };
-    if let Ok(End::Sealed(_)) = scan.result {
-        return Ok(Recovered { position: next, open: scan.open, recovery: None });
+    let recovery = match scan.result {
+        Ok(End::Sealed(_)) => None,
+        _ => Some(cut(disk, last, &scan)?),
+    };
+    let Live { open, tree, key } = scan.live;
+    let (tree, key) = match tree {
+        Some(tree) => (tree, key),
+        None => whole_tree(&files)?,
+    };
+    Ok(Recovered { position: next, open, tree, key, recovery })
+}
+
+/// The tree of a log whose STATE records do not tell it: they were written before there was one.
+fn whole_tree(files: &[SegmentFile]) -> Result<(Frontier, Option<KeyInForce>), RecoverError> {
+    let mut live = Live { tree: Some(Frontier::default()), ..Live::default() };
+    for file in files {
+        live = scan(file, live, None)?.live;
     }
-    let recovery = cut(disk, last, &scan)?;
-    Ok(Recovered { position: next, open: scan.open, recovery: Some(recovery) })
+    Ok((live.tree.unwrap_or_default(), live.key))
 }
 
 /// Scans the segments from the last one that begins with STATE, and seals those before the last that have
 /// none: the process died while it rotated.
 fn scan_from_state(disk: &dyn Disk, files: &[SegmentFile]) -> Result<Scan, RecoverError> {
     let mut from = files.len() - 1;
-    let mut last = scan(&files[from], BTreeSet::new(), None)?;
+    let mut last = scan(&files[from], Live::default(), None)?;
     let mut headers = vec![last.header];
     while !last.has_state && from > 0 {
         from -= 1;
-        let found = scan(&files[from], BTreeSet::new(), headers.first())?;
+        let found = scan(&files[from], Live::default(), headers.first())?;
         headers.insert(0, found.header);
         last.has_state = found.has_state;
     }
     if from > 0 && !is_sealed_before(&files[from - 1], &headers[0])? {
-        let before = scan(&files[from - 1], BTreeSet::new(), headers.first())?;
+        let before = scan(&files[from - 1], Live::default(), headers.first())?;
         check_follows(disk, &files[from - 1], &before, &headers[0])?;
     }
     // Open exchanges run through all of them: read again, each from what the one before left open.
     for index in 0..headers.len() - 1 {
         let next = headers[index + 1];
-        let found = scan(&files[from + index], std::mem::take(&mut last.open), Some(&next))?;
+        let found = scan(&files[from + index], std::mem::take(&mut last.live), Some(&next))?;
         check_follows(disk, &files[from + index], &found, &next)?;
-        last.open = found.open;
+        last.live = found.live;
     }
     if headers.len() > 1 {
-        last = scan(&files[files.len() - 1], last.open, None)?;
+        last = scan(&files[files.len() - 1], last.live, None)?;
     }
     Ok(last)
 }
@@ -180,7 +213,7 @@ fn cut(disk: &dyn Disk, file: &SegmentFile, scan: &Scan) -> Result<Recovery, Rec
         kept_through: scan.end.sequence - 1,
         lost: last_lost.filter(|last| *last >= scan.end.sequence).map(|last| (scan.end.sequence, last)),
         lost_bytes,
-        open: scan.open.len() as u64,
+        open: scan.live.open.len() as u64,
     })
 }
 
@@ -202,13 +235,9 @@ fn later_batches(bytes: &[u8], start: usize, header: &SegmentHeader) -> Vec<Batc
         .collect()
 }
 
-/// Reads a segment, with `open` open before it. With `until`, reading ends where that segment begins: what
+/// Reads a segment, with `live` live before it. With `until`, reading ends where that segment begins: what
 /// lies behind was written again there.
-fn scan(
-    file: &SegmentFile,
-    open: BTreeSet<ExchangeId>,
-    until: Option<&SegmentHeader>,
-) -> Result<Scan, RecoverError> {
+fn scan(file: &SegmentFile, live: Live, until: Option<&SegmentHeader>) -> Result<Scan, RecoverError> {
     let io_error = |source| RecoverError::Io { path: file.path.clone(), source };
     let input = BufReader::new(File::open(&file.path).map_err(io_error)?);
     let mut reader = SegmentReader::open(input, file.number, None).map_err(|error| match error {
@@ -219,11 +248,14 @@ fn scan(
         header: *reader.header(),
         end: reader.position(),
         offset: SEGMENT_HEADER_BYTES as u64,
-        open,
+        live,
         durable_through: 0,
         has_state: file.number == 1,
         result: Ok(End::Open),
     };
+    if file.number == 1 {
+        scan.live.tree = Some(Frontier::default());
+    }
     let mut batch = Vec::new();
     loop {
         let (position, offset) = (reader.position(), reader.offset());
@@ -245,13 +277,17 @@ fn scan(
         }
         match item {
             Item::Batch(header) => scan.durable_through = header.durable_through,
-            Item::Frame(frame) if frame.kind == Kind::Content => {}
-            Item::Frame(frame) => batch.push(frame.decode().map_err(|error| Damage {
-                segment: file.number,
-                sequence: position.sequence,
-                offset,
-                why: Why::Payload(error),
-            })?),
+            Item::Frame(frame) => {
+                let damage = |error| Damage {
+                    segment: file.number,
+                    sequence: position.sequence,
+                    offset,
+                    why: Why::Payload(error),
+                };
+                let is_content = frame.kind == Kind::Content;
+                let record = (!is_content).then(|| frame.decode()).transpose().map_err(damage)?;
+                batch.push((frame.sequence, frame.leaf, record));
+            }
             Item::End(end) => {
                 scan.result = Ok(end);
                 return Ok(scan);
@@ -262,17 +298,28 @@ fn scan(
 
 impl Scan {
     /// Enters the records of a whole batch.
-    fn enter(&mut self, batch: &mut Vec<Record>) {
-        for record in batch.drain(..) {
+    fn enter(&mut self, batch: &mut Vec<Entry>) {
+        let Scan { live: Live { open, tree, key }, has_state, .. } = self;
+        for (sequence, leaf, record) in batch.drain(..) {
             match record {
-                Record::State(state) => {
-                    self.has_state = true;
-                    self.open = state.open.into_iter().collect();
+                Some(Record::State(state)) => {
+                    *has_state = true;
+                    *open = state.open.into_iter().collect();
+                    *tree = state.tree.or(tree.take());
+                    *key = state.key.map(|key| *key).or(key.take());
                 }
-                Record::Intent(intent) => drop(self.open.insert(intent.id)),
-                Record::Outcome(outcome) => drop(self.open.remove(&outcome.id)),
+                Some(Record::Intent(intent)) => drop(open.insert(intent.id)),
+                Some(Record::Outcome(outcome)) => drop(open.remove(&outcome.id)),
+                Some(Record::Key(signed)) => {
+                    let stated = KeyStatement::read(&signed.note).ok();
+                    let stated = stated.map(|KeyStatement { number, key }| (number, key));
+                    *key = stated
+                        .map(|(number, key)| KeyInForce { number, key, since: sequence })
+                        .or(key.take());
+                }
                 _ => {}
             }
+            tree.iter_mut().for_each(|tree| tree.push(leaf));
         }
     }
 }

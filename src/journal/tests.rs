@@ -2,6 +2,7 @@
 
 mod crash;
 mod failing;
+mod signing;
 mod working;
 
 use super::{
@@ -55,11 +56,22 @@ impl Collected {
 struct House {
     root: tempfile::TempDir,
     acks: Collected,
+    is_signed: bool,
 }
 
 impl House {
     fn new() -> House {
-        House { root: tempfile::tempdir().unwrap(), acks: Collected::default() }
+        House { root: tempfile::tempdir().unwrap(), acks: Collected::default(), is_signed: false }
+    }
+
+    /// One whose log is signed.
+    fn signed() -> House {
+        House { is_signed: true, ..House::new() }
+    }
+
+    /// The file of the key.
+    fn key(&self) -> PathBuf {
+        self.root.path().join("keys/log.key")
     }
 
     fn log(&self) -> PathBuf {
@@ -69,6 +81,7 @@ impl House {
     fn options(&self) -> Options {
         let mut options = Options::new(self.log(), self.root.path().join("openings"));
         options.segment_bytes = SEGMENT_BYTES_MIN;
+        options.key = self.is_signed.then(|| self.key());
         options
     }
 

@@ -86,6 +86,7 @@ impl Compiler<'_> {
         self.check_certificates(&listeners);
         let access = self.access_log();
         let dir = self.audit_dir();
+        let key = self.audit_key(&dir);
         if !self.found.is_empty() {
             return None;
         }
@@ -115,6 +116,7 @@ impl Compiler<'_> {
             admin: admin?,
             audit: AuditPlan {
                 dir,
+                key,
                 commit: document.audit.commit.into(),
                 segment_bytes: document.audit.segment_bytes.0,
             },
@@ -171,6 +173,21 @@ impl Compiler<'_> {
             self.error(&at!["audit", "dir"], "audit", message, "name a directory for the segments alone");
         }
         dir
+    }
+
+    /// The file of the key that signs the log.
+    fn audit_key(&mut self, dir: &std::path::Path) -> std::path::PathBuf {
+        let key = self.document.audit.key_in(self.base);
+        if key.starts_with(dir) {
+            let message = format!("{} lies in the folder of the log", key.display());
+            self.error(
+                &at!["audit", "key"],
+                "audit",
+                message,
+                "keep the key apart: the log is handed out whole",
+            );
+        }
+        key
     }
 }
 

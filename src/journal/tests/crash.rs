@@ -68,6 +68,7 @@ fn end_of_records(house: &House) -> u64 {
 fn a_torn_write_is_cut_and_named() {
     let house = killed();
     let end = end_of_records(&house);
+    let mut lost = 0;
     change(&house, 1, |file| {
         let mut batch = vec![0; 200];
         let mut read = |offset| {
@@ -77,12 +78,14 @@ fn a_torn_write_is_cut_and_named() {
         read(crate::audit::SEGMENT_HEADER_BYTES as u64);
         file.seek(SeekFrom::Start(end)).unwrap();
         file.write_all(&batch[..150]).unwrap();
+        // Zeros at the end cannot be told from what was never written.
+        lost = batch[..150].iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
     });
     assert!(matches!(verify_dir(&house.log(), |_, _| {}), Err(VerifyError::Damage(_))));
     house.open().0.close().unwrap();
     house.verify();
     let found = recovery(&house);
-    assert_eq!((found.kept_through, found.lost_bytes), (12, 150));
+    assert_eq!((found.kept_through, found.lost_bytes), (12, lost));
 }
 
 #[test]

@@ -44,13 +44,13 @@ fn check_nothing_acknowledged_is_lost(house: &House, what: &str) {
 }
 
 /// Fails each operation of the scenario in turn.
-fn fail_every_operation(kind: ErrorKind, lasting: bool) {
+fn fail_every_operation(kind: ErrorKind, lasting: bool, make: fn() -> House) {
     let mut number = 0;
     loop {
         number += 1;
         let what = format!("operation {number}, {kind}, lasting: {lasting}");
         let disk = if lasting { FaultDisk::from(number, kind) } else { FaultDisk::once(number, kind) };
-        let house = House::new();
+        let house = make();
         match house.open_on(Arc::new(Faulty(Arc::clone(&disk)))) {
             Err(OpenError::Io { .. } | OpenError::Recover(RecoverError::Io { .. })) => {}
             Err(error) => panic!("{what}: {error}"),
@@ -71,17 +71,23 @@ fn fail_every_operation(kind: ErrorKind, lasting: bool) {
 
 #[test]
 fn one_input_output_error_anywhere_loses_nothing_acknowledged() {
-    fail_every_operation(ErrorKind::Other, false);
+    fail_every_operation(ErrorKind::Other, false, House::new);
 }
 
 #[test]
 fn a_disk_that_dies_anywhere_loses_nothing_acknowledged() {
-    fail_every_operation(ErrorKind::Other, true);
+    fail_every_operation(ErrorKind::Other, true, House::new);
 }
 
 #[test]
 fn one_full_disk_anywhere_loses_nothing_acknowledged() {
-    fail_every_operation(ErrorKind::StorageFull, false);
+    fail_every_operation(ErrorKind::StorageFull, false, House::new);
+}
+
+#[test]
+fn one_failure_anywhere_leaves_a_signed_log_whole() {
+    fail_every_operation(ErrorKind::StorageFull, false, House::signed);
+    fail_every_operation(ErrorKind::Other, false, House::signed);
 }
 
 #[test]
