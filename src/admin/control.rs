@@ -1,9 +1,9 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
-use super::{Readiness, Status};
+use super::{Consistency, Readiness, Status, Unproven};
 use crate::metrics::Scrape;
 use serde::{Deserialize, Serialize};
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 /// The running gateway, as its operators see it. `app` implements it.
 ///
@@ -35,6 +35,27 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// The configuration is bad (operator).
     fn check(&self) -> Work<'_, Result<(), Rejected>>;
+
+    /// The newest checkpoint of the log, as a signed note; `None` until there is one.
+    fn checkpoint(&self) -> Option<Arc<str>>;
+
+    /// The proof that a record is in the log (c2sp.org/tlog-proof).
+    ///
+    /// # Errors
+    /// [`Unproven`]: no checkpoint covers it yet (caller), or the log cannot be read (operator).
+    fn prove(&self, record: u64) -> Work<'_, Result<String, Unproven>>;
+
+    /// That the first `from` records are the beginning of the first `to`, or of the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`Unproven`] as for [`Control::prove`].
+    fn consistency(&self, from: u64, to: Option<u64>) -> Work<'_, Result<Consistency, Unproven>>;
+
+    /// Has the key of the log sign a new one, which signs from then on; gives its public half.
+    ///
+    /// # Errors
+    /// [`Unproven::Failed`] (operator).
+    fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>>;
 
     /// Begins to drain: no new connections, the process ends when the open ones are through. A second call
     /// changes nothing.

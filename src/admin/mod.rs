@@ -7,6 +7,7 @@
 //! here, and it decides nothing about one. Start at [`serve`], then `routes` for what is served and `door`
 //! for how.
 
+mod audit;
 mod control;
 mod door;
 mod host;
@@ -18,6 +19,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Consistency, Unproven};
 pub use control::{Control, Rejected, Reloaded, Work};
 pub use server::Server;
 pub use status::{

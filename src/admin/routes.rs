@@ -1,7 +1,7 @@
 //! What is served where. The table of each door is one function.
 
 use super::{
-    Control,
+    Control, audit,
     door::Caller,
     host::{self, Hosts},
     problem::{Problem, answer, secure},
@@ -27,7 +27,7 @@ pub(super) struct Desk {
     pub body_timeout: Duration,
 }
 
-type Desked = State<Arc<Desk>>;
+pub(super) type Desked = State<Arc<Desk>>;
 
 /// The unix socket: everything, for whoever may open it.
 pub(super) fn local(desk: Arc<Desk>) -> Router {
@@ -41,7 +41,8 @@ pub(super) fn local(desk: Arc<Desk>) -> Router {
         .route("/api/v1/config:check", post(check))
         .route("/api/v1/config:reload", post(reload))
         .route("/api/v1/drain", post(drain))
-        .route("/api/v1/log-level", put(set_log_level));
+        .route("/api/v1/log-level", put(set_log_level))
+        .merge(audit::routes());
     finish(router, desk).layer(middleware::map_response(secure))
 }
 
@@ -171,7 +172,9 @@ async fn set_log_level(
 }
 
 /// Drives `work` to its end even if the client goes and this handler is dropped with its connection.
-async fn finished<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn finished<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
     let failed =
         |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway failed at this");
     tokio::spawn(work).await.map_err(failed)
@@ -206,7 +209,7 @@ async fn body(desk: &Desk, request: Request) -> Result<axum::body::Bytes, Proble
 }
 
 /// Reads the body of a request that needs none; an empty JSON object is as good as nothing.
-async fn no_body(desk: &Desk, request: Request) -> Result<(), Problem> {
+pub(super) async fn no_body(desk: &Desk, request: Request) -> Result<(), Problem> {
     let body = body(desk, request).await?;
     match body.trim_ascii() {
         b"" | b"{}" => Ok(()),

@@ -3,16 +3,18 @@
 use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
-        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Control, IssuerStatus, LimitStatus,
-        ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status,
-        UpstreamConnections, UpstreamStatus, Work,
+        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, IssuerStatus,
+        LimitStatus, ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status,
+        Unproven, UpstreamConnections, UpstreamStatus, Work,
     },
     config::{self, Format, diagnostic},
+    journal::{self, ProveError},
     metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
     time::Timestamp,
     upstream::Retired,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 /// The running gateway as the admin side knows it.
@@ -73,6 +75,35 @@ impl Control for Operator {
         })
     }
 
+    fn checkpoint(&self) -> Option<Arc<str>> {
+        self.0.journal.checkpoint()
+    }
+
+    fn prove(&self, record: u64) -> Work<'_, Result<String, Unproven>> {
+        let dir = self.0.addresses.audit_dir.clone();
+        Box::pin(blocking(move || {
+            journal::prove(&dir, record).map(|proof| proof.to_text()).map_err(|error| unproven(&error))
+        }))
+    }
+
+    fn consistency(&self, from: u64, to: Option<u64>) -> Work<'_, Result<Consistency, Unproven>> {
+        let dir = self.0.addresses.audit_dir.clone();
+        Box::pin(blocking(move || {
+            let found = journal::consistency(&dir, from, to).map_err(|error| unproven(&error))?;
+            let proof = found.path.iter().map(|hash| STANDARD.encode(hash)).collect();
+            Ok(Consistency { from, to: found.to, proof, checkpoint: found.checkpoint })
+        }))
+    }
+
+    fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>> {
+        let journal = self.0.journal.clone();
+        Box::pin(blocking(move || {
+            let key = journal.rotate_key().map_err(|error| Unproven::Failed(error.to_string()))?.to_string();
+            tracing::info!(author, key, "the log is signed with a new key");
+            Ok(key)
+        }))
+    }
+
     fn drain(&self, author: &str) {
         tracing::info!(author, "a drain was asked for");
         reload::request_drain(&self.0);
@@ -82,6 +113,23 @@ impl Control for Operator {
         logging::set_level(level)?;
         tracing::info!(author, level, "log level changed");
         Ok(())
+    }
+}
+
+/// Runs what blocks beside the admin thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Unproven> + Send + 'static,
+) -> Result<T, Unproven> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|_| Err(Unproven::Failed("the gateway failed at this".to_owned())))
+}
+
+fn unproven(error: &ProveError) -> Unproven {
+    match error {
+        ProveError::NoCheckpoint | ProveError::NotCovered { .. } | ProveError::Sizes { .. } => {
+            Unproven::NotCovered(error.to_string())
+        }
+        ProveError::Log(_) | ProveError::Contradiction(_) => Unproven::Failed(error.to_string()),
     }
 }
 

@@ -38,6 +38,16 @@ pub(super) struct Answer {
 }
 
 impl Target {
+    /// Whether somebody said where the interface is.
+    pub(super) fn is_given(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    /// The configuration that names it otherwise.
+    pub(super) fn file(&self) -> &ConfigFile {
+        &self.file
+    }
+
     /// Where the interface is.
     fn place(&self) -> Result<Place, Failure> {
         let usage = |message: String| Failure { message, code: exit::USAGE };

@@ -1,11 +1,12 @@
 //! `ringward audit`.
 
+use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, public_key};
 use super::output::{Output, hex};
 use super::{ConfigFile, exit};
-use crate::audit::Report;
-use crate::config;
+use crate::audit::{PublicKey, Report, Trust};
 use crate::journal::{self, VerifyError};
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 
 /// Look at the record of what happened
@@ -18,15 +19,32 @@ pub(super) struct Command {
 #[derive(Debug, Subcommand)]
 enum What {
     Verify(Verify),
+    Prove(Prove),
+    CheckProof(CheckProof),
+    Head(Head),
+    Key(Key),
+    RotateKey(RotateKey),
 }
 
-/// Check the whole log: its chain, its order, and that every exchange makes sense
+/// Check the whole log: its chain, its order, its signatures, and that every exchange makes sense
 ///
-/// Exit code 6 names the first bad record.
+/// Exit code 6 names the first bad record. Without --key a log that was written anew with another key is as good
+/// as any; without --checkpoint nobody can tell a log from a shorter one that was cut.
 #[derive(Debug, Args)]
 struct Verify {
     /// Directory of the segments [default: that of the configuration]
+    #[arg(conflicts_with = "dir")]
     path: Option<PathBuf>,
+    /// The same
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// A key of the log, learned elsewhere: NAME+ID+KEY as `ringward audit key` prints it, or a file that
+    /// holds it
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    key: Option<PublicKey>,
+    /// A checkpoint of the log that was kept elsewhere, as `ringward audit head` prints it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
     #[command(flatten)]
     file: ConfigFile,
     /// As JSON
@@ -38,14 +56,39 @@ impl Command {
     pub(super) fn run(self, output: &mut Output) -> u8 {
         match self.what {
             What::Verify(verify) => verify.run(output),
+            What::Prove(prove) => prove.run(output),
+            What::CheckProof(check) => check.run(output),
+            What::Head(head) => head.run(output),
+            What::Key(key) => key.run(output),
+            What::RotateKey(rotate) => rotate.run(output),
         }
     }
 }
 
 impl Verify {
-    fn run(self, output: &mut Output) -> u8 {
-        let Some(dir) = self.directory(output) else { return exit::FAILED };
-        match journal::verify_dir(&dir, |_, _| {}) {
+    fn run(mut self, output: &mut Output) -> u8 {
+        let dir = self.path.take().or(self.dir.take());
+        let dir = match folder(dir, &self.file, output) {
+            Ok(dir) => dir,
+            Err(code) => return code,
+        };
+        let mut trust = Trust { key: self.key.clone(), checkpoints: Vec::new() };
+        for file in &self.checkpoint {
+            match std::fs::read_to_string(file) {
+                Ok(note) => trust.checkpoints.push(note.into()),
+                Err(error) => {
+                    output.error(&format!("cannot read {}: {error}", file.display()));
+                    return exit::FAILED;
+                }
+            }
+        }
+        let bar = progress(output);
+        let verified = journal::verify_dir_against(&dir, trust, |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        });
+        bar.finish_and_clear();
+        match verified {
             Ok(report) => {
                 self.good(&dir, &report, output);
                 exit::OK
@@ -64,20 +107,6 @@ impl Verify {
         }
     }
 
-    fn directory(&self, output: &mut Output) -> Option<PathBuf> {
-        if let Some(path) = &self.path {
-            return Some(path.clone());
-        }
-        let text = super::config::read(&self.file, output)?;
-        match config::load(&text) {
-            Ok(loaded) => Some(text.base.join(loaded.document.audit.dir)),
-            Err(found) => {
-                output.diagnostics(&found);
-                None
-            }
-        }
-    }
-
     fn good(&self, dir: &Path, report: &Report, output: &mut Output) {
         if self.json {
             output.json(&serde_json::json!({
@@ -90,6 +119,11 @@ impl Verify {
                 "bytes": report.bytes,
                 "sealed": report.sealed,
                 "head": hex(&report.head),
+                "root": hex(&report.signatures.root),
+                "checkpoints": report.signatures.checkpoints,
+                "signed_through": report.signatures.signed_through,
+                "keys": report.signatures.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "key_trusted": self.key.is_some(),
             }));
             return;
         }
@@ -105,8 +139,38 @@ impl Verify {
             report.refusals,
         );
         text.push_str(&format!("  head {}\n", hex(&report.head)));
+        text.push_str(&self.signatures(report));
         output.result(&text);
     }
+
+    /// How far the log is signed, and by whom.
+    fn signatures(&self, report: &Report) -> String {
+        let found = &report.signatures;
+        let Some(key) = found.keys.last() else { return "  not signed\n".to_owned() };
+        let through = match found.signed_through {
+            0 => "no record is covered by a signature yet".to_owned(),
+            through => format!("signed through record {through}, by {} checkpoints", found.checkpoints),
+        };
+        let count = found.keys.len();
+        let keys = if count == 1 { String::new() } else { format!(", the last of {count}") };
+        let trusted = match self.key {
+            Some(_) => "",
+            None => {
+                "  compare the key with what you know, or give --key: the log says only that it is its own\n"
+            }
+        };
+        format!("  {through}\n  key {key}{keys}\n{trusted}")
+    }
+}
+
+/// A bar on a terminal, unless little is to be said.
+fn progress(output: &Output) -> ProgressBar {
+    let target =
+        if output.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let style = "{bar:30} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+    // The template is a constant; without it the bar only looks plainer.
+    ProgressStyle::with_template(style).map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
 /// What is wrong, with the first bad record where there is one.

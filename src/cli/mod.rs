@@ -5,6 +5,7 @@
 
 mod admin_client;
 mod audit;
+mod audit_proof;
 mod check;
 mod completions;
 mod config;

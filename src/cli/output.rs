@@ -34,6 +34,11 @@ impl Output {
         self.color
     }
 
+    /// Whether only results and errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A result. A reader that went away is no failure.
     pub fn result(&mut self, text: &str) {
         self.piece(text);

@@ -37,6 +37,37 @@ fn every_path_answers() {
 }
 
 #[test]
+fn the_signed_log_is_offered_to_witnesses() {
+    let world = World::new();
+    let head = world.local("GET /api/v1/audit/head", "\r\n");
+    assert_eq!((head.status, head.body.as_str()), (200, "log\n9\nroot\n\n— log sig\n"));
+    assert!(head.head.contains("content-type: text/plain"), "{}", head.head);
+    let cases = [
+        ("GET /api/v1/audit/prove?record=3", 200, "proof of 3"),
+        ("GET /api/v1/audit/prove?record=10", 404, "record 10 is not covered"),
+        ("GET /api/v1/audit/prove?record=0", 500, "the disk"),
+        ("GET /api/v1/audit/prove", 400, "want ?record=N"),
+        ("GET /api/v1/audit/prove?record=x", 400, "want ?record=N"),
+        ("GET /api/v1/audit/prove?record=1&more=2", 400, "want ?record=N"),
+        ("GET /api/v1/audit/consistency?from=2&to=5", 200, r#""to": 5"#),
+        ("GET /api/v1/audit/consistency?from=2", 200, r#""to": 9"#),
+        ("GET /api/v1/audit/consistency?to=2", 400, "want ?from=N"),
+        ("POST /api/v1/audit/key:rotate", 200, "log+00000000+AQ=="),
+        ("GET /api/v1/audit/key:rotate", 405, "method"),
+    ];
+    for (line, status, part) in cases {
+        let answer = world.local(line, "\r\n");
+        assert_eq!(answer.status, status, "{line}: {}", answer.body);
+        assert!(answer.body.contains(part), "{line}: {}", answer.body);
+    }
+    let expected = format!("key rotated by {}", author(&world));
+    assert_eq!(*world.process.calls.lock().unwrap(), [expected]);
+    *world.process.checkpoint.lock().unwrap() = None;
+    let missing = world.local("GET /api/v1/audit/head", "\r\n");
+    assert!(missing.status == 404 && missing.body.contains("no_checkpoint"), "{}", missing.body);
+}
+
+#[test]
 fn curl_can_talk_to_it() {
     let world = World::new();
     world.process.gate.add_permits(1);

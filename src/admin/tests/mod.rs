@@ -6,8 +6,8 @@ mod network;
 mod readiness;
 
 use super::{
-    AuditState, AuditStatus, Control, IssuerStatus, Parts, Rejected, Reloaded, SecretStatus, Server,
-    ShardStatus, Status, UpstreamStatus, Work, door::Bounds,
+    AuditState, AuditStatus, Consistency, Control, IssuerStatus, Parts, Rejected, Reloaded, SecretStatus,
+    Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
 };
 use crate::metrics::Metrics;
 use std::{
@@ -28,6 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Process {
     status: Mutex<Status>,
     reload: Mutex<Result<Reloaded, Rejected>>,
+    checkpoint: Mutex<Option<Arc<str>>>,
     /// What was asked and by whom.
     calls: Mutex<Vec<String>>,
     /// Announces that a reload began, and that it ended.
@@ -61,6 +62,32 @@ impl Control for Process {
 
     fn check(&self) -> Work<'_, Result<(), Rejected>> {
         Box::pin(async { self.reload.lock().unwrap().clone().map(drop) })
+    }
+
+    fn checkpoint(&self) -> Option<Arc<str>> {
+        self.checkpoint.lock().unwrap().clone()
+    }
+
+    fn prove(&self, record: u64) -> Work<'_, Result<String, Unproven>> {
+        Box::pin(async move {
+            match record {
+                0 => Err(Unproven::Failed("the disk".to_owned())),
+                1..9 => Ok(format!("proof of {record}\n")),
+                _ => Err(Unproven::NotCovered(format!("record {record} is not covered"))),
+            }
+        })
+    }
+
+    fn consistency(&self, from: u64, to: Option<u64>) -> Work<'_, Result<Consistency, Unproven>> {
+        let (proof, checkpoint) = (vec!["AAAA".to_owned()], "note\n".to_owned());
+        Box::pin(async move { Ok(Consistency { from, to: to.unwrap_or(9), proof, checkpoint }) })
+    }
+
+    fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>> {
+        Box::pin(async move {
+            self.note(format!("key rotated by {author}"));
+            Ok("log+00000000+AQ==".to_owned())
+        })
     }
 
     fn drain(&self, author: &str) {
@@ -126,6 +153,7 @@ impl World {
         let process = Arc::new(Process {
             status: Mutex::new(well()),
             reload: Mutex::new(Ok(Reloaded { generation: 7 })),
+            checkpoint: Mutex::new(Some("log\n9\nroot\n\n— log sig\n".into())),
             calls: Mutex::default(),
             progress: announce,
             gate: Semaphore::new(0),
