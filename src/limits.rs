@@ -219,7 +219,8 @@ pub const OPEN_EXCHANGES_MAX: usize = 32 * KIB;
 pub const CHECKPOINT_RECORDS: u64 = 1_000;
 /// Time after which it is signed at the latest, if there is a new record.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// A CHECKPOINT record stands at most this many records behind those that it covers: a reader keeps their hashes.
+/// A CHECKPOINT record stands at most this many records behind those that it covers: a reader keeps their
+/// hashes.
 pub const CHECKPOINT_LAG_RECORDS_MAX: usize = 256 * KIB;
 /// Default of `segment_bytes`.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB as u64;

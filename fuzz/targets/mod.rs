@@ -29,6 +29,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("body_facts", policy::body_facts),
     ("audit_segment", audit::segment),
+    ("audit_note", audit::note),
+    ("audit_proof", audit::proof),
     ("certificate", certificate::facts),
     ("chunked", http::chunked),
     ("gateway", gateway::gateway),

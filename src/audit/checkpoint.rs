@@ -151,7 +151,8 @@ struct Link {
 }
 
 impl KeyChain {
-    /// A chain that goes on from a key that is already believed: number and key in force since record `since`.
+    /// A chain that goes on from a key that is already believed: number and key in force since record
+    /// `since`.
     pub fn from_key(number: u64, key: PublicKey, since: u64) -> KeyChain {
         KeyChain { links: vec![Link { key, number, since }] }
     }
@@ -237,8 +238,8 @@ mod tests {
         };
         // The example of c2sp.org/tlog-checkpoint.
         let note = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\
-                    — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv\
-                    2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";
+                    — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/\
+                    Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";
         let (parsed, parsed_note) = Checkpoint::parse(note).unwrap();
         assert_eq!((&parsed, parsed_note.signatures()), (&checkpoint, 1));
         for (from, to) in [

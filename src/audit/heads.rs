@@ -12,8 +12,8 @@ use super::{
 use crate::limits::CHECKPOINT_LAG_RECORDS_MAX;
 use std::{collections::VecDeque, sync::Arc};
 
-/// What a log is held against beside itself. The default is nothing: then a log that was written anew from its
-/// beginning, with a new key, is as good as any.
+/// What a log is held against beside itself. The default is nothing: then a log that was written anew from
+/// its beginning, with a new key, is as good as any.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// One of the log's keys, learned elsewhere. It must be among those of the log.
@@ -156,7 +156,8 @@ impl Heads {
         if self.trusted.as_ref().is_some_and(|key| !self.chain.contains(key)) {
             return Err(Why::Key(Distrust::OtherKey));
         }
-        // A log signs at least this often: what a forger appends under a key that he does not have stays bare.
+        // A log signs at least this often: what a forger appends under a key that he does not have stays
+        // bare.
         let bare = self.size() - self.signed_through;
         if self.trusted.is_some() && bare > CHECKPOINT_LAG_RECORDS_MAX as u64 {
             return Err(Why::Unsigned(self.signed_through));

@@ -1,7 +1,8 @@
-//! The tree over the records of a log: RFC 6962 section 2.1 hashing, proofs as RFC 9162 section 2.1 checks them.
+//! The tree over the records of a log: RFC 6962 section 2.1 hashing, proofs as RFC 9162 section 2.1 checks
+//! them.
 //!
-//! Leaf `i` (from 0) is the leaf hash of record `i + 1`. Nothing here holds a whole tree: [`Frontier`] keeps one
-//! node a bit of its size, and [`Prover`] gathers a proof while the leaves stream by.
+//! Leaf `i` (from 0) is the leaf hash of record `i + 1`. Nothing here holds a whole tree: [`Frontier`] keeps
+//! one node a bit of its size, and [`Prover`] gathers a proof while the leaves stream by.
 
 use super::hash::{Hash, node, sha256};
 use std::ops::Range;
@@ -102,7 +103,8 @@ impl Prover {
     }
 }
 
-/// Where a tree of that many leaves, at least 2, splits: the largest power of two below (RFC 6962 section 2.1).
+/// Where a tree of that many leaves, at least 2, splits: the largest power of two below (RFC 6962 section
+/// 2.1).
 fn split(leaves: u64) -> u64 {
     1 << (leaves - 1).ilog2()
 }
@@ -165,8 +167,8 @@ pub fn is_included(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Has
     last == 0 && hash == *root
 }
 
-/// Whether `path` proves that the tree of `from` leaves with root `old` is the beginning of the tree of `size`
-/// leaves with root `new` (RFC 9162 section 2.1.4.2).
+/// Whether `path` proves that the tree of `from` leaves with root `old` is the beginning of the tree of
+/// `size` leaves with root `new` (RFC 9162 section 2.1.4.2).
 pub fn is_consistent(from: u64, old: &Hash, size: u64, new: &Hash, path: &[Hash]) -> bool {
     if from > size {
         return false;

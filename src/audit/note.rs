@@ -60,8 +60,8 @@ impl PublicKey {
     /// A key called `name`.
     ///
     /// # Errors
-    /// [`KeyError`]: the name is empty or longer than 256 bytes, or has white space, a control character or `+`
-    /// in it.
+    /// [`KeyError`]: the name is empty or longer than 256 bytes, or has white space, a control character or
+    /// `+` in it.
     pub fn new(name: &str, bytes: [u8; PUBLIC_KEY_BYTES]) -> Result<PublicKey, KeyError> {
         let is_bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(is_bad) {
@@ -254,8 +254,8 @@ mod tests {
             "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
         let note = "If you think cryptography is the answer to your problem,\n\
                     then you don't know what your problem is.\n\n\
-                    — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpR\
-                    Zb6KE6RyyBwJnAM=\n";
+                    — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqd\
+                    ngotpRZb6KE6RyyBwJnAM=\n";
         assert_eq!(Note::parse(note).unwrap().verify(&key), Ok(()));
         let seed: Vec<u8> = (0..32)
             .map(|at| {

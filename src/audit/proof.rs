@@ -141,8 +141,8 @@ impl Proof {
     }
 
     /// Checks everything: the record's bytes, the path to the root, the signature of that root, and that the
-    /// keys come from one another. With `trusted`, a key of the log that was learned elsewhere, nobody else can
-    /// have made it; without, it agrees with itself.
+    /// keys come from one another. With `trusted`, a key of the log that was learned elsewhere, nobody else
+    /// can have made it; without, it agrees with itself.
     ///
     /// # Errors
     /// [`ProofError`]: the first thing that is wrong.
@@ -172,12 +172,12 @@ impl Proof {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::audit::{Frontier, Kind, Prover, samples};
 
     /// Proofs of all records of a small log with two keys.
-    fn proofs() -> Vec<Proof> {
+    pub(in crate::audit) fn proofs() -> Vec<Proof> {
         let log = samples::Log::signed();
         let frames = log.frames();
         let mut tree = Frontier::default();

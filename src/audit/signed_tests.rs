@@ -62,6 +62,34 @@ fn a_signed_log_is_good_and_says_how_far_it_is_signed() {
 }
 
 #[test]
+#[ignore = "writes the corpus of the fuzz targets"]
+fn write_the_corpus() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let write = |target: &str, name: &str, text: &str| {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), text).unwrap();
+    };
+    let log = Log::signed();
+    let Some(Record::Checkpoint(checkpoint)) = log.last_checkpoint() else { panic!("it has one") };
+    let note = &*checkpoint.note;
+    write("audit_note", "checkpoint", note);
+    write("audit_note", "first_key", &log.keys[0]);
+    write("audit_note", "second_key", &log.keys[1]);
+    write("audit_note", "public_key", &signing_key(1, 1).public().to_string());
+    write("audit_note", "empty", "");
+    write("audit_note", "cut", &note[..note.len() / 2]);
+    write("audit_note", "zeros_in_front", &note.replacen("\n1", "\n01", 1));
+    for (index, proof) in super::proof::tests::proofs().iter().enumerate() {
+        write("audit_proof", &format!("record_{}", index + 1), &proof.to_text());
+    }
+    let text = super::proof::tests::proofs()[4].to_text();
+    write("audit_proof", "empty", "");
+    write("audit_proof", "cut", &text[..text.len() / 2]);
+    write("audit_proof", "other_index", &text.replacen("index 4", "index 5", 1));
+}
+
+#[test]
 fn every_single_bit_flip_of_a_signed_log_is_found() {
     let log = Log::signed();
     for segment in 0..log.segments.len() {

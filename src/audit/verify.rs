@@ -30,8 +30,8 @@ pub struct Report {
     pub signatures: SignatureReport,
 }
 
-/// Verifies a log, segment by segment: the chain, the order, that every exchange makes sense, the tree and what
-/// was signed. Give it all segments from the first on, then ask for the report.
+/// Verifies a log, segment by segment: the chain, the order, that every exchange makes sense, the tree and
+/// what was signed. Give it all segments from the first on, then ask for the report.
 ///
 /// Without a checkpoint kept elsewhere ([`Trust`]) nobody can tell a log from a shorter one that ends at a
 /// batch.

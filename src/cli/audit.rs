@@ -28,8 +28,8 @@ enum What {
 
 /// Check the whole log: its chain, its order, its signatures, and that every exchange makes sense
 ///
-/// Exit code 6 names the first bad record. Without --key a log that was written anew with another key is as good
-/// as any; without --checkpoint nobody can tell a log from a shorter one that was cut.
+/// Exit code 6 names the first bad record. Without --key a log that was written anew with another key is as
+/// good as any; without --checkpoint nobody can tell a log from a shorter one that was cut.
 #[derive(Debug, Args)]
 struct Verify {
     /// Directory of the segments [default: that of the configuration]

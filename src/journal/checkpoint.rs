@@ -4,8 +4,8 @@
 //!  commit thread: head is due ── synced? ──► signing thread: signature, checkpoint file, for witnesses
 //!                 CHECKPOINT record ◄────── the note
 //! ```
-//! Nobody waits for a signature. Only records that are durable are signed: a log that a power cut made shorter
-//! than one of its checkpoints would be a fork.
+//! Nobody waits for a signature. Only records that are durable are signed: a log that a power cut made
+//! shorter than one of its checkpoints would be a fork.
 
 use super::{
     keys::{KeyFile, KeyFileError},
@@ -113,8 +113,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Signer {
-    /// Takes the key in `path` for the log in `folder`, whose key in force is `in_force`. For a log without one
-    /// it gives the statement that begins its chain of keys, to be recorded before anything is signed.
+    /// Takes the key in `path` for the log in `folder`, whose key in force is `in_force`. For a log without
+    /// one it gives the statement that begins its chain of keys, to be recorded before anything is signed.
     ///
     /// # Errors
     /// [`KeyFileError`]: there is no such key.

@@ -1,7 +1,7 @@
 //! The private key that signs the log: a file of its own, for the gateway's user alone.
 //!
-//! A rotation writes the next key beside the one in force, then its KEY record, then renames: whichever of them
-//! a crash leaves, the log says which key is in force, and the next start takes that one.
+//! A rotation writes the next key beside the one in force, then its KEY record, then renames: whichever of
+//! them a crash leaves, the log says which key is in force, and the next start takes that one.
 
 use crate::audit::{KeyInForce, SigningKey, origin};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -56,8 +56,8 @@ pub enum KeyFileError {
 pub(super) struct KeyFile(pub(super) PathBuf);
 
 impl KeyFile {
-    /// The key that signs a log whose key in force is `in_force`. Without one the log is new to signing: then a
-    /// key is made, if there is none.
+    /// The key that signs a log whose key in force is `in_force`. Without one the log is new to signing: then
+    /// a key is made, if there is none.
     ///
     /// # Errors
     /// [`KeyFileError`]: there is no such key.

@@ -71,7 +71,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How long a written record may wait for its sync, at most [`SYNC_INTERVAL_MAX`].
     pub sync_interval: Duration,
-    /// File of the key that signs checkpoints, made if it is missing and the log is new; `None` signs nothing.
+    /// File of the key that signs checkpoints, made if it is missing and the log is new; `None` signs
+    /// nothing.
     pub key: Option<PathBuf>,
 }
 

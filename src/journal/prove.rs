@@ -140,8 +140,8 @@ fn damage(damage: Damage) -> ProveError {
     ProveError::Log(VerifyError::Damage(damage))
 }
 
-/// Calls `each` for the first `count` records of a log, which may be in use: what a checkpoint covers is whole.
-/// With more than there are, reading ends at the first record that is not whole in the last segment.
+/// Calls `each` for the first `count` records of a log, which may be in use: what a checkpoint covers is
+/// whole. With more than there are, reading ends at the first record that is not whole in the last segment.
 fn each_record(
     folder: &Path,
     count: u64,

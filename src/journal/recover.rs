@@ -51,7 +51,8 @@ struct Live {
     key: Option<KeyInForce>,
 }
 
-/// One record of a batch that is not known to be whole: sequence, leaf hash, and what it says but for CONTENT.
+/// One record of a batch that is not known to be whole: sequence, leaf hash, and what it says but for
+/// CONTENT.
 type Entry = (u64, Hash, Option<Record>);
 
 /// One segment, read to its end or to its first damage.
