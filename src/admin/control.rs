@@ -1,7 +1,10 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
 use super::{Consistency, Readiness, Status, Unproven};
-use crate::metrics::Scrape;
+use crate::{
+    archive::{self, Archive},
+    metrics::Scrape,
+};
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -66,6 +69,19 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the filter, in words (operator): the old one stays.
     fn set_log_level(&self, author: &str, level: &str) -> Result<(), String>;
+
+    /// The recordings, and the last record that they must hold by now. Opens them at the first use, and
+    /// blocks meanwhile: never called on the admin thread itself.
+    ///
+    /// # Errors
+    /// They cannot be opened.
+    fn archive(&self) -> Result<(Arc<Archive>, u64), archive::Error>;
+
+    /// Records that `author` reads `object`, durably. Blocks.
+    ///
+    /// # Errors
+    /// It is not recorded, and why: then it is not read.
+    fn record_read(&self, author: &str, action: &str, object: &str) -> Result<(), String>;
 }
 
 /// A future that the admin thread drives.

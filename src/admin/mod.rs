@@ -14,8 +14,10 @@ mod host;
 mod problem;
 mod routes;
 mod server;
+mod sessions;
 mod socket;
 mod status;
+mod stream;
 #[cfg(test)]
 mod tests;
 

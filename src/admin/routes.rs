@@ -5,6 +5,7 @@ use super::{
     door::Caller,
     host::{self, Hosts},
     problem::{Problem, answer, secure},
+    sessions,
 };
 use crate::{limits, metrics::Metrics};
 use axum::{
@@ -42,7 +43,8 @@ pub(super) fn local(desk: Arc<Desk>) -> Router {
         .route("/api/v1/config:reload", post(reload))
         .route("/api/v1/drain", post(drain))
         .route("/api/v1/log-level", put(set_log_level))
-        .merge(audit::routes());
+        .merge(audit::routes())
+        .merge(sessions::routes());
     finish(router, desk).layer(middleware::map_response(secure))
 }
 

@@ -302,7 +302,7 @@ fn serve_admin(
 ) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Error> {
     let snapshot = core.snapshot.load();
     let parts = admin::Parts {
-        control: Arc::new(control::Operator(core.clone())),
+        control: Arc::new(control::Operator::new(core.clone())),
         metrics: core.metrics.clone(),
         socket: Some(snapshot.admin.socket.clone()),
         tcp,

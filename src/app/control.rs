@@ -7,6 +7,8 @@ use crate::{
         LimitStatus, ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status,
         Unproven, UpstreamConnections, UpstreamStatus, Work,
     },
+    archive::{self, Archive},
+    audit::{Access, Commit, Record},
     config::{self, Format, diagnostic},
     journal::{self, ProveError},
     metrics::Limit,
@@ -15,14 +17,25 @@ use crate::{
     upstream::Retired,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 /// The running gateway as the admin side knows it.
-pub struct Operator(pub Arc<Core>);
+pub struct Operator {
+    core: Arc<Core>,
+    /// The recordings, once somebody has asked for them.
+    archive: Mutex<Option<Arc<Archive>>>,
+}
+
+impl Operator {
+    /// The gateway of `core`.
+    pub fn new(core: Arc<Core>) -> Operator {
+        Operator { core, archive: Mutex::default() }
+    }
+}
 
 impl Control for Operator {
     fn status(&self) -> Status {
-        let core = &self.0;
+        let core = &self.core;
         let snapshot = core.snapshot.load();
         let now = runtime::now();
         let counts = core.metrics.totals();
@@ -58,7 +71,7 @@ impl Control for Operator {
     }
 
     fn reload(&self, author: String) -> Work<'_, Result<Reloaded, Rejected>> {
-        let core = self.0.clone();
+        let core = self.core.clone();
         Box::pin(async move {
             let path = core.path.display().to_string();
             let result = reload::reload(core, author).await;
@@ -67,7 +80,7 @@ impl Control for Operator {
     }
 
     fn check(&self) -> Work<'_, Result<(), Rejected>> {
-        let core = self.0.clone();
+        let core = self.core.clone();
         Box::pin(async move {
             let previous = core.snapshot.load_full();
             let read = reload::read(&core.path, Some(&previous), &core.options);
@@ -76,18 +89,18 @@ impl Control for Operator {
     }
 
     fn checkpoint(&self) -> Option<Arc<str>> {
-        self.0.journal.checkpoint()
+        self.core.journal.checkpoint()
     }
 
     fn prove(&self, record: u64) -> Work<'_, Result<String, Unproven>> {
-        let dir = self.0.addresses.audit_dir.clone();
+        let dir = self.core.addresses.audit_dir.clone();
         Box::pin(blocking(move || {
             journal::prove(&dir, record).map(|proof| proof.to_text()).map_err(|error| unproven(&error))
         }))
     }
 
     fn consistency(&self, from: u64, to: Option<u64>) -> Work<'_, Result<Consistency, Unproven>> {
-        let dir = self.0.addresses.audit_dir.clone();
+        let dir = self.core.addresses.audit_dir.clone();
         Box::pin(blocking(move || {
             let found = journal::consistency(&dir, from, to).map_err(|error| unproven(&error))?;
             let proof = found.path.iter().map(|hash| STANDARD.encode(hash)).collect();
@@ -96,7 +109,7 @@ impl Control for Operator {
     }
 
     fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>> {
-        let journal = self.0.journal.clone();
+        let journal = self.core.journal.clone();
         Box::pin(blocking(move || {
             let key = journal.rotate_key().map_err(|error| Unproven::Failed(error.to_string()))?.to_string();
             tracing::info!(author, key, "the log is signed with a new key");
@@ -106,13 +119,34 @@ impl Control for Operator {
 
     fn drain(&self, author: &str) {
         tracing::info!(author, "a drain was asked for");
-        reload::request_drain(&self.0);
+        reload::request_drain(&self.core);
     }
 
     fn set_log_level(&self, author: &str, level: &str) -> Result<(), String> {
         logging::set_level(level)?;
         tracing::info!(author, level, "log level changed");
         Ok(())
+    }
+
+    fn archive(&self) -> Result<(Arc<Archive>, u64), archive::Error> {
+        let core = &self.core;
+        let mut opened = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+        let archive = match &*opened {
+            Some(archive) => archive.clone(),
+            None => opened.insert(Arc::new(Archive::open(&core.addresses.audit_dir)?)).clone(),
+        };
+        Ok((archive, core.journal.health().written))
+    }
+
+    fn record_read(&self, author: &str, action: &str, object: &str) -> Result<(), String> {
+        let access = Access {
+            at: runtime::now().wall,
+            author: author.into(),
+            action: action.into(),
+            object: object.into(),
+        };
+        let recorded = self.core.journal.append_blocking(Commit::Durable, Record::Read(access));
+        recorded.map(drop).map_err(|failure| failure.to_string())
     }
 }
 

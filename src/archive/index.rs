@@ -186,16 +186,24 @@ impl Index {
         Ok(())
     }
 
-    /// Begins an empty index, in a new file where there was one.
+    /// Begins an empty index: in the same file, which another process may have open, or in a new one where
+    /// that is spoilt.
     fn reset(&mut self, dir: &Path) -> Result<(), Error> {
+        if self.clear().is_ok() {
+            return Ok(());
+        }
         if let Some(file) = self.file.take() {
             // Closed first: what is unlinked is not written to any more.
             self.connection = Connection::open_in_memory()?;
             discard(&file);
             *self = Index::open(dir)?;
-            return Ok(());
         }
-        self.clear()
+        Ok(())
+    }
+
+    /// The file; nothing, where the index is in memory.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 

@@ -77,6 +77,11 @@ impl Archive {
         index::path(dir)
     }
 
+    /// The file of this index; nothing, where it is in memory because the folder is somebody else's.
+    pub fn index_file(&self) -> Option<PathBuf> {
+        self.index().file().map(Path::to_owned)
+    }
+
     /// Reads what was written since the last time, at least up to record `head`: the last one that the
     /// journal has written, or 0 to take what is there.
     ///

@@ -24,12 +24,12 @@ pub struct Filter {
     /// With a request that was decided so: `allow`, `block`, `approve` or `refuse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// Active at or after this time, in microseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since_us: Option<u64>,
+    /// Active at or after this time.
+    #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Begun before this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until_us: Option<u64>,
+    #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// At most so many; nothing for [`Filter::LIMIT_DEFAULT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -129,10 +129,12 @@ pub struct Span {
     /// Of this session only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until_us: Option<u64>,
+    /// Begun at or after this time.
+    #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Begun before this time.
+    #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// Behind this record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
@@ -162,8 +164,8 @@ impl Index {
                 conditions.add(any, value.clone());
             }
         }
-        conditions.number("s.last_us >= ?", filter.since_us);
-        conditions.number("s.started_us < ?", filter.until_us);
+        conditions.number("s.last_us >= ?", filter.since.map(|since| since.0));
+        conditions.number("s.started_us < ?", filter.until.map(|until| until.0));
         if let Some(after) = &filter.after {
             let (last, key) = cursor(after).ok_or_else(|| Error::NotFound(after.clone()))?;
             conditions.add("(s.last_us, s.key) < (?, ?)".to_owned(), last);
@@ -283,8 +285,8 @@ impl Span {
     fn conditions(&self) -> Conditions {
         let mut conditions = Conditions::default();
         conditions.equal("s.id", &self.session);
-        conditions.number("e.started_us >= ?", self.since_us);
-        conditions.number("e.started_us < ?", self.until_us);
+        conditions.number("e.started_us >= ?", self.since.map(|since| since.0));
+        conditions.number("e.started_us < ?", self.until.map(|until| until.0));
         conditions.number("e.head_sequence > ?", self.after);
         conditions
     }
@@ -378,6 +380,24 @@ fn exchange_of(row: &Row<'_>) -> rusqlite::Result<Exchange> {
         request_bytes: row.get(17)?,
         response_bytes: row.get(18)?,
     })
+}
+
+/// Times in questions, as RFC 3339 writes them.
+mod rfc3339 {
+    use crate::time::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => to.collect_str(time),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// How an exchange ended, in one word.

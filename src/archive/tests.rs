@@ -300,8 +300,8 @@ fn sessions_are_found_by_what_they_are() {
         (Filter { route: text("claude"), purpose: text("triage"), ..Filter::default() }, &all),
         (Filter { route: text("other"), ..Filter::default() }, &[]),
         (Filter { limit: Some(1), ..Filter::default() }, &all[..1]),
-        (Filter { since_us: Some(u64::MAX / 4), ..Filter::default() }, &[]),
-        (Filter { until_us: Some(1_795_257_000_002_000), ..Filter::default() }, &all[..1]),
+        (Filter { since: Some(Timestamp(u64::MAX / 4)), ..Filter::default() }, &[]),
+        (Filter { until: Some(Timestamp(1_795_257_000_002_000)), ..Filter::default() }, &all[..1]),
     ];
     for (filter, expected) in cases {
         assert_eq!(ids(filter.clone()), expected, "{filter:?}");

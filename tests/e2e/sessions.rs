@@ -169,6 +169,23 @@ fn a_log_folder_tells_what_happened() {
 }
 
 #[test]
+fn a_running_gateway_tells_what_happens_and_records_who_asks() {
+    let (mut gateway, _upstream) = world();
+    check_all(&|arguments| gateway.command(arguments));
+    gateway.process.signal("TERM");
+    gateway.process.wait();
+    let dir = gateway.folder.path().join("audit");
+    let verified = ringward(&["audit", "verify", dir.to_str().unwrap()], &[]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let log = fs::read(dir.join("000000000001.segment")).unwrap();
+    let has = |text: &str| log.windows(text.len()).any(|part| part == text.as_bytes());
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&dir).unwrap());
+    for text in ["show", "replay", "export jsonl", &format!("local:{uid}")] {
+        assert!(has(text), "{text}");
+    }
+}
+
+#[test]
 fn an_export_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let (gateway, _upstream) = world();

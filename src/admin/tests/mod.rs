@@ -4,12 +4,16 @@ mod abuse;
 mod local;
 mod network;
 mod readiness;
+mod sessions;
 
 use super::{
     AuditState, AuditStatus, Consistency, Control, IssuerStatus, Parts, Rejected, Reloaded, SecretStatus,
     Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
 };
-use crate::metrics::Metrics;
+use crate::{
+    archive::{self, Archive},
+    metrics::Metrics,
+};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -35,6 +39,8 @@ struct Process {
     progress: mpsc::Sender<&'static str>,
     /// A reload takes one permit.
     gate: Semaphore,
+    /// Folder of recordings.
+    log: PathBuf,
 }
 
 impl Process {
@@ -98,6 +104,15 @@ impl Control for Process {
         self.note(format!("log level {level} by {author}"));
         if level == "loud" { Err("no such level: loud".to_owned()) } else { Ok(()) }
     }
+
+    fn archive(&self) -> Result<(Arc<Archive>, u64), archive::Error> {
+        Archive::open(&self.log).map(|archive| (Arc::new(archive), 0))
+    }
+
+    fn record_read(&self, author: &str, action: &str, object: &str) -> Result<(), String> {
+        self.note(format!("{action} of {object} by {author}"));
+        if self.log.join("full").exists() { Err("the audit disk is full".to_owned()) } else { Ok(()) }
+    }
 }
 
 /// A process in which everything is well.
@@ -150,6 +165,7 @@ impl World {
 
     fn with(bounds: Bounds, tls: Option<Arc<rustls::ServerConfig>>) -> World {
         let (announce, progress) = mpsc::channel();
+        let directory = tempfile::tempdir().unwrap();
         let process = Arc::new(Process {
             status: Mutex::new(well()),
             reload: Mutex::new(Ok(Reloaded { generation: 7 })),
@@ -157,8 +173,8 @@ impl World {
             calls: Mutex::default(),
             progress: announce,
             gate: Semaphore::new(0),
+            log: directory.path().join("audit"),
         });
-        let directory = tempfile::tempdir().unwrap();
         let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (tcp, metrics) = (listener(), listener());
         let addresses = (tcp.local_addr().unwrap(), metrics.local_addr().unwrap());

@@ -55,12 +55,7 @@ impl Export {
             Some(id) => Some(source.session(id).await?.id),
             None => None,
         };
-        let span = Span {
-            session,
-            since_us: self.since.map(|since| since.0),
-            until_us: self.until.map(|until| until.0),
-            ..Span::default()
-        };
+        let span = Span { session, since: self.since, until: self.until, ..Span::default() };
         let mut sink = Sink::open(self.output.as_deref(), self.format)?;
         let bar = progress(output);
         let mut is_read = sink.begin()?;

@@ -62,8 +62,8 @@ impl List {
             purpose: self.purpose,
             route: self.route,
             decision: self.decision,
-            since_us: self.since.map(|since| since.0),
-            until_us: self.until.map(|until| until.0),
+            since: self.since,
+            until: self.until,
             limit: Some(self.limit),
             after: None,
         };
