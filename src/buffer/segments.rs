@@ -30,6 +30,21 @@ impl Segments {
         self.chunks.extend(other.chunks);
     }
 
+    /// Cuts off the first `bytes` bytes and gives them; all there are, if they are fewer.
+    pub fn split_to(&mut self, bytes: usize) -> Segments {
+        if bytes >= self.bytes {
+            return std::mem::take(self);
+        }
+        let (mut first, mut behind) = (Segments::new(), Segments::new());
+        for mut chunk in std::mem::take(self) {
+            let room = bytes - first.len_bytes();
+            first.push(chunk.split_to(room.min(chunk.len())));
+            behind.push(chunk);
+        }
+        *self = behind;
+        first
+    }
+
     /// Length of all chunks together, in bytes.
     pub fn len_bytes(&self) -> usize {
         self.bytes
@@ -116,6 +131,19 @@ mod tests {
         check(SLICES_MAX + 1, SLICE_BYTES_MIN, false);
         check(SLICES_MAX, 1, false);
         check(0, 0, false);
+    }
+
+    #[test]
+    fn a_split_at_any_place_keeps_every_byte() {
+        let mut segments = Segments::new();
+        ["ab", "c", "defg"].iter().for_each(|part| segments.push(Chunk::from_static(part.as_bytes())));
+        for at in 0..10 {
+            let mut rest = segments.clone();
+            let first = rest.split_to(at);
+            assert_eq!((first.len_bytes(), first.len_bytes() + rest.len_bytes()), (at.min(7), 7));
+            assert_eq!([first.to_vec(), rest.to_vec()].concat(), b"abcdefg");
+            assert!(first.iter().chain(rest.iter()).all(|chunk| !chunk.is_empty()));
+        }
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::received::Received;
 use crate::{
     buffer::{Segments, Tally},
     inspect::{Edit, Error, Inspector},
@@ -12,6 +13,8 @@ pub struct Flow {
     pub passed: u64,
     /// Offset of the next recorded byte, in what was passed on.
     pub recorded: u64,
+    /// Of an inspected response: what is in no record yet.
+    pub unrecorded: Received,
     /// Whether the last byte was received.
     pub ended: bool,
     /// Bytes that were joined for a policy: they are not forwarded from where they were received.
@@ -57,6 +60,11 @@ impl Flow {
         };
         self.passed += out.len_bytes() as u64;
         Ok(out)
+    }
+
+    /// Received bytes that masks hold back.
+    pub fn held_bytes(&self) -> usize {
+        self.inspector.as_ref().map_or(0, |inspector| inspector.held_bytes())
     }
 
     /// Takes the edits made since the last call.

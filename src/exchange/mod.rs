@@ -27,6 +27,7 @@ mod flow;
 mod forward;
 pub mod handover;
 pub mod plan;
+mod received;
 mod refuse;
 mod request;
 mod response;

@@ -170,6 +170,7 @@ impl Exchange {
         }
         self.stage = Stage::Ended;
         self.gathered.release();
+        self.note_rest(now, steps);
         let lease = self.lease.take();
         let record = self.last_record(now, lease.as_ref());
         let summary = Box::new(self.summary(now));

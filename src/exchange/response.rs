@@ -46,7 +46,7 @@ impl Exchange {
         self.gathered.release();
         self.is_event_stream = takes_events(&head);
         data.join_tiny(&mut self.response.tally);
-        let received = self.response.is_inspected().then(|| data.clone());
+        self.keep_received(&data);
         let data = match self.response.push(data, end) {
             Ok(data) => data,
             Err(error) => {
@@ -61,7 +61,7 @@ impl Exchange {
         head.headers.append("x-ringward-request-id", &self.caller.id.to_ascii());
         self.ending.status = Some(head.status);
         self.ending.responded = true;
-        self.note_response(now, &data, received, steps);
+        self.note_response(now, &data, steps);
         steps.push(Step::Respond { head, data, end });
     }
 
@@ -70,10 +70,10 @@ impl Exchange {
             return;
         }
         data.join_tiny(&mut self.response.tally);
-        let received = self.response.is_inspected().then(|| data.clone());
+        self.keep_received(&data);
         match self.response.push(data, end) {
             Ok(data) => {
-                self.note_response(now, &data, received, steps);
+                self.note_response(now, &data, steps);
                 if !data.is_empty() || end {
                     steps.push(Step::Send { data, end });
                 }
@@ -116,18 +116,33 @@ impl Exchange {
         Ok(())
     }
 
+    /// Keeps what masks may change until it is recorded.
+    fn keep_received(&mut self, data: &Segments) {
+        if self.response.is_inspected() && self.recording() != Recording::Off {
+            self.response.unrecorded.push(data);
+        }
+    }
+
     /// Records what the caller gets, and commits to what upstream sent where a mask came between.
-    fn note_response(&mut self, now: Now, data: &Segments, received: Option<Segments>, steps: &mut Steps) {
-        let received = received.filter(|received| !is_same(received, data));
-        let is_nothing = data.is_empty() && received.is_none();
+    fn note_response(&mut self, now: Now, data: &Segments, steps: &mut Steps) {
         if self.recording() == Recording::Off {
             self.response.take_edits();
             return;
         }
-        if is_nothing {
-            return;
+        let is_inspected = self.response.is_inspected();
+        let held = self.response.held_bytes();
+        let received = is_inspected.then(|| self.response.unrecorded.take(data, held)).flatten();
+        if !data.is_empty() || received.is_some() {
+            steps.push(Step::Note(self.content(now, Direction::Response, data, received)));
         }
-        steps.push(Step::Note(self.content(now, Direction::Response, data, received)));
+    }
+
+    /// Commits to what upstream sent and no caller got: the response was cut off.
+    pub(super) fn note_rest(&mut self, now: Now, steps: &mut Steps) {
+        let is_admitted = self.ending.intent && self.recording() != Recording::Off;
+        if let Some(rest) = self.response.unrecorded.take_rest().filter(|_| is_admitted) {
+            steps.push(Step::Note(self.content(now, Direction::Response, &Segments::new(), Some(rest))));
+        }
     }
 
     /// Canonical path, as the caller named it.
@@ -148,14 +163,6 @@ fn takes_events(head: &ResponseHead) -> bool {
     content_type.trim_start().starts_with("text/event-stream")
         && content_coding(&head.headers).is_none()
         && matches!(head.framing, Framing::Chunked | Framing::Close)
-}
-
-/// Whether both are the same slices of the same memory.
-fn is_same(one: &Segments, other: &Segments) -> bool {
-    let places = |segments: &Segments| -> Vec<_> {
-        segments.iter().map(|chunk| (chunk.as_ptr(), chunk.len())).collect()
-    };
-    one.len_bytes() == other.len_bytes() && places(one) == places(other)
 }
 
 /// The first content coding that is not `identity`, of all fields.

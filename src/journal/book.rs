@@ -178,8 +178,8 @@ pub(super) fn pieces(content: Content) -> impl Iterator<Item = Content> {
         let mut piece = rest.take()?;
         let len = piece.bytes.len_bytes();
         if len > CONTENT_BYTES_MAX || piece.edits.len() > CONTENT_EDITS_MAX {
-            let (first, behind) = split(std::mem::take(&mut piece.bytes), CONTENT_BYTES_MAX.min(len));
-            piece.bytes = first;
+            let mut behind = std::mem::take(&mut piece.bytes);
+            piece.bytes = behind.split_to(CONTENT_BYTES_MAX.min(len));
             let edits = piece.edits.split_off(CONTENT_EDITS_MAX.min(piece.edits.len()));
             rest = Some(Content {
                 offset: piece.offset + piece.bytes.len_bytes() as u64,
@@ -193,20 +193,6 @@ pub(super) fn pieces(content: Content) -> impl Iterator<Item = Content> {
         }
         Some(piece)
     })
-}
-
-fn split(bytes: Segments, at: usize) -> (Segments, Segments) {
-    let (mut first, mut behind) = (Segments::new(), Segments::new());
-    for mut chunk in bytes {
-        let room = at - first.len_bytes();
-        if room >= chunk.len() {
-            first.push(chunk);
-        } else {
-            first.push(chunk.split_to(room));
-            behind.push(chunk);
-        }
-    }
-    (first, behind)
 }
 
 #[cfg(test)]
