@@ -209,8 +209,15 @@ pub const RECORD_BYTES_MAX: usize = MIB;
 pub const BATCH_BYTES_MAX: usize = 2 * MIB;
 /// The journal writes a batch once it has this many bytes (SECURITY "Audit").
 pub const BATCH_BYTES_TARGET: usize = 256 * KIB;
-/// A batch that nobody waits for is written after this time.
+/// Records that nobody waits for are written after this time: so long the commit thread dozes between two
+/// looks at its rings.
 pub const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
+/// Records in one ring that wake the commit thread although nobody waits for any of them.
+pub const JOURNAL_WAKE_RECORDS: usize = KIB;
+/// Batches whose memory is kept for the next ones, so that none is asked for while records flow.
+pub const BATCH_BUFFERS_MAX: usize = 16;
+/// More memory than this is given back: a batch that gathered while the disk was full.
+pub const BATCH_BUFFER_BYTES_MAX: usize = 2 * BATCH_BYTES_TARGET;
 /// Edits of one CONTENT record.
 pub const CONTENT_EDITS_MAX: usize = 16 * KIB;
 /// Exchanges that may be open at once, in all shards.
@@ -228,16 +235,18 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 pub const SEGMENT_BYTES_MIN: u64 = 64 * KIB as u64;
 /// A segment without a prepared file is preallocated only this far, so that a start does not wait.
 pub const SEGMENT_FILL_BYTES: u64 = 8 * MIB as u64;
+/// Zeros that one write puts into a prepared segment.
+pub const SEGMENT_FILL_PIECE_BYTES: u64 = MIB as u64;
+/// Unit of direct input and output, and of the page cache: what is written ends at such a boundary.
+pub const PAGE_BYTES: usize = 4 * KIB;
 /// A written record is synced within this time (SECURITY "Audit").
 pub const SYNC_INTERVAL_MAX: Duration = Duration::from_millis(10);
 /// The nonces of commitments are synced within this time, while records are.
 pub const OPENINGS_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// Written bytes that the disk has not confirmed; beyond it the journal takes nothing more.
 pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
-/// Pause between looks at empty rings.
-pub const JOURNAL_POLL: Duration = Duration::from_micros(50);
-/// The commit thread polls this long after the last record, then it sleeps until somebody wakes it.
-pub const JOURNAL_POLL_FOR: Duration = Duration::from_millis(1);
+/// The commit thread dozes this long after the last record, then it sleeps until any record wakes it.
+pub const JOURNAL_DOZE_FOR: Duration = Duration::from_millis(2);
 /// Longest sleep of the commit thread.
 pub const JOURNAL_PARK_MAX: Duration = Duration::from_millis(100);
 /// Pause between attempts to go on after the disk was full.
@@ -246,6 +255,10 @@ pub const NO_SPACE_RETRY: Duration = Duration::from_millis(250);
 pub const CALLS_MAX: usize = 64;
 /// A blocking caller gives up after this time.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(PAGE_BYTES as u64));
+const _: () = assert!(SEGMENT_FILL_BYTES.is_multiple_of(PAGE_BYTES as u64));
+const _: () = assert!(SEGMENT_FILL_PIECE_BYTES.is_multiple_of(PAGE_BYTES as u64));
+const _: () = assert!(JOURNAL_WAKE_RECORDS * 4 <= JOURNAL_QUEUE_RECORDS);
 // With the tree: 64 nodes.
 const _: () = assert!(OPEN_EXCHANGES_MAX * 18 + 4 * KIB <= RECORD_BYTES_MAX);
 const _: () = assert!(CONTENT_EDITS_MAX * 32 <= RECORD_BYTES_MAX);

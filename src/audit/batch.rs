@@ -4,13 +4,16 @@ use super::{
     record::Record,
     segment::{BATCH_HEADER_BYTES, BatchHeader},
 };
+use crate::limits::PAGE_BYTES;
 
 /// Records that go into a segment with one write. The chain runs through the records alone, so that a batch
 /// can be written again at another place of another segment.
 #[derive(Debug)]
 pub struct Batch {
-    /// Room for the header, then the frames.
+    /// Room for the header, then the frames; then zeros, once it was closed up to a page.
     bytes: Vec<u8>,
+    /// Those zeros.
+    padding: usize,
     first_sequence: u64,
     count: u32,
     previous: Hash,
@@ -24,7 +27,8 @@ impl Batch {
     pub fn new(sequence: u64, previous: Hash, mut buffer: Vec<u8>) -> Batch {
         buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES, 0);
-        Batch { bytes: buffer, first_sequence: sequence, count: 0, previous, hash: previous, leaf: [0; 32] }
+        let (count, padding, leaf) = (0, 0, [0; 32]);
+        Batch { bytes: buffer, padding, first_sequence: sequence, count, previous, hash: previous, leaf }
     }
 
     /// Appends a record and returns its sequence number.
@@ -81,11 +85,13 @@ impl Batch {
 
     /// Bytes with the header.
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.padding
     }
 
     /// Writes the header for that place and returns the bytes to write there.
     pub fn close(&mut self, segment: u64, offset: u64, durable_through: u64, salt: &[u8; 16]) -> &[u8] {
+        self.bytes.truncate(self.len_bytes());
+        self.padding = 0;
         let header = BatchHeader {
             segment,
             offset,
@@ -96,6 +102,15 @@ impl Batch {
             count: self.count,
         };
         self.bytes[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes(salt));
+        &self.bytes
+    }
+
+    /// [`Batch::close`], with the zeros up to the next page of the segment behind it. They stand there
+    /// already; a page that is written to its end need not be read first.
+    pub fn close_page(&mut self, segment: u64, offset: u64, durable_through: u64, salt: &[u8; 16]) -> &[u8] {
+        let end = offset + self.close(segment, offset, durable_through, salt).len() as u64;
+        self.padding = (end.next_multiple_of(PAGE_BYTES as u64) - end) as usize;
+        self.bytes.resize(self.bytes.len() + self.padding, 0);
         &self.bytes
     }
 

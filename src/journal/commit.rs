@@ -5,7 +5,7 @@ use super::{
     book::{Book, Opening, pieces},
     checkpoint::{Checkpoints, Signer},
     health::Gauges,
-    producer::{Bell, Failure, Lane, STATE_DEAD, STATE_NO_SPACE, STATE_WORKING, Submission},
+    producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, STATE_NO_SPACE, STATE_WORKING, Submission},
     segment::{self, Active, Segments},
     sync::{Mark, Sync},
 };
@@ -14,20 +14,15 @@ use crate::{
         Batch, Commit, Frontier, Hash, KeyInForce, KeyStatement, Kind, Position, Record, SealReason, State,
     },
     limits::{
-        BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_PARK_MAX, JOURNAL_POLL, JOURNAL_POLL_FOR, NO_SPACE_RETRY,
-        UNSYNCED_BYTES_MAX,
+        BATCH_BUFFER_BYTES_MAX, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
+        JOURNAL_PARK_MAX, NO_SPACE_RETRY, UNSYNCED_BYTES_MAX,
     },
 };
 use crossbeam::queue::ArrayQueue;
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Arc,
-        atomic::{Ordering, fence},
-        mpsc::SyncSender,
-    },
-    thread,
+    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     time::Instant,
 };
 
@@ -49,6 +44,13 @@ pub(super) struct Shared {
     pub(super) signer: Option<Arc<Signer>>,
 }
 
+impl Shared {
+    /// Whether nothing waits in any ring.
+    fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.queue.is_empty()) && self.calls.is_empty()
+    }
+}
+
 /// The state of the commit thread.
 #[derive(Debug)]
 pub(super) struct Committer {
@@ -64,6 +66,8 @@ pub(super) struct Committer {
     batch: Batch,
     /// When its first record came.
     began: Option<Instant>,
+    /// Whether it is due: somebody waits for one of its records, or they waited long enough in their ring.
+    due: bool,
     /// Who waits for its write, and who for its sync.
     written: Vec<Waiter>,
     durable: Vec<Waiter>,
@@ -74,6 +78,8 @@ pub(super) struct Committer {
     /// failure.
     unsynced: VecDeque<Batch>,
     unsynced_bytes: usize,
+    /// Memory of batches that are synced.
+    buffers: Vec<Vec<u8>>,
     synced: Mark,
     failure: Option<Failure>,
     /// When the next attempt at a fresh segment is due.
@@ -110,12 +116,14 @@ impl Committer {
             checkpoints,
             batch,
             began: None,
+            due: false,
             written: Vec::new(),
             durable: Vec::new(),
             openings: Vec::new(),
             returned: vec![0; lanes],
             unsynced: VecDeque::new(),
             unsynced_bytes: 0,
+            buffers: Vec::new(),
             synced: Mark::default(),
             failure: None,
             retry: Instant::now(),
@@ -160,9 +168,10 @@ impl Committer {
                     taken += 1;
                     let bytes = submission.record.body_bytes();
                     self.returned[index] += bytes;
-                    let ticket = submission.ticket;
+                    let (ticket, is_urgent) = (submission.ticket, submission.is_urgent());
                     let to = if ticket == 0 { To::Nobody } else { To::Lane { lane: index, ticket } };
                     self.take(to, submission.commit, submission.record);
+                    self.due |= is_urgent;
                 }
             }
             while self.has_room()
@@ -170,6 +179,7 @@ impl Committer {
             {
                 taken += 1;
                 self.take(To::Caller(sender), submission.commit, submission.record);
+                self.due = true;
             }
             if taken == round {
                 break;
@@ -177,6 +187,9 @@ impl Committer {
         }
         if self.batch.count() == before {
             self.return_bytes();
+        }
+        if self.batch.is_empty() {
+            self.due = false;
         }
         taken
     }
@@ -223,15 +236,16 @@ impl Committer {
     fn push_content(&mut self, content: crate::audit::Content) -> Result<u64, Failure> {
         let mut last = Err(Failure::TooLarge);
         for mut piece in pieces(content) {
+            // One body may be longer than a batch may be. The last piece stays in the batch: whoever waits
+            // for it is answered with that.
+            if self.batch.len_bytes() >= BATCH_BYTES_TARGET {
+                self.write();
+            }
             // Without random bytes there is no nonce, and without a nonce no commitment.
             let nonce = || segment::random().map_err(|_| Failure::Disk);
             self.book.commit_content(&mut piece, nonce, &mut self.openings)?;
             last = self.push(&Record::Content(Box::new(piece)));
             last?;
-            // One body may be longer than a batch may be.
-            if self.batch.len_bytes() >= BATCH_BYTES_TARGET {
-                self.write();
-            }
         }
         last
     }
@@ -285,8 +299,7 @@ impl Committer {
     /// Whether the batch has to be written now: it is full, somebody waits, or it is old.
     fn is_due(&self) -> bool {
         let Some(began) = self.began else { return false };
-        let waits = !self.written.is_empty() || !self.durable.is_empty();
-        waits || !self.has_room() || self.is_closing() || began.elapsed() >= BATCH_TIME_MAX
+        self.due || !self.has_room() || self.is_closing() || began.elapsed() >= BATCH_TIME_MAX
     }
 
     fn is_closing(&self) -> bool {
@@ -294,16 +307,15 @@ impl Committer {
     }
 
     fn is_drained(&self) -> bool {
-        self.began.is_none()
-            && self.shared.lanes.iter().all(|lane| lane.queue.is_empty())
-            && self.shared.calls.is_empty()
+        self.began.is_none() && self.shared.is_empty()
     }
 
     /// Writes the batch; into memory only while the disk is full.
     fn write(&mut self) {
-        let next = Batch::new(self.batch.next_sequence(), self.batch.hash(), Vec::new());
+        let buffer = self.buffers.pop().unwrap_or_default();
+        let next = Batch::new(self.batch.next_sequence(), self.batch.hash(), buffer);
         let mut batch = std::mem::replace(&mut self.batch, next);
-        self.began = None;
+        (self.began, self.due) = (None, false);
         let result = if self.failure.is_none() { self.write_batch(&mut batch) } else { Ok(()) };
         self.unsynced_bytes += batch.len_bytes();
         self.unsynced.push_back(batch);
@@ -329,11 +341,11 @@ impl Committer {
     fn write_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
         self.active.openings.write(&mut self.openings)?;
         let Active { file, header, offset, .. } = &mut self.active;
-        let bytes = batch.close(header.number, *offset, self.synced.sequence, &header.salt);
+        let bytes = batch.close_page(header.number, *offset, self.synced.sequence, &header.salt);
         let started = Instant::now();
         file.write_at(bytes, *offset)?;
         self.shared.gauges.writes.observe(started.elapsed());
-        *offset += bytes.len() as u64;
+        *offset += batch.len_bytes() as u64;
         Ok(())
     }
 
@@ -363,7 +375,10 @@ impl Committer {
             && batch.last_sequence() <= self.synced.sequence
         {
             self.unsynced_bytes -= batch.len_bytes();
-            self.unsynced.pop_front();
+            let buffer = self.unsynced.pop_front().map(Batch::into_buffer).unwrap_or_default();
+            if self.buffers.len() < BATCH_BUFFERS_MAX && buffer.capacity() <= BATCH_BUFFER_BYTES_MAX {
+                self.buffers.push(buffer);
+            }
         }
         self.shared.gauges.unsynced_bytes.store(self.unsynced_bytes as u64, Ordering::Relaxed);
     }
@@ -481,20 +496,21 @@ impl Committer {
         Ok(())
     }
 
-    /// Polls for a while, then sleeps until somebody rings.
+    /// Sleeps: until the disk took something, if it is behind; else for a moment, while records come that
+    /// nobody waits for; else until any record comes.
     fn rest(&mut self) {
+        if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+            return self.shared.sync.wait(self.synced, JOURNAL_PARK_MAX);
+        }
         let idle = self.idle.get_or_insert_with(Instant::now).elapsed();
-        if idle < JOURNAL_POLL_FOR || self.began.is_some() || self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
-            return thread::sleep(JOURNAL_POLL);
+        let shared = &self.shared;
+        let is_idle = || shared.is_empty() && !shared.bell.closing.load(Ordering::Acquire);
+        if self.began.is_some() || idle < JOURNAL_DOZE_FOR {
+            // What is there after a whole doze came during it, and was waiting since.
+            self.due |= shared.bell.rest(DOZING, BATCH_TIME_MAX, is_idle);
+        } else {
+            shared.bell.rest(ASLEEP, JOURNAL_PARK_MAX, is_idle);
         }
-        let bell = &self.shared.bell;
-        bell.parked.store(true, Ordering::Relaxed);
-        // Orders the store before the last look; a producer pushes, then looks at `parked`.
-        fence(Ordering::SeqCst);
-        if self.is_drained() && !self.is_closing() {
-            thread::park_timeout(JOURNAL_PARK_MAX);
-        }
-        bell.parked.store(false, Ordering::Relaxed);
     }
 
     /// Ends the log: everything is synced, and the segment says that this was on purpose.

@@ -1,5 +1,6 @@
 //! The journal's view of a file system: the seam where tests make operations fail.
 
+use crate::limits::PAGE_BYTES;
 use std::{
     fmt::Debug,
     fs::{self, File, OpenOptions},
@@ -18,6 +19,9 @@ pub(super) trait Disk: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Writes `len` zeros at `offset` into an existing file, both multiples of [`PAGE_BYTES`], around the
+    /// page cache where the file system allows it.
+    fn write_zeros(&self, path: &Path, offset: u64, len: u64) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes created and renamed names in a folder durable.
@@ -46,6 +50,21 @@ impl Disk for OsDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(OsFile(OpenOptions::new().write(true).open(path)?)))
+    }
+
+    fn write_zeros(&self, path: &Path, offset: u64, len: u64) -> io::Result<()> {
+        // Direct input and output wants memory at a page boundary.
+        let room = vec![0; len as usize + PAGE_BYTES];
+        let start = room.as_ptr().align_offset(PAGE_BYTES);
+        let zeros = &room[start..start + len as usize];
+        let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path);
+        match direct.and_then(|file| file.write_all_at(zeros, offset)) {
+            // Some file systems refuse it at the opening, others at the first write.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                OpenOptions::new().write(true).open(path)?.write_all_at(zeros, offset)
+            }
+            written => written,
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Disks for tests: one whose operations fail on demand, and one that forgets what was not synced.
 
 use super::disk::{Disk, DiskFile, OsDisk};
+use crate::limits::PAGE_BYTES;
 use std::{
     collections::HashMap,
     fs, io,
@@ -78,6 +79,15 @@ impl Disk for Faulty {
         Ok(Arc::new(FaultyFile(Arc::clone(&self.0), OsDisk.open(path)?)))
     }
 
+    /// One that fails leaves half of its zeros.
+    fn write_zeros(&self, path: &Path, offset: u64, len: u64) -> io::Result<()> {
+        if let Err(error) = self.0.step() {
+            OsDisk.write_zeros(path, offset, len / 2 / PAGE_BYTES as u64 * PAGE_BYTES as u64)?;
+            return Err(error);
+        }
+        OsDisk.write_zeros(path, offset, len)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.step()?;
         OsDisk.rename(from, to)
@@ -130,8 +140,6 @@ struct PowerFile {
     synced: Synced,
 }
 
-const PAGE_BYTES: usize = 4096;
-
 impl PowerDisk {
     /// Writes the folder `from` as a power cut may leave it into `to`; `survives` is asked for each page that
     /// was written and not synced.
@@ -164,6 +172,10 @@ impl Disk for PowerDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.wrap(path, OsDisk.open(path)?)
+    }
+
+    fn write_zeros(&self, path: &Path, offset: u64, len: u64) -> io::Result<()> {
+        OsDisk.write_zeros(path, offset, len)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

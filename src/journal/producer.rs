@@ -1,6 +1,6 @@
 use crate::{
     audit::{Commit, Kind, Record},
-    limits::JOURNAL_QUEUE_RECORDS,
+    limits::{BATCH_BYTES_TARGET, JOURNAL_QUEUE_RECORDS, JOURNAL_WAKE_RECORDS},
 };
 use crossbeam::queue::ArrayQueue;
 use std::{
@@ -9,7 +9,8 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
-    thread::Thread,
+    thread::{self, Thread},
+    time::Duration,
 };
 
 /// One record on its way into the journal.
@@ -19,6 +20,14 @@ pub struct Submission {
     pub ticket: u64,
     pub commit: Commit,
     pub record: Record,
+}
+
+impl Submission {
+    /// Whether an exchange stands still until it is acknowledged. Behind an OUTCOME and a REFUSAL only a log
+    /// line waits.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.ticket != 0 && !matches!(self.record.kind(), Kind::Outcome | Kind::Refusal)
+    }
 }
 
 /// The ring has no room that is not promised to an OUTCOME, or the journal has failed. The submission comes
@@ -90,11 +99,18 @@ pub(super) const STATE_NO_SPACE: u8 = 1;
 /// The disk failed, or the journal is closed: only what has its room promised is taken, and thrown away.
 pub(super) const STATE_DEAD: u8 = 2;
 
+/// The commit thread looks at its rings before it sleeps again.
+pub(super) const AWAKE: u8 = 0;
+/// It looks within [`crate::limits::BATCH_TIME_MAX`]: only somebody who waits wakes it.
+pub(super) const DOZING: u8 = 1;
+/// It sleeps until any record wakes it.
+pub(super) const ASLEEP: u8 = 2;
+
 /// How producers wake the commit thread, and what it tells all of them.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
-    /// The commit thread sleeps until somebody wakes it.
-    pub(super) parked: AtomicBool,
+    /// [`AWAKE`], [`DOZING`] or [`ASLEEP`].
+    sleep: AtomicU8,
     /// One of the `STATE_*` values.
     pub(super) state: AtomicU8,
     /// The journal is being closed.
@@ -106,17 +122,38 @@ pub(super) struct Bell {
 }
 
 impl Bell {
-    /// Wakes the commit thread if it sleeps. A wake-up costs the caller about 15 µs, a look about nothing.
+    /// Wakes the commit thread if it does not look by itself at once. A wake-up costs the caller about 15 µs,
+    /// a look about nothing.
     pub(super) fn ring(&self) {
-        // Orders the push before the look at `parked`; the other side stores `parked`, then looks at the
-        // rings.
+        self.wake(DOZING);
+    }
+
+    /// There is a record that nobody waits for: wakes the commit thread only from its sleep.
+    fn nudge(&self) {
+        self.wake(ASLEEP);
+    }
+
+    /// Wakes the commit thread if it rests as deep as `depth`.
+    fn wake(&self, depth: u8) {
+        // Orders the push before the look at `sleep`; the other side stores `sleep`, then looks at the rings.
         fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed)
-            && self.parked.swap(false, Ordering::AcqRel)
+        if self.sleep.load(Ordering::Relaxed) >= depth
+            && self.sleep.swap(AWAKE, Ordering::AcqRel) != AWAKE
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
         }
+    }
+
+    /// Rests the calling thread, the commit thread, for `time` at most, unless `is_idle` denies it at the
+    /// last moment. Returns whether nobody woke it.
+    pub(super) fn rest(&self, depth: u8, time: Duration, is_idle: impl FnOnce() -> bool) -> bool {
+        self.sleep.store(depth, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if is_idle() {
+            thread::park_timeout(time);
+        }
+        self.sleep.swap(AWAKE, Ordering::AcqRel) != AWAKE
     }
 }
 
@@ -153,8 +190,8 @@ impl Producer {
             self.bell.turned_away.fetch_add(1, Ordering::Relaxed);
             return Err(Full(submission));
         }
-        let bytes = submission.record.body_bytes();
-        self.lane.inflight_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (bytes, waits) = (submission.record.body_bytes(), submission.is_urgent());
+        let before = self.lane.inflight_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Err(submission) = self.lane.queue.push(submission) {
             // Only an OUTCOME whose INTENT was never taken comes here: its caller is at fault.
             self.lane.inflight_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -166,7 +203,12 @@ impl Producer {
             Kind::Outcome => self.open = self.open.saturating_sub(1),
             _ => {}
         }
-        self.bell.ring();
+        let piles_up = before + bytes >= BATCH_BYTES_TARGET || self.lane.queue.len() >= JOURNAL_WAKE_RECORDS;
+        if waits || piles_up {
+            self.bell.ring()
+        } else {
+            self.bell.nudge()
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     audit::{Batch, Position, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader},
-    limits::{BATCH_BYTES_TARGET, SEGMENT_FILL_BYTES},
+    limits::{BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES, SEGMENT_FILL_PIECE_BYTES},
     time::Timestamp,
 };
 use std::{
@@ -71,7 +71,7 @@ impl Segments {
             folder: folder.to_owned(),
             openings: openings.to_owned(),
             staging,
-            segment_bytes,
+            segment_bytes: segment_bytes.next_multiple_of(PAGE_BYTES as u64),
             spare: None,
         };
         segments.discard_staged()?;
@@ -110,12 +110,14 @@ impl Segments {
             previous: position.hash,
             salt: random()?,
         };
-        file.write_at(&header.to_bytes(), 0)?;
+        let mut page = [0; PAGE_BYTES];
+        page[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        file.write_at(&page, 0)?;
         let mut offset = SEGMENT_HEADER_BYTES as u64;
         for batch in batches {
-            let bytes = batch.close(header.number, offset, position.sequence - 1, &header.salt);
+            let bytes = batch.close_page(header.number, offset, position.sequence - 1, &header.salt);
             file.write_at(bytes, offset)?;
-            offset += bytes.len() as u64;
+            offset += batch.len_bytes() as u64;
         }
         let openings = Openings::create(&*self.disk, &self.openings, header.number)?;
         file.sync()?;
@@ -175,15 +177,13 @@ pub(super) fn seal(
     file.sync()
 }
 
-/// A file of zeros: written, not only reserved, for a sync over written blocks takes half the time.
+/// A file of zeros: written, not only reserved, for then a sync has no new blocks to tell the file system of.
 fn allocate(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
-    const PIECE: u64 = 1 << 20;
     let file = disk.create(path)?;
-    let zeros = vec![0; PIECE.min(size) as usize];
     let mut offset = 0;
     while offset < size {
-        let len = PIECE.min(size - offset);
-        file.write_at(&zeros[..len as usize], offset)?;
+        let len = SEGMENT_FILL_PIECE_BYTES.min(size - offset);
+        disk.write_zeros(path, offset, len)?;
         offset += len;
     }
     file.sync()?;

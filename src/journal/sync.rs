@@ -92,6 +92,12 @@ impl Sync {
         self.lock().synced
     }
 
+    /// Waits until more than `known` is synced, or a sync failed, for `time` at most.
+    pub(super) fn wait(&self, known: Mark, time: Duration) {
+        let is_waiting = |state: &mut State| state.synced == known && state.failed.is_none();
+        drop(self.done.wait_timeout_while(self.lock(), time, is_waiting));
+    }
+
     /// The failure of a sync, told once; who waited for it was told already.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
         self.lock().failed.take()
