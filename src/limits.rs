@@ -216,8 +216,11 @@ pub const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
 pub const JOURNAL_WAKE_RECORDS: usize = KIB;
 /// Batches whose memory is kept for the next ones, so that none is asked for while records flow.
 pub const BATCH_BUFFERS_MAX: usize = 16;
-/// More memory than this is given back: a batch that gathered while the disk was full.
-pub const BATCH_BUFFER_BYTES_MAX: usize = 2 * BATCH_BYTES_TARGET;
+/// Memory that a batch begins with: it grows beyond only for records of uncommon length.
+pub const BATCH_BUFFER_BYTES: usize = BATCH_BYTES_TARGET + 2 * CONTENT_BYTES_MAX;
+/// So long a write goes around the page cache, which would take new memory for all of it; a shorter one is
+/// done sooner when it ends there.
+pub const DIRECT_WRITE_BYTES_MIN: usize = 128 * KIB;
 /// Edits of one CONTENT record.
 pub const CONTENT_EDITS_MAX: usize = 16 * KIB;
 /// Exchanges that may be open at once, in all shards.

@@ -10,9 +10,11 @@ use crate::limits::PAGE_BYTES;
 /// can be written again at another place of another segment.
 #[derive(Debug)]
 pub struct Batch {
-    /// Room for the header, then the frames; then zeros, once it was closed up to a page.
+    /// Bytes of no meaning, room for the header, then the frames; then zeros, once it was closed up to a
+    /// page.
     bytes: Vec<u8>,
-    /// Those zeros.
+    /// Those bytes of no meaning, and those zeros.
+    lead: usize,
     padding: usize,
     first_sequence: u64,
     count: u32,
@@ -27,8 +29,25 @@ impl Batch {
     pub fn new(sequence: u64, previous: Hash, mut buffer: Vec<u8>) -> Batch {
         buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES, 0);
-        let (count, padding, leaf) = (0, 0, [0; 32]);
-        Batch { bytes: buffer, padding, first_sequence: sequence, count, previous, hash: previous, leaf }
+        Batch {
+            bytes: buffer,
+            lead: 0,
+            padding: 0,
+            first_sequence: sequence,
+            count: 0,
+            previous,
+            hash: previous,
+            leaf: [0; 32],
+        }
+    }
+
+    /// Lays an empty batch so that a page of the segment, if it is written at `offset`, is a page of memory
+    /// too: direct output wants that. It holds while the batch does not outgrow its buffer.
+    pub fn place(&mut self, offset: u64) {
+        debug_assert!(self.is_empty());
+        let page = PAGE_BYTES as u64;
+        self.lead = ((offset % page + page - self.bytes.as_ptr() as u64 % page) % page) as usize;
+        self.bytes.resize(self.lead + BATCH_HEADER_BYTES, 0);
     }
 
     /// Appends a record and returns its sequence number.
@@ -85,12 +104,12 @@ impl Batch {
 
     /// Bytes with the header.
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len() - self.padding
+        self.bytes.len() - self.lead - self.padding
     }
 
     /// Writes the header for that place and returns the bytes to write there.
     pub fn close(&mut self, segment: u64, offset: u64, durable_through: u64, salt: &[u8; 16]) -> &[u8] {
-        self.bytes.truncate(self.len_bytes());
+        self.bytes.truncate(self.lead + self.len_bytes());
         self.padding = 0;
         let header = BatchHeader {
             segment,
@@ -98,11 +117,12 @@ impl Batch {
             first_sequence: self.first_sequence,
             durable_through,
             // A batch is closed long before 4 GiB: see `limits::BATCH_BYTES_MAX`.
-            length: (self.bytes.len() - BATCH_HEADER_BYTES) as u32,
+            length: (self.len_bytes() - BATCH_HEADER_BYTES) as u32,
             count: self.count,
         };
-        self.bytes[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes(salt));
-        &self.bytes
+        let bytes = &mut self.bytes[self.lead..];
+        bytes[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes(salt));
+        bytes
     }
 
     /// [`Batch::close`], with the zeros up to the next page of the segment behind it. They stand there
@@ -111,7 +131,7 @@ impl Batch {
         let end = offset + self.close(segment, offset, durable_through, salt).len() as u64;
         self.padding = (end.next_multiple_of(PAGE_BYTES as u64) - end) as usize;
         self.bytes.resize(self.bytes.len() + self.padding, 0);
-        &self.bytes
+        &self.bytes[self.lead..]
     }
 
     /// Gives the memory back for the next batch.

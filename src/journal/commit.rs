@@ -14,7 +14,7 @@ use crate::{
         Batch, Commit, Frontier, Hash, KeyInForce, KeyStatement, Kind, Position, Record, SealReason, State,
     },
     limits::{
-        BATCH_BUFFER_BYTES_MAX, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
+        BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
         JOURNAL_PARK_MAX, NO_SPACE_RETRY, UNSYNCED_BYTES_MAX,
     },
 };
@@ -312,8 +312,7 @@ impl Committer {
 
     /// Writes the batch; into memory only while the disk is full.
     fn write(&mut self) {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        let next = Batch::new(self.batch.next_sequence(), self.batch.hash(), buffer);
+        let next = self.empty_batch(self.active.offset + self.batch.len_bytes() as u64);
         let mut batch = std::mem::replace(&mut self.batch, next);
         (self.began, self.due) = (None, false);
         let result = if self.failure.is_none() { self.write_batch(&mut batch) } else { Ok(()) };
@@ -336,6 +335,14 @@ impl Committer {
         {
             self.fail(&error);
         }
+    }
+
+    /// The batch behind the one that gathers now, which will lie at `offset`.
+    fn empty_batch(&mut self, offset: u64) -> Batch {
+        let buffer = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(BATCH_BUFFER_BYTES));
+        let mut batch = Batch::new(self.batch.next_sequence(), self.batch.hash(), buffer);
+        batch.place(offset);
+        batch
     }
 
     fn write_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
@@ -376,7 +383,7 @@ impl Committer {
         {
             self.unsynced_bytes -= batch.len_bytes();
             let buffer = self.unsynced.pop_front().map(Batch::into_buffer).unwrap_or_default();
-            if self.buffers.len() < BATCH_BUFFERS_MAX && buffer.capacity() <= BATCH_BUFFER_BYTES_MAX {
+            if self.buffers.len() < BATCH_BUFFERS_MAX && buffer.capacity() == BATCH_BUFFER_BYTES {
                 self.buffers.push(buffer);
             }
         }
@@ -422,6 +429,9 @@ impl Committer {
     fn activate(&mut self) {
         let Active { file, openings, header, offset, .. } = &self.active;
         self.synced = Mark { sequence: self.batch.next_sequence() - 1, offset: *offset };
+        if self.batch.is_empty() {
+            self.batch.place(*offset);
+        }
         self.shared.sync.switch(Arc::clone(file), openings.file(), self.synced);
         self.shared.gauges.segment.store(header.number, Ordering::Relaxed);
         self.shared.gauges.written.store(self.synced.sequence, Ordering::Relaxed);
@@ -571,5 +581,6 @@ fn begin(segments: &mut Segments, position: &Position, state: State) -> io::Resu
     batch.push(&Record::State(state)).map_err(io::Error::other)?;
     let leaf = batch.leaf();
     let active = segments.create(position, &mut std::iter::once(&mut batch))?;
-    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), Vec::new()), leaf))
+    let buffer = Vec::with_capacity(BATCH_BUFFER_BYTES);
+    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), buffer), leaf))
 }

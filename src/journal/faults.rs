@@ -79,15 +79,6 @@ impl Disk for Faulty {
         Ok(Arc::new(FaultyFile(Arc::clone(&self.0), OsDisk.open(path)?)))
     }
 
-    /// One that fails leaves half of its zeros.
-    fn write_zeros(&self, path: &Path, offset: u64, len: u64) -> io::Result<()> {
-        if let Err(error) = self.0.step() {
-            OsDisk.write_zeros(path, offset, len / 2 / PAGE_BYTES as u64 * PAGE_BYTES as u64)?;
-            return Err(error);
-        }
-        OsDisk.write_zeros(path, offset, len)
-    }
-
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.step()?;
         OsDisk.rename(from, to)
@@ -111,6 +102,16 @@ impl DiskFile for FaultyFile {
             return Err(error);
         }
         self.1.write_at(bytes, offset)
+    }
+
+    /// One that fails leaves half of its zeros.
+    fn write_zeros(&self, offset: u64, len: u64) -> io::Result<()> {
+        if let Err(error) = self.0.step() {
+            let half = len / 2 / PAGE_BYTES as u64 * PAGE_BYTES as u64;
+            self.1.write_zeros(offset, half)?;
+            return Err(error);
+        }
+        self.1.write_zeros(offset, len)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -174,10 +175,6 @@ impl Disk for PowerDisk {
         self.wrap(path, OsDisk.open(path)?)
     }
 
-    fn write_zeros(&self, path: &Path, offset: u64, len: u64) -> io::Result<()> {
-        OsDisk.write_zeros(path, offset, len)
-    }
-
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         OsDisk.rename(from, to)?;
         let mut files = self.0.lock().unwrap();
@@ -200,6 +197,10 @@ impl Disk for PowerDisk {
 impl DiskFile for PowerFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_at(bytes, offset)
+    }
+
+    fn write_zeros(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.write_zeros(offset, len)
     }
 
     fn sync(&self) -> io::Result<()> {

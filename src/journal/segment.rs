@@ -183,7 +183,7 @@ fn allocate(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskF
     let mut offset = 0;
     while offset < size {
         let len = SEGMENT_FILL_PIECE_BYTES.min(size - offset);
-        disk.write_zeros(path, offset, len)?;
+        file.write_zeros(offset, len)?;
         offset += len;
     }
     file.sync()?;

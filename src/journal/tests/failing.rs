@@ -18,7 +18,11 @@ fn run_exchanges(producer: &mut Producer, acks: &Collected) {
         }
         let admitted = acks.wait(ticket).is_ok();
         if admitted {
-            let content = Record::Content(Box::new(samples::content(number, &[number; 3_000], true)));
+            // One is long enough to be written around the page cache.
+            let body = vec![number; if number == EXCHANGES / 2 { 300_000 } else { 3_000 }];
+            let mut content = samples::content(number, b"", true);
+            content.bytes = crate::buffer::Chunk::from(body).into();
+            let content = Record::Content(Box::new(content));
             // Turned away where the disk is dead: a shard would stop reading.
             let _ = producer.submit(submission(0, Written, content));
         }
