@@ -24,6 +24,7 @@ pub mod policy;
 pub mod protocol;
 pub mod runtime;
 pub mod secrets;
+pub mod segments;
 pub mod shard;
 pub mod time;
 pub mod upstream;

@@ -232,6 +232,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// A CHECKPOINT record stands at most this many records behind those that it covers: a reader keeps their
 /// hashes.
 pub const CHECKPOINT_LAG_RECORDS_MAX: usize = 256 * KIB;
+/// Bytes of a sealed segment that are packed at once; between two pieces the packing can be stopped.
+pub const PACK_PIECE_BYTES: usize = 256 << 10;
+
 /// Default of `segment_bytes`.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 /// Smallest segment.

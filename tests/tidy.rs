@@ -16,7 +16,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (8, &["app"]),
     (7, &["shard", "admin", "background", "config"]),
     (6, &["journal", "archive", "exchange"]),
-    (5, &["approval"]),
+    (5, &["approval", "segments"]),
     (4, &["audit", "policy"]),
     (3, &["protocol", "identity", "secrets", "upstream"]),
     (2, &["runtime", "inspect", "http"]),
@@ -44,6 +44,7 @@ const IO: &[&str] = &[
     "journal",
     "archive",
     "runtime",
+    "segments",
 ];
 
 /// What a pure module never names: the outside world comes as arguments.

@@ -252,6 +252,7 @@ fn open_journal(
     let mut options = JournalOptions::new(&snapshot.audit.dir, openings_dir(&snapshot.audit.dir));
     options.segment_bytes = snapshot.audit.segment_bytes;
     options.key = Some(snapshot.audit.key.clone());
+    options.packing = snapshot.audit.packing.clone();
     Ok(Journal::open(options, shards, Box::new(Acknowledgements(senders)))?)
 }
 

@@ -204,6 +204,7 @@ fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
         (old.audit.dir != new.audit.dir, "the audit folder"),
         (old.audit.key != new.audit.key, "the audit key"),
         (old.audit.segment_bytes != new.audit.segment_bytes, "the segment size"),
+        (old.audit.packing != new.audit.packing, "how audit segments are packed"),
         (old.runtime.cores != new.runtime.cores || old.runtime.driver != new.runtime.driver, "cores"),
         (old.log.access != new.log.access, "the access log"),
     ];

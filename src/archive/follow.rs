@@ -9,10 +9,9 @@ use crate::audit::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, Hash, Item, Position, ReadError, Record,
     SEAL_BYTES, Seal, SegmentReader,
 };
+use crate::segments::Input;
 use std::{
-    fs::{self, File},
-    io::{self, ErrorKind},
-    os::unix::fs::FileExt,
+    io::{self, ErrorKind, Read},
     path::Path,
     thread,
     time::Duration,
@@ -92,7 +91,7 @@ pub(super) fn follow(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result
             Part::Damaged(damage) => damage,
         };
         // Whatever stands in front of another segment is finished.
-        if folder::path(dir, mark.segment + 1).exists() {
+        if folder::exists(dir, mark.segment + 1) {
             return Err(damage.into());
         }
         if attempt == ATTEMPTS {
@@ -107,7 +106,9 @@ pub(super) fn follow(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result
 /// batch, but damage.
 fn goes_on(dir: &Path, mark: &Mark) -> Result<bool, Error> {
     let path = folder::path(dir, mark.segment);
-    let bytes = fs::read(&path).map_err(|source| Error::Io { path, source })?;
+    let mut bytes = Vec::new();
+    let read = folder::open(dir, mark.segment).and_then(|mut input| input.read_to_end(&mut bytes));
+    read.map_err(|source| Error::Io { path, source })?;
     // A segment gets its name with its header whole.
     let Some(salt) = mark.salt else { return Ok(true) };
     if bytes.last_chunk::<SEAL_BYTES>().is_some_and(|seal| Seal::from_bytes(seal, &salt).is_some()) {
@@ -133,14 +134,15 @@ enum Part {
 fn segment(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result<Part, Error> {
     let path = folder::path(dir, mark.segment);
     let failed = |source| Error::Io { path: path.clone(), source };
-    let file = match File::open(&path) {
+    let file = match folder::open(dir, mark.segment) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return beyond(dir, mark),
         Err(error) => return Err(failed(error)),
     };
     let expected = mark.next.filter(|_| mark.offset == 0);
     let expected = expected.map(|(sequence, hash)| Position { segment: mark.segment, sequence, hash });
-    let mut reader = match SegmentReader::open(&file, mark.segment, expected.as_ref()) {
+    let input = file.try_clone().map_err(failed)?;
+    let mut reader = match SegmentReader::open(input, mark.segment, expected.as_ref()) {
         Ok(reader) => reader,
         Err(ReadError::Damage(damage)) => return Ok(Part::Damaged(damage)),
         Err(ReadError::Io { source, .. }) => return Err(failed(source)),
@@ -162,7 +164,7 @@ fn segment(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result<Part, Err
     loop {
         if is_blank(&file, mark.offset).map_err(failed)? {
             // The seal is written when the next segment is there: look again before believing that it is not.
-            let followed = folder::path(dir, mark.segment + 1).exists();
+            let followed = folder::exists(dir, mark.segment + 1);
             if !followed {
                 return Ok(Part::Stop(Stop::Tail(None)));
             }
@@ -180,7 +182,7 @@ fn segment(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result<Part, Err
                     return Ok(Part::Stop(Stop::Enough));
                 }
             }
-            Ok(None) if folder::path(dir, mark.segment + 1).exists() => {
+            Ok(None) if folder::exists(dir, mark.segment + 1) => {
                 *mark = mark.following();
                 return Ok(Part::Read);
             }
@@ -208,7 +210,7 @@ fn beyond(dir: &Path, mark: &mut Mark) -> Result<Part, Error> {
 }
 
 /// Whether the last batch before the mark still stands where it did and ends at the mark.
-fn is_there(reader: &mut SegmentReader<&File>, mark: &Mark) -> io::Result<bool> {
+fn is_there(reader: &mut SegmentReader<Input>, mark: &Mark) -> io::Result<bool> {
     let Some(place) = mark.last.filter(|place| place.segment == mark.segment) else {
         // Nothing of this segment was read but its header.
         let next = (reader.header().first_sequence, reader.header().previous);
@@ -226,7 +228,7 @@ fn is_there(reader: &mut SegmentReader<&File>, mark: &Mark) -> io::Result<bool> 
 }
 
 /// The next whole batch; nothing at the end of the segment.
-fn batch(reader: &mut SegmentReader<&File>) -> Result<Option<Batch>, ReadError> {
+fn batch(reader: &mut SegmentReader<Input>) -> Result<Option<Batch>, ReadError> {
     let Position { segment, sequence, hash } = reader.position();
     let place = match reader.next_item()? {
         Item::Batch(batch) => Place { segment, offset: batch.offset, sequence, previous: hash },
@@ -248,7 +250,7 @@ fn batch(reader: &mut SegmentReader<&File>) -> Result<Option<Batch>, ReadError> 
 }
 
 /// Whether nothing was written at `offset` yet.
-fn is_blank(file: &File, offset: u64) -> io::Result<bool> {
+fn is_blank(file: &Input, offset: u64) -> io::Result<bool> {
     let mut head = [0; BATCH_HEADER_BYTES];
     let mut read = 0;
     while read < head.len() {

@@ -10,9 +10,10 @@ use crate::audit::{
     Content, Damage, Decision, Direction, ExchangeId, Head, Item, MaskHits, Outcome, ReadError, Record,
     SegmentReader, Subject, Why,
 };
+use crate::segments::Input;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap, fs::File, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 /// One exchange as it was recorded: one line of an export.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -139,11 +140,11 @@ pub(super) fn read(dir: &Path, exchange: &Exchange, places: &[Place]) -> Result<
         response: body,
         ..Recording::default()
     };
-    let mut open: Option<(u64, SegmentReader<File>)> = None;
+    let mut open: Option<(u64, SegmentReader<Input>)> = None;
     for place in places {
         if open.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
             let path = folder::path(dir, place.segment);
-            let file = File::open(&path).map_err(|source| Error::Io { path, source })?;
+            let file = folder::open(dir, place.segment).map_err(|source| Error::Io { path, source })?;
             let reader = SegmentReader::open(file, place.segment, None);
             open = Some((place.segment, reader.map_err(|error| unread(dir, place, error))?));
         }
@@ -164,7 +165,7 @@ fn unread(dir: &Path, place: &Place, error: ReadError) -> Error {
 }
 
 /// Takes what one batch says of the exchange.
-fn batch(reader: &mut SegmentReader<File>, id: ExchangeId, into: &mut Recording) -> Result<(), ReadError> {
+fn batch(reader: &mut SegmentReader<Input>, id: ExchangeId, into: &mut Recording) -> Result<(), ReadError> {
     // The header; what follows are its records.
     reader.next_item()?;
     while !reader.is_between_batches() {

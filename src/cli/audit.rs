@@ -4,7 +4,7 @@ use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, public
 use super::output::{Output, hex};
 use super::{ConfigFile, exit};
 use crate::audit::{PublicKey, Report, Trust};
-use crate::journal::{self, VerifyError};
+use crate::journal::{self, Keys, VerifyError};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,9 @@ struct Verify {
     checkpoint: Vec<PathBuf>,
     #[command(flatten)]
     file: ConfigFile,
+    /// File with the age identity of an auditor, for segments that are encrypted
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -82,8 +85,15 @@ impl Verify {
                 }
             }
         }
+        let keys = match self.identity.as_deref().map(Keys::read).transpose() {
+            Ok(keys) => keys.unwrap_or_default(),
+            Err(error) => {
+                output.error(&format!("--identity: {error}"));
+                return exit::USAGE;
+            }
+        };
         let bar = progress(output);
-        let verified = journal::verify_dir_against(&dir, trust, |done, total| {
+        let verified = journal::verify_dir_against(&dir, &keys, trust, |done, total| {
             bar.set_length(total);
             bar.set_position(done);
         });

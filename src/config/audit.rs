@@ -20,6 +20,11 @@ pub struct Audit {
     pub commit: Commit,
     /// Size of one segment file.
     pub segment_bytes: Size,
+    /// Whether sealed segments are compressed, while the machine has nothing better to do.
+    pub compress: bool,
+    /// age recipients (`age1…`) to whom sealed segments are encrypted: then the gateway itself cannot read
+    /// them any more, only who has the identity of one of them.
+    pub recipients: Vec<String>,
 }
 
 impl Audit {
@@ -47,6 +52,8 @@ impl Default for Audit {
             key: None,
             commit: Commit::Durable,
             segment_bytes: Size(64 << 20),
+            compress: true,
+            recipients: Vec::new(),
         }
     }
 }

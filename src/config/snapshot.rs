@@ -4,6 +4,7 @@ use super::origin::ListenAddr;
 use super::{Cores, Diagnostic, Driver, Level, Tree};
 use crate::audit::Commit;
 use crate::exchange::plan::Plan;
+use crate::journal::Packing;
 use crate::runtime::tls::{ClientTls, ServerTls};
 use crate::secrets::LeaseSource;
 use std::net::SocketAddr;
@@ -73,6 +74,8 @@ pub struct AuditPlan {
     /// Default of the routes.
     pub commit: Commit,
     pub segment_bytes: u64,
+    /// What becomes of sealed segments.
+    pub packing: Packing,
 }
 
 /// Where the access log goes.

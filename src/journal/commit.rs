@@ -5,6 +5,7 @@ use super::{
     book::{Book, Opening, pieces},
     checkpoint::{Checkpoints, Signer},
     health::Gauges,
+    pack::Packer,
     producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, STATE_NO_SPACE, STATE_WORKING, Submission},
     segment::{self, Active, Segments},
     sync::{Mark, Sync},
@@ -17,6 +18,7 @@ use crate::{
         BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
         JOURNAL_PARK_MAX, NO_SPACE_RETRY, UNSYNCED_BYTES_MAX,
     },
+    segments,
 };
 use crossbeam::queue::ArrayQueue;
 use std::{
@@ -42,6 +44,7 @@ pub(super) struct Shared {
     pub(super) sync: Sync,
     pub(super) gauges: Gauges,
     pub(super) signer: Option<Arc<Signer>>,
+    pub(super) packer: Packer,
 }
 
 impl Shared {
@@ -130,6 +133,7 @@ impl Committer {
             idle: None,
         };
         committer.activate();
+        committer.shared.packer.sealed_below(committer.active.header.number);
         Ok(committer)
     }
 
@@ -242,7 +246,7 @@ impl Committer {
                 self.write();
             }
             // Without random bytes there is no nonce, and without a nonce no commitment.
-            let nonce = || segment::random().map_err(|_| Failure::Disk);
+            let nonce = || segments::random().map_err(|_| Failure::Disk);
             self.book.commit_content(&mut piece, nonce, &mut self.openings)?;
             last = self.push(&Record::Content(Box::new(piece)));
             last?;
@@ -413,7 +417,9 @@ impl Committer {
         self.checkpoints.entered(Kind::State);
         self.activate();
         let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);
-        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)
+        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)?;
+        self.shared.packer.sealed_below(self.active.header.number);
+        Ok(())
     }
 
     /// Where a new segment would go on.

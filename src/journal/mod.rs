@@ -19,6 +19,7 @@ mod faults;
 mod health;
 mod keys;
 mod openings;
+mod pack;
 mod producer;
 mod prove;
 mod read;
@@ -29,13 +30,15 @@ mod sync;
 mod tests;
 
 pub use crate::audit::Commit;
+pub use crate::segments::{Keys, Recipient};
 pub use checkpoint::RotateError;
 pub use health::{Health, Latency, WRITE_BUCKETS_US};
 pub use keys::KeyFileError;
 pub use openings::read_openings;
+pub use pack::Packing;
 pub use producer::{Ack, AckSink, Failure, Full, Producer, Submission};
 pub use prove::{Consistency, ProveError, consistency, keys, prove};
-pub use read::{SegmentFile, VerifyError, list, newest_checkpoint, verify_dir, verify_dir_against};
+pub use read::{VerifyError, newest_checkpoint, verify_dir, verify_dir_against};
 pub use recover::RecoverError;
 
 use crate::{
@@ -48,6 +51,7 @@ use checkpoint::{Checkpoints, Signer};
 use commit::{Committer, Live, Shared};
 use crossbeam::queue::ArrayQueue;
 use disk::{Disk, OsDisk};
+use pack::Packer;
 use producer::{Bell, STATE_DEAD};
 use segment::Segments;
 use std::{
@@ -74,6 +78,8 @@ pub struct Options {
     /// File of the key that signs checkpoints, made if it is missing and the log is new; `None` signs
     /// nothing.
     pub key: Option<PathBuf>,
+    /// What becomes of sealed segments.
+    pub packing: Packing,
 }
 
 impl Options {
@@ -85,6 +91,7 @@ impl Options {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             sync_interval: SYNC_INTERVAL_MAX,
             key: None,
+            packing: Packing::default(),
         }
     }
 }
@@ -166,6 +173,7 @@ impl Journal {
             sync: Default::default(),
             gauges: Default::default(),
             signer: signer.clone(),
+            packer: Packer::start(Arc::clone(&disk), dir, options.packing.clone()).map_err(io_error)?,
         });
         let live = Live {
             book: Book::with_open(&recovered.open),
@@ -243,6 +251,7 @@ impl Journal {
         if let Some(sync) = self.sync.take() {
             drop(sync.join());
         }
+        self.shared.packer.stop();
     }
 }
 

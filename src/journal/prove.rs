@@ -1,11 +1,12 @@
 //! Proofs out of a log folder: one pass over the records that a checkpoint covers.
 
-use super::read::{self, SegmentFile, VerifyError, newest_checkpoint};
+use super::read::{VerifyError, newest_checkpoint};
 use crate::audit::{
     Checkpoint, Damage, Frame, Hash, Item, KeyChain, Kind, Position, Proof, ProofError, Prover, PublicKey,
     ReadError, Record, SegmentReader, Why,
 };
-use std::{fs::File, io::BufReader, path::Path, sync::Arc};
+use crate::segments::{self, Keys, SegmentFile};
+use std::{path::Path, sync::Arc};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +149,7 @@ fn each_record(
     mut each: impl FnMut(&Frame<'_>) -> Result<(), ProveError>,
 ) -> Result<(), ProveError> {
     let io_error = |path: &Path, source| VerifyError::Io { path: path.to_owned(), source };
-    let (segments, _) = read::list(folder).map_err(|source| io_error(folder, source))?;
+    let (segments, _) = segments::list(folder).map_err(|source| io_error(folder, source))?;
     if segments.is_empty() {
         return Err(VerifyError::Empty(folder.to_owned()).into());
     }
@@ -177,8 +178,8 @@ fn one_segment(
         ReadError::Damage(found) => VerifyError::Damage(found),
         ReadError::Io { source, .. } => io_error(source),
     };
-    let file = File::open(&segment.path).map_err(io_error)?;
-    let opened = SegmentReader::open(BufReader::new(file), segment.number, Some(&position));
+    let input = segment.open(&Keys::default()).map_err(io_error)?;
+    let opened = SegmentReader::open(input, segment.number, Some(&position));
     let mut reader = opened.map_err(read_error)?;
     loop {
         match reader.next_item().map_err(read_error)? {

@@ -2,17 +2,14 @@
 
 use super::checkpoint;
 use crate::audit::{Damage, Distrust, NOTE_BYTES_MAX, ReadError, Report, Trust, Verifier};
+use crate::segments::{self, Form, Keys, SegmentFile};
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Read},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// What a segment's file name ends with.
-const SUFFIX: &str = ".segment";
-/// Digits of the number in it.
-const DIGITS: usize = 12;
 /// A segment that is being written may show half a batch: it is read again this often before it counts as
 /// damaged.
 const ATTEMPTS: u32 = 5;
@@ -38,76 +35,30 @@ pub enum VerifyError {
     Io { path: PathBuf, source: io::Error },
 }
 
-/// One segment file of a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentFile {
-    /// Its number, by its name.
-    pub number: u64,
-    pub path: PathBuf,
-    /// Its size now, in bytes.
-    pub bytes: u64,
-}
-
-/// The file of segment `number` in `folder`.
-pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:0DIGITS$}{SUFFIX}"))
-}
-
-/// The segments of a folder in order, and the files that do not belong there. Names that begin with a dot or
-/// with `checkpoint` are left out.
-///
-/// # Errors
-/// The folder cannot be read.
-pub fn list(folder: &Path) -> io::Result<(Vec<SegmentFile>, Vec<PathBuf>)> {
-    let (mut segments, mut strangers) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') || name.starts_with("checkpoint") {
-            continue;
-        }
-        match number_of(&name) {
-            Some(number) => {
-                let bytes = entry.metadata()?.len();
-                segments.push(SegmentFile { number, path: entry.path(), bytes });
-            }
-            None => strangers.push(entry.path()),
-        }
-    }
-    segments.sort_by_key(|segment| segment.number);
-    strangers.sort();
-    Ok((segments, strangers))
-}
-
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(SUFFIX)?;
-    let plain = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|number| plain && *number > 0)
-}
-
-/// Verifies the log in `folder`, which may be in use. `progress` is told the bytes done and the bytes there
-/// are.
+/// Verifies the log in `folder`, which may be in use and is not encrypted. `progress` is told the bytes done
+/// and the bytes there are.
 ///
 /// # Errors
 /// [`VerifyError`]: the first bad record, or why the log cannot be read.
 pub fn verify_dir(folder: &Path, progress: impl FnMut(u64, u64)) -> Result<Report, VerifyError> {
-    verify_dir_against(folder, Trust::default(), progress)
+    verify_dir_against(folder, &Keys::default(), Trust::default(), progress)
 }
 
-/// [`verify_dir`], and the log is held against `trust` and against the checkpoint beside it.
+/// [`verify_dir`], and the log is held against `trust` and against the checkpoint beside it; `keys` open
+/// segments that are encrypted.
 ///
 /// # Errors
 /// [`VerifyError`] as there.
 pub fn verify_dir_against(
     folder: &Path,
+    keys: &Keys,
     mut trust: Trust,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
     // Read first: whatever it covers is in the segments by now.
     trust.checkpoints.extend(newest_checkpoint(folder)?.map(Into::into));
     let io_error = |path: &Path, source| VerifyError::Io { path: path.to_owned(), source };
-    let (segments, strangers) = list(folder).map_err(|source| io_error(folder, source))?;
+    let (segments, strangers) = segments::list(folder).map_err(|source| io_error(folder, source))?;
     if let Some(stranger) = strangers.into_iter().next() {
         return Err(VerifyError::Stranger(stranger));
     }
@@ -119,16 +70,18 @@ pub fn verify_dir_against(
     let mut before = 0;
     for (index, segment) in segments.iter().enumerate() {
         let attempts = if index + 1 == segments.len() { ATTEMPTS } else { 1 };
-        verify_one(&mut verifier, segment, attempts, |done| progress((before + done).min(total), total))?;
+        let counted = |done: u64| progress(before + done.min(segment.bytes), total);
+        verify_one(&mut verifier, segment, keys, attempts, counted)?;
         before += segment.bytes;
         progress(before, total);
     }
     // A segment that was sealed while it was read has followers that the list does not know yet.
     while verifier.expects_more() {
         let number = verifier.next_segment();
-        let path = path(folder, number);
+        let path = segments::path(folder, number);
         let Ok(bytes) = fs::metadata(&path).map(|metadata| metadata.len()) else { break };
-        verify_one(&mut verifier, &SegmentFile { number, path, bytes }, ATTEMPTS, |_| {})?;
+        let segment = SegmentFile { number, path, bytes, form: Form::Raw };
+        verify_one(&mut verifier, &segment, keys, ATTEMPTS, |_| {})?;
         (before, total) = (before + bytes, total + bytes);
         progress(before, total);
     }
@@ -155,15 +108,16 @@ pub fn newest_checkpoint(folder: &Path) -> Result<Option<String>, VerifyError> {
 fn verify_one(
     verifier: &mut Verifier,
     segment: &SegmentFile,
+    keys: &Keys,
     attempts: u32,
     mut progress: impl FnMut(u64),
 ) -> Result<(), VerifyError> {
     let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
     let mut attempt = 1;
     loop {
-        let file = File::open(&segment.path).map_err(io_error)?;
+        let input = segment.open(keys).map_err(io_error)?;
         let mut done = 0;
-        let result = verifier.segment(segment.number, BufReader::new(file), |bytes| {
+        let result = verifier.segment(segment.number, input, |bytes| {
             done += bytes;
             progress(done);
         });

@@ -1,11 +1,12 @@
 //! What a start finds: where the log ends, what a crash left damaged, which exchanges were open.
 
-use super::{disk::Disk, read, read::SegmentFile, segment};
+use super::{disk::Disk, segment};
 use crate::audit::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, End, ExchangeId, Frontier, Hash, Item, KeyInForce,
     KeyStatement, Kind, Position, ReadError, Record, Recovery, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,
     SealReason, SegmentHeader, SegmentReader, Why,
 };
+use crate::segments::{self, Form, SegmentFile};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -78,7 +79,7 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, Recov
         let path = path.to_owned();
         move |source| RecoverError::Io { path, source }
     };
-    let (files, strangers) = read::list(folder).map_err(io_error(folder))?;
+    let (files, strangers) = segments::list(folder).map_err(io_error(folder))?;
     if let Some(stranger) = strangers.into_iter().next() {
         return Err(RecoverError::Stranger(stranger));
     }
@@ -145,17 +146,28 @@ fn scan_from_state(disk: &dyn Disk, files: &[SegmentFile]) -> Result<Scan, Recov
 /// Whether a segment ends with a good seal that `next` follows from: the usual case, told without reading it
 /// all.
 fn is_sealed_before(file: &SegmentFile, next: &SegmentHeader) -> Result<bool, RecoverError> {
-    let io_error = |source| RecoverError::Io { path: file.path.clone(), source };
-    let mut input = File::open(&file.path).map_err(io_error)?;
-    let Ok(reader) = SegmentReader::open(&input, file.number, None) else { return Ok(false) };
+    if file.form != Form::Raw {
+        // Only what is sealed is packed.
+        return Ok(true);
+    }
+    let seal = seal_of(file).map_err(|source| RecoverError::Io { path: file.path.clone(), source })?;
+    Ok(seal.is_some_and(|seal| seal.hash == next.previous && seal.last_sequence + 1 == next.first_sequence))
+}
+
+/// The seal at the end of a segment that is not packed, if it is a good one.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn seal_of(file: &SegmentFile) -> io::Result<Option<Seal>> {
+    let mut input = File::open(&file.path)?;
+    let Ok(reader) = SegmentReader::open(&input, file.number, None) else { return Ok(None) };
     let salt = reader.header().salt;
     let mut bytes = [0; SEAL_BYTES];
     if input.seek(SeekFrom::End(-(SEAL_BYTES as i64))).is_err() {
-        return Ok(false);
+        return Ok(None);
     }
-    input.read_exact(&mut bytes).map_err(io_error)?;
-    let seal = Seal::from_bytes(&bytes, &salt);
-    Ok(seal.is_some_and(|seal| seal.hash == next.previous && seal.last_sequence + 1 == next.first_sequence))
+    input.read_exact(&mut bytes)?;
+    Ok(Seal::from_bytes(&bytes, &salt))
 }
 
 /// A segment that another one follows must end exactly where that one begins.

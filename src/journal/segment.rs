@@ -1,11 +1,11 @@
 use super::{
     disk::{Disk, DiskFile},
     openings::Openings,
-    read,
 };
 use crate::{
     audit::{Batch, Position, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader},
     limits::{BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES, SEGMENT_FILL_PIECE_BYTES},
+    segments::{self, random},
     time::Timestamp,
 };
 use std::{
@@ -46,13 +46,6 @@ pub(super) struct Active {
 pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// Random bytes for a nonce or a salt.
-pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    Ok(bytes)
 }
 
 impl Segments {
@@ -121,7 +114,7 @@ impl Segments {
         }
         let openings = Openings::create(&*self.disk, &self.openings, header.number)?;
         file.sync()?;
-        self.disk.rename(&self.staging, &read::path(&self.folder, header.number))?;
+        self.disk.rename(&self.staging, &segments::path(&self.folder, header.number))?;
         self.disk.sync_folder(&self.folder)?;
         self.disk.sync_folder(&self.openings)?;
         Ok(Active { file, openings, header, offset, size })

@@ -2,6 +2,7 @@
 
 mod crash;
 mod failing;
+mod packing;
 mod signing;
 mod working;
 
@@ -10,6 +11,7 @@ use super::{
     *,
 };
 use crate::audit::{End, Frame, Item, ReadError, SegmentReader, samples};
+use crate::segments::{SegmentFile, list};
 use std::{
     collections::BTreeMap,
     sync::{Condvar, Mutex},
@@ -57,11 +59,19 @@ struct House {
     root: tempfile::TempDir,
     acks: Collected,
     is_signed: bool,
+    packing: Packing,
+    segment_bytes: u64,
 }
 
 impl House {
     fn new() -> House {
-        House { root: tempfile::tempdir().unwrap(), acks: Collected::default(), is_signed: false }
+        House {
+            root: tempfile::tempdir().unwrap(),
+            acks: Collected::default(),
+            is_signed: false,
+            packing: Packing::default(),
+            segment_bytes: SEGMENT_BYTES_MIN,
+        }
     }
 
     /// One whose log is signed.
@@ -80,8 +90,9 @@ impl House {
 
     fn options(&self) -> Options {
         let mut options = Options::new(self.log(), self.root.path().join("openings"));
-        options.segment_bytes = SEGMENT_BYTES_MIN;
         options.key = self.is_signed.then(|| self.key());
+        options.segment_bytes = self.segment_bytes;
+        options.packing = self.packing.clone();
         options
     }
 
@@ -110,7 +121,7 @@ impl House {
 }
 
 fn each_frame(file: &SegmentFile, mut each: impl FnMut(&Frame<'_>)) -> Result<End, ReadError> {
-    let mut reader = SegmentReader::open(File::open(&file.path).unwrap(), file.number, None)?;
+    let mut reader = SegmentReader::open(file.open(&Keys::default()).unwrap(), file.number, None)?;
     loop {
         match reader.next_item()? {
             Item::Batch(_) => {}

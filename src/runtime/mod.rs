@@ -37,6 +37,7 @@ pub use reader::Reader;
 pub use slot::Slot;
 pub use start::{Driver, StartOptions, now, recent, start};
 pub use sweeper::Sweeper;
+pub use sys::run_when_idle;
 pub use task::{Either, Room, join, race, sleep, spawn_guarded, timeout};
 pub use writer::Writer;
 

@@ -24,6 +24,16 @@ pub fn pin_thread(cpu: usize) -> io::Result<()> {
     })
 }
 
+/// Lets the calling thread run only while nothing else wants its processor (`SCHED_IDLE`, sched(7)).
+///
+/// # Errors
+/// The system does not allow it.
+pub fn run_when_idle() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel only reads the parameters; 0 means the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) })
+}
+
 /// Logical CPUs that this process may use, in ascending order.
 pub fn allowed_cpus() -> Vec<usize> {
     // SAFETY: as in `pin_thread`; the kernel writes at most the length that is given.

@@ -84,6 +84,56 @@ fn a_restart_goes_on_with_the_same_log() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// What a command prints; `None` where it is not installed.
+fn printed(command: &mut Command) -> Option<Vec<u8>> {
+    let output = command.stderr(Stdio::inherit()).output().ok()?;
+    assert!(output.status.success(), "{command:?}");
+    Some(output.stdout)
+}
+
+#[test]
+fn sealed_segments_are_encrypted_to_auditors_and_open_with_age_and_zstd() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("auditor.txt");
+    let Some(_) = printed(Command::new("age-keygen").arg("-o").arg(&key)) else {
+        return eprintln!("skipped: age is not installed, so nobody else read what is encrypted");
+    };
+    let key_text = fs::read_to_string(&key).unwrap();
+    let recipient = key_text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let upstream = Upstream::answering("recorded");
+    Gateway::prepare(folder.path(), &open_route("up", upstream.address));
+    let file = folder.path().join("ringward.toml");
+    let table = format!("[audit]\nrecipients = [\"{recipient}\"]\n");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("[audit]\n", &table)).unwrap();
+    let start = |folder: tempfile::TempDir| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+        command.args(["run", "-c", "ringward.toml"]).current_dir(folder.path());
+        Gateway::spawn(folder, command)
+    };
+    let gateway = start(folder);
+    let mut client = Client::connect(&gateway.address());
+    for _ in 0..2 {
+        assert_eq!(client.ask("POST", "/long", &[], &"A long body. ".repeat(60_000)).status, 200);
+    }
+    let sealed = eventually("an encrypted segment", || {
+        segments(gateway.folder.path()).into_iter().find(|path| path.to_string_lossy().ends_with(".zst.age"))
+    });
+    let mut age = Command::new("age");
+    let mut age = age.arg("-d").arg("-i").arg(&key).arg(&sealed).stdout(Stdio::piped()).spawn().unwrap();
+    let inside = printed(Command::new("zstd").arg("-dc").stdin(age.stdout.take().unwrap())).unwrap();
+    assert!(age.wait().unwrap().success());
+    assert!(inside.starts_with(b"RINGWARD"), "the segment as it was sealed");
+    assert!(inside.windows(26).any(|part| part == b"A long body. A long body. "), "with its bodies");
+
+    let (code, said) = verify(gateway.folder.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--identity FILE"), "{said}");
+    let log = gateway.folder.path().join("audit");
+    let arguments = ["audit", "verify", log.to_str().unwrap(), "--identity", key.to_str().unwrap()];
+    let opened = ringward(&arguments, &[]);
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+}
+
 /// Starts a gateway whose audit folder is a small file system of its own; none where that is not
 /// allowed.
 fn on_a_small_disk(routes: &str) -> Option<Gateway> {

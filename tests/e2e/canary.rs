@@ -8,12 +8,16 @@ use super::support::{
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-/// Everything below a folder, as bytes.
+/// Everything below a folder, as bytes; packed segments unpacked.
 fn all_bytes(folder: &Path) -> Vec<u8> {
     let mut bytes = vec![];
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        bytes.extend(if path.is_dir() { all_bytes(&path) } else { fs::read(&path).unwrap() });
+        bytes.extend(match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path.is_dir() => all_bytes(&path),
+            Some("zst") => zstd::decode_all(fs::File::open(&path).unwrap()).unwrap(),
+            _ => fs::read(&path).unwrap(),
+        });
     }
     bytes
 }

@@ -6,6 +6,7 @@ use ringward::{
     audit::{Cause, Item, Outcome, Place, Record, Refusal, SegmentReader},
     config::{Format, diagnostic},
     journal,
+    segments::{self, Keys, SegmentFile},
 };
 use std::{
     fs,
@@ -314,12 +315,12 @@ impl Gateway {
 
 /// All records of a log that is closed.
 fn read(audit: &Path) -> Vec<Record> {
-    let (segments, strangers) = journal::list(audit).unwrap();
+    let (segments, strangers) = segments::list(audit).unwrap();
     assert!(strangers.is_empty(), "{strangers:?}");
     let mut records = Vec::new();
     for segment in segments {
-        let file = fs::File::open(&segment.path).unwrap();
-        let mut reader = SegmentReader::open(file, segment.number, None).unwrap();
+        let input = segment.open(&Keys::default()).unwrap();
+        let mut reader = SegmentReader::open(input, segment.number, None).unwrap();
         loop {
             match reader.next_item().unwrap() {
                 Item::Batch(_) => {}
@@ -370,8 +371,13 @@ impl Log {
 
     /// The bytes of all segments: what must never hold a secret.
     pub fn bytes(&self) -> Vec<u8> {
-        let (segments, _) = journal::list(&self.audit).unwrap();
-        segments.iter().flat_map(|segment| fs::read(&segment.path).unwrap()).collect()
+        let (segments, _) = segments::list(&self.audit).unwrap();
+        let inside = |segment: &SegmentFile| {
+            let mut bytes = Vec::new();
+            segment.open(&Keys::default()).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        segments.iter().flat_map(inside).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use super::tree::{Path, at};
 use super::{Diagnostic, Document, Host, Loaded, Severity, Text, diagnostic};
 use crate::exchange::plan::{CallerLimits, Plan};
 use crate::identity::Issuer;
+use crate::journal::Packing;
 use crate::protocol;
 use std::sync::Arc;
 
@@ -87,6 +88,7 @@ impl Compiler<'_> {
         let access = self.access_log();
         let dir = self.audit_dir();
         let key = self.audit_key(&dir);
+        let packing = self.packing();
         if !self.found.is_empty() {
             return None;
         }
@@ -119,6 +121,7 @@ impl Compiler<'_> {
                 key,
                 commit: document.audit.commit.into(),
                 segment_bytes: document.audit.segment_bytes.0,
+                packing,
             },
             log: LogPlan { access, level: document.log.level },
             runtime: RuntimePlan {
@@ -165,6 +168,27 @@ impl Compiler<'_> {
     }
 
     /// The directory of the segments, which the journal creates.
+    /// What becomes of sealed segments.
+    fn packing(&mut self) -> Packing {
+        let audit = &self.document.audit;
+        let mut recipients = Vec::new();
+        for (index, text) in audit.recipients.iter().enumerate() {
+            match text.parse() {
+                Ok(recipient) => recipients.push(recipient),
+                Err(error) => {
+                    let path = at!["audit", "recipients", index];
+                    self.error(
+                        &path,
+                        "recipient",
+                        format!("`{text}` {error}"),
+                        "make a pair with `age-keygen`",
+                    );
+                }
+            }
+        }
+        Packing { compress: audit.compress, recipients }
+    }
+
     fn audit_dir(&mut self) -> std::path::PathBuf {
         let dir = self.base.join(&self.document.audit.dir);
         let there = dir.ancestors().find(|one| one.exists());

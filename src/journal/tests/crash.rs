@@ -52,13 +52,13 @@ fn a_killed_process_loses_nothing_written() {
 }
 
 fn change(house: &House, number: u64, change: impl FnOnce(&mut File)) {
-    let path = read::path(&house.log(), number);
+    let path = crate::segments::path(&house.log(), number);
     change(&mut File::options().read(true).write(true).open(path).unwrap());
 }
 
 /// End of the records in an unsealed segment.
 fn end_of_records(house: &House) -> u64 {
-    let path = read::path(&house.log(), 1);
+    let path = crate::segments::path(&house.log(), 1);
     let mut reader = SegmentReader::open(File::open(path).unwrap(), 1, None).unwrap();
     while !matches!(reader.next_item().unwrap(), Item::End(_)) {}
     reader.offset()
@@ -112,7 +112,7 @@ fn a_removed_segment_stops_the_start() {
     for _ in 0..3 {
         house.open().0.close().unwrap();
     }
-    fs::remove_file(read::path(&house.log(), 2)).unwrap();
+    fs::remove_file(crate::segments::path(&house.log(), 2)).unwrap();
     let error = house.open_on(Arc::new(OsDisk)).unwrap_err();
     let OpenError::Recover(RecoverError::Damage(damage)) = error else { panic!("{error}") };
     assert_eq!((damage.segment, damage.why), (2, Why::MissingSegment));

@@ -252,7 +252,7 @@ fn signed_logs_of_version_1_are_read_for_ever() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1-signed");
     let key = samples::signing_key(1, 1).public().clone();
     let trust = crate::audit::Trust { key: Some(key), ..Default::default() };
-    let report = verify_dir_against(&folder, trust, |_, _| {}).unwrap();
+    let report = verify_dir_against(&folder, &Keys::default(), trust, |_, _| {}).unwrap();
     assert_eq!((report.records, report.signatures.signed_through), (19, 18));
     for (file, written) in list(&folder).unwrap().0.iter().zip(samples::Log::signed().segments) {
         let kept = fs::read(&file.path).unwrap();
@@ -267,7 +267,7 @@ fn write_golden_files() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit").join(name);
         fs::create_dir_all(&folder).unwrap();
         for (index, segment) in log.segments.iter().enumerate() {
-            fs::write(read::path(&folder, index as u64 + 1), segment).unwrap();
+            fs::write(crate::segments::path(&folder, index as u64 + 1), segment).unwrap();
         }
         if let Some(Record::Checkpoint(last)) = log.last_checkpoint() {
             fs::write(folder.join("checkpoint"), last.note.as_bytes()).unwrap();
