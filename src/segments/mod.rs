@@ -129,13 +129,13 @@ pub fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:0DIGITS$}{SUFFIX}"))
 }
 
-/// The segments of a folder in order, and the files that do not belong there. Names that begin with a dot or
-/// with `checkpoint` are left out.
+/// The segments of a folder in order, and the files that do not belong there. Names that begin with a dot
+/// or with `checkpoint` are left out.
 ///
 /// # Errors
 /// The folder cannot be read.
 pub fn list(folder: &Path) -> io::Result<(Vec<SegmentFile>, Vec<PathBuf>)> {
-    // A segment that is packed meanwhile may be seen in both forms, or in none: then the folder is read again.
+    // A segment that is packed meanwhile may be seen in both forms or in none: then it is listed again.
     let mut attempts = 1;
     loop {
         let listed = list_once(folder);
@@ -192,7 +192,8 @@ pub enum Input {
 }
 
 impl Input {
-    /// Opens segment `number` of `folder`, in whatever form it is there. A packed one is unpacked into memory.
+    /// Opens segment `number` of `folder`, in whatever form it is there. A packed one is unpacked into
+    /// memory.
     ///
     /// # Errors
     /// As [`SegmentFile::open`]; `NotFound`: it is there in no form.

@@ -77,7 +77,8 @@ proptest! {
         let masked = run(&rules, Context::Json, &chunks(document.as_bytes(), &cuts)).expect("masked");
         let parsed: Result<serde_json::Value, _> = serde_json::from_slice(&masked.body);
         // A nine may make a number larger than a double: it is still one (RFC 8259 section 6 sets no range).
-        let is_document = parsed.as_ref().err().is_none_or(|error| error.to_string().starts_with("number out of range"));
+        let is_document =
+            parsed.as_ref().err().is_none_or(|error| error.to_string().starts_with("number out of range"));
         prop_assert!(is_document, "{:?} from {document}: {parsed:?}", show(&masked.body));
     }
 

@@ -75,7 +75,9 @@ fn an_encrypted_file_that_was_changed_or_cut_is_not_read() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_reader_of_encrypted_files_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn no_bytes_make_the_reader_of_encrypted_files_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
         let (identity, _) = pair(7);
         let with_intro = [b"age-encryption.org/v1\n-> X25519 ", &bytes[..]].concat();
         prop_assert!(decrypt(&bytes, std::slice::from_ref(&identity)).is_err());
