@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 /// Pieces that wait for a slow client.
 const PIECES: usize = 4;
 
-/// A body that comes out of a channel. An error cuts the connection, so that nobody takes a part for all of it.
+/// A body that comes out of a channel. An error cuts the connection, so that nobody takes a part for the
+/// whole.
 struct Channel(mpsc::Receiver<io::Result<Bytes>>);
 
 /// The sending end. Sending fails once the client has gone.
