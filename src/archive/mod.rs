@@ -139,6 +139,14 @@ impl Archive {
         self.index().count(span)
     }
 
+    /// How many sessions and exchanges there are.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn counts(&self) -> Result<(u64, u64), Error> {
+        self.index().counts()
+    }
+
     /// Exchanges that ended behind record `after`, in the order of their ends.
     ///
     /// # Errors

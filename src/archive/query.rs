@@ -225,6 +225,14 @@ impl Index {
         Ok(self.connection.query_row(&text, params_from_iter(conditions.values), |row| row.get(0))?)
     }
 
+    pub(super) fn counts(&self) -> Result<(u64, u64), Error> {
+        let count = |text| self.connection.query_row(text, [], |row| row.get(0));
+        Ok((
+            count("SELECT COUNT(*) FROM session")?,
+            count("SELECT COUNT(*) FROM exchange WHERE head_sequence IS NOT NULL")?,
+        ))
+    }
+
     pub(super) fn ended(&self, after: u64, limit: usize) -> Result<Vec<Exchange>, Error> {
         let text = format!("{EXCHANGE} WHERE e.end_sequence > ? ORDER BY e.end_sequence LIMIT {limit}");
         self.list(&text, vec![number(after)])

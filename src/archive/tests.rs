@@ -471,3 +471,58 @@ fn two_readers_share_one_index() {
     let Position { sequence, .. } = house.log.position;
     assert_eq!(two.catch_up(0).unwrap().sequence, sequence - 1);
 }
+
+/// Takes acknowledgements and forgets them.
+struct Deaf;
+
+impl crate::journal::AckSink for Deaf {
+    fn deliver(&mut self, _: usize, acks: &mut Vec<crate::journal::Ack>) {
+        acks.clear();
+    }
+}
+
+#[test]
+fn a_reader_follows_a_journal_at_work() {
+    use crate::journal::{Journal, Options, Submission};
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("audit");
+    let mut options = Options::new(&dir, home.path().join("openings"));
+    options.segment_bytes = crate::limits::SEGMENT_BYTES_MIN;
+    let (journal, mut producers) = Journal::open(options, 1, Box::new(Deaf)).unwrap();
+    let handle = journal.handle();
+    let archive = Archive::open(&dir).unwrap();
+    let writer = std::thread::spawn(move || {
+        let mut submit = |record: Record| {
+            let mut submission = Submission { ticket: 0, commit: crate::audit::Commit::Written, record };
+            while let Err(full) = producers[0].submit(submission) {
+                submission = full.0;
+                std::thread::yield_now();
+            }
+        };
+        for number in 0..1_500 {
+            submit(intent(number, (number % 3) as u8, "live"));
+            submit(content(number, Direction::Response, 0, &[b'x'; 300]));
+            submit(outcome(number, 300));
+        }
+        producers
+    });
+    let mut looks = 0;
+    while !writer.is_finished() {
+        let head = handle.health().written;
+        let caught = archive.catch_up(head).unwrap();
+        assert!(caught.sequence >= head, "{caught:?}");
+        looks += 1;
+    }
+    let producers = writer.join().unwrap();
+    journal.close().unwrap();
+    drop(producers);
+    archive.catch_up(0).unwrap();
+    assert!(looks > 0 && folder::list(&dir).unwrap().len() > 5, "it rotated meanwhile");
+    let sessions = archive.sessions(&Filter::default()).unwrap().sessions;
+    assert_eq!(sessions.iter().map(|one| one.requests).collect::<Vec<_>>(), [500, 500, 500]);
+    let read = archive.index().dump();
+    archive.rebuild(&mut |_| {}).unwrap();
+    assert_eq!(archive.index().dump(), read);
+    let last = archive.last_ended(1).unwrap().remove(0);
+    assert_eq!(archive.recording(&last).unwrap().response.content(), [b'x'; 300]);
+}

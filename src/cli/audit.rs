@@ -24,6 +24,7 @@ enum What {
     Head(Head),
     Key(Key),
     RotateKey(RotateKey),
+    Reindex(super::reindex::Reindex),
 }
 
 /// Check the whole log: its chain, its order, its signatures, and that every exchange makes sense
@@ -64,6 +65,7 @@ impl Command {
             What::Head(head) => head.run(output),
             What::Key(key) => key.run(output),
             What::RotateKey(rotate) => rotate.run(output),
+            What::Reindex(reindex) => reindex.run(output),
         }
     }
 }
@@ -174,7 +176,7 @@ impl Verify {
 }
 
 /// A bar on a terminal, unless little is to be said.
-fn progress(output: &Output) -> ProgressBar {
+pub(super) fn progress(output: &Output) -> ProgressBar {
     let target =
         if output.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
     let bar = ProgressBar::with_draw_target(Some(0), target);

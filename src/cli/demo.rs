@@ -167,8 +167,9 @@ impl Screen<'_> {
             text.push_str(&format!("\n  {}\n{}\n", ink.paint("36", &format!("# {title}")), command));
         }
         let verify = format!("{program} audit verify {}", audit_dir.display());
+        let sessions = format!("{program} sessions list --admin unix:{}", admin_socket.display());
         text.push_str(&format!(
-            "\nThen see what was recorded: {verify}\n{}\n",
+            "\nThen see what was recorded: {verify}\nand who did what: {sessions}\n{}\n",
             ink.dim("Ctrl-C ends the demo.")
         ));
         text

@@ -19,6 +19,7 @@ mod init;
 mod man;
 mod output;
 mod profile;
+mod reindex;
 mod reload;
 mod run;
 mod sessions;

@@ -186,6 +186,31 @@ fn a_running_gateway_tells_what_happens_and_records_who_asks() {
 }
 
 #[test]
+fn an_index_is_made_anew() {
+    let (mut gateway, _upstream) = world();
+    gateway.process.signal("TERM");
+    gateway.process.wait();
+    let folder = gateway.folder.path();
+    let (config, dir) = (folder.join("ringward.toml"), folder.join("audit"));
+    let list = || text(&ringward(&["sessions", "list", "--dir", dir.to_str().unwrap()], &[]));
+    let before = list();
+    let index = folder.join("audit-index.sqlite");
+    fs::write(&index, "spoilt").unwrap();
+    let again = ringward(&["audit", "reindex", "-c", config.to_str().unwrap()], &[]);
+    let said = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(said.contains("audit-index.sqlite") && said.contains("3 sessions"), "{said}");
+    assert_eq!(list(), before);
+    fs::remove_file(&index).unwrap();
+    assert_eq!(list(), before);
+    let nowhere = ringward(&["audit", "reindex", folder.join("none").to_str().unwrap()], &[]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    let none = ringward(&["sessions", "list"], &[("RINGWARD_ADMIN", "unix:/nonexistent/admin.sock")]);
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(none.status.code() == Some(5) && said.contains("--dir"), "{said}");
+}
+
+#[test]
 fn an_export_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let (gateway, _upstream) = world();

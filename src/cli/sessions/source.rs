@@ -58,6 +58,9 @@ struct Shown {
 
 impl Place {
     /// Opens the source; a folder is read up to its end.
+    ///
+    /// # Errors
+    /// There is no log in the folder, or it is damaged.
     pub(super) fn open(self) -> Result<Source, Failure> {
         let Some(dir) = self.dir else { return Ok(Source::Gateway(Box::new(self.target))) };
         let archive = Archive::open(&dir).map_err(failure)?;
@@ -200,7 +203,7 @@ async fn from_gateway(
     let mut is_first = true;
     loop {
         let question = Question { span: span.clone(), format: "jsonl", purpose: purpose.as_str() };
-        let mut answer = target.open(&with_query(&path, &question)?).await?;
+        let mut answer = target.open(&with_query(&path, &question)?).await.map_err(or_folder)?;
         if answer.status() != 200 {
             let status = answer.status().as_u16();
             return Err(refused(&Answer { status, body: answer.text().await.unwrap_or_default() }));
@@ -257,7 +260,7 @@ async fn ask<T: DeserializeOwned>(
     path: &str,
     question: &impl Serialize,
 ) -> Result<T, Failure> {
-    let answer = target.ask(reqwest::Method::GET, &with_query(path, question)?).await?;
+    let answer = target.ask(reqwest::Method::GET, &with_query(path, question)?).await.map_err(or_folder)?;
     if answer.status != 200 {
         return Err(refused(&answer));
     }
@@ -269,6 +272,14 @@ fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Failure> {
         message: format!("the gateway's answer is not that of a gateway of this version: {error}"),
         code: exit::FAILED,
     })
+}
+
+/// Without a gateway there is still its log.
+fn or_folder(failure: Failure) -> Failure {
+    if failure.code != exit::UNREACHABLE {
+        return failure;
+    }
+    Failure { message: format!("{}; --dir DIR reads the folder of a log itself", failure.message), ..failure }
 }
 
 /// What a gateway says when it does not give what was asked for.
@@ -306,4 +317,88 @@ fn segment(name: &str) -> String {
 pub(super) fn failure(error: Error) -> Failure {
     let code = if matches!(error, Error::Damage(_)) { exit::AUDIT } else { exit::FAILED };
     Failure { message: inert::line(&error.to_string()), code }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{BufRead, BufReader, Write},
+        os::unix::net::UnixListener,
+    };
+
+    fn line(sequence: u64) -> String {
+        let exchange = Exchange { sequence, id: "req_1".into(), ..Exchange::default() };
+        serde_json::to_string(&Recording { exchange, ..Recording::default() }).unwrap() + "\n"
+    }
+
+    /// Answers each request with the next body, cut before its end where it says so; gives what was asked.
+    fn serve(listener: UnixListener, bodies: Vec<(String, bool)>) -> Vec<String> {
+        let answer = |(body, is_cut): (String, bool)| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let asked = lines.next().unwrap();
+            lines.find(|line| line.is_empty()).unwrap();
+            let end = if is_cut { "" } else { "0\r\n\r\n" };
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-ringward-exchanges: 3\r\n\r\n";
+            let text = format!("{head}{:x}\r\n{body}\r\n{end}", body.len());
+            stream.write_all(text.as_bytes()).unwrap();
+            asked
+        };
+        bodies.into_iter().map(answer).collect()
+    }
+
+    fn read(bodies: Vec<(String, bool)>) -> (Result<(), Failure>, Vec<u64>, Vec<String>) {
+        // As `main` does.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || serve(listener, bodies));
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            place: Place,
+        }
+        let admin = format!("unix:{}", socket.display());
+        let line = <Line as clap::Parser>::parse_from(["", "--admin", &admin]);
+        let Ok(source) = line.place.open() else { panic!("a gateway needs no opening") };
+        let mut taken = Vec::new();
+        let span = Span { session: Some("ses_1".into()), ..Span::default() };
+        let read = source.recordings(
+            &span,
+            Purpose::Export,
+            |_| {},
+            async |recording| {
+                taken.push(recording.exchange.sequence);
+                Ok(Go::On)
+            },
+        );
+        let result = crate::cli::block_on(read);
+        (result, taken, server.join().unwrap())
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_is_asked_for_again_behind_its_last_whole_line() {
+        let half = line(3)[..20].to_owned();
+        let (result, taken, asked) = read(vec![(line(1) + &line(2) + &half, true), (line(3), false)]);
+        assert!(result.is_ok());
+        assert_eq!(taken, [1, 2, 3]);
+        assert!(asked[0].starts_with("GET /api/v1/sessions/ses_1/export?"), "{asked:?}");
+        assert!(!asked[0].contains("after=") && asked[1].contains("after=2"), "{asked:?}");
+    }
+
+    #[test]
+    fn an_answer_that_brings_nothing_is_an_error() {
+        let (result, taken, _) = read(vec![(line(1)[..9].to_owned(), true)]);
+        let Err(failure) = result else { panic!("half a line is no recording") };
+        assert_eq!((failure.code, taken.len()), (exit::UNREACHABLE, 0));
+        assert!(failure.message.contains("cut"), "{}", failure.message);
+    }
+
+    #[test]
+    fn names_stay_within_their_segment_of_a_path() {
+        assert_eq!(segment("ses_4P9M"), "ses_4P9M");
+        assert_eq!(segment("../x?y#é"), "%2E%2E%2Fx%3Fy%23%C3%A9");
+    }
 }
