@@ -85,11 +85,18 @@ pub(super) struct RotateKey {
 /// Where a log is: in a folder, or with a running gateway.
 #[derive(Debug, Args)]
 struct Log {
-    /// Directory of the segments [default: that of the configuration, unless --admin is given]
-    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
+    /// Directory of the segments [default: that of the configuration, unless --admin says whom to ask]
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
+}
+
+impl Log {
+    /// Whether a gateway is asked. A folder that is named is read, whatever the environment says.
+    fn asks(&self) -> bool {
+        self.dir.is_none() && self.target.is_given()
+    }
 }
 
 /// Where a log is, in a folder.
@@ -163,7 +170,7 @@ fn detail(body: &str) -> String {
 
 impl Prove {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        if self.log.target.is_given() {
+        if self.log.asks() {
             return ask(&self.log.target, &format!("/api/v1/audit/prove?record={}", self.record), output);
         }
         let folder = match folder(self.log.dir, self.log.target.file(), output) {
@@ -256,7 +263,7 @@ fn as_text(proven: &Proven, is_trusted: bool) -> String {
 
 impl Head {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        if self.log.target.is_given() {
+        if self.log.asks() {
             return ask(&self.log.target, "/api/v1/audit/head", output);
         }
         let folder = match folder(self.log.dir, self.log.target.file(), output) {
