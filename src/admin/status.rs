@@ -176,6 +176,10 @@ pub struct AuditStatus {
     pub sequence: u64,
     /// Last record that survives a power cut.
     pub durable_sequence: u64,
+    /// Records that the newest checkpoint covers.
+    pub signed_through: u64,
+    /// Why the file of the newest checkpoint could not be written.
+    pub checkpoint_error: Option<String>,
     /// Records on their way.
     pub queue_depth: u64,
     pub state: AuditState,

@@ -113,6 +113,16 @@ impl Control for Operator {
         Box::pin(blocking(move || {
             let key = journal.rotate_key().map_err(|error| Unproven::Failed(error.to_string()))?.to_string();
             tracing::info!(author, key, "the log is signed with a new key");
+            let record = Record::Admin(Access {
+                at: runtime::now().wall,
+                author: author.into(),
+                action: "rotate-key".into(),
+                object: key.as_str().into(),
+            });
+            // The KEY record is there in any case; this one says who asked.
+            if let Err(error) = journal.append_blocking(Commit::Written, record) {
+                tracing::error!(%error, "who rotated the key is not recorded");
+            }
             Ok(key)
         }))
     }
@@ -187,6 +197,8 @@ fn audit(core: &Core) -> AuditStatus {
         dir: core.addresses.audit_dir.display().to_string(),
         sequence: health.written,
         durable_sequence: health.synced,
+        signed_through: health.signed_through,
+        checkpoint_error: health.checkpoint_failure.clone(),
         queue_depth: health.queue_depth as u64,
         state: if health.failure.is_some() { AuditState::Failed } else { AuditState::Recording },
         last_error: health.failure.map(|(failure, said)| format!("{failure}: {said}")),

@@ -13,6 +13,7 @@
 use super::{
     hash::{Hash, sha256},
     note::{Note, NoteError, PUBLIC_KEY_BYTES, PublicKey, SigningKey, sign},
+    signed::StatedKey,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::fmt;
@@ -146,15 +147,26 @@ pub struct KeyChain {
 struct Link {
     key: PublicKey,
     number: u64,
-    /// Sequence of its KEY record: it signs every checkpoint that covers this record.
-    since: u64,
+    /// Its KEY record: it signs every checkpoint that covers this one.
+    stated: StatedKey,
 }
 
 impl KeyChain {
-    /// A chain that goes on from a key that is already believed: number and key in force since record
-    /// `since`.
-    pub fn from_key(number: u64, key: PublicKey, since: u64) -> KeyChain {
-        KeyChain { links: vec![Link { key, number, since }] }
+    /// The chain of these keys.
+    ///
+    /// # Errors
+    /// [`Distrust`]: they do not come from one another.
+    pub fn of(stated: &[StatedKey]) -> Result<KeyChain, Distrust> {
+        let mut chain = KeyChain::default();
+        for StatedKey { note, since } in stated {
+            chain.push(note, *since)?;
+        }
+        Ok(chain)
+    }
+
+    /// Its keys, as STATE repeats them.
+    pub fn stated(&self) -> impl Iterator<Item = &StatedKey> {
+        self.links.iter().map(|link| &link.stated)
     }
 
     /// Takes the next statement, which stands in record `since`.
@@ -178,18 +190,13 @@ impl KeyChain {
         last.map_or(Ok(()), |last| note.verify(&last.key))?;
         note.verify(&key)?;
         let at = self.links.len();
-        self.links.push(Link { key, number, since });
+        self.links.push(Link { key, number, stated: StatedKey { note: statement.into(), since } });
         Ok(&self.links[at].key)
     }
 
     /// The key that signs now, and its number.
     pub fn current(&self) -> Option<(u64, &PublicKey)> {
         self.links.last().map(|link| (link.number, &link.key))
-    }
-
-    /// Sequence of the KEY record of the key that signs now.
-    pub fn since(&self) -> Option<u64> {
-        self.links.last().map(|link| link.since)
     }
 
     /// Name of the log.
@@ -213,7 +220,7 @@ impl KeyChain {
     /// [`Distrust`]: it is not to be believed.
     pub fn check(&self, checkpoint: &str) -> Result<Checkpoint, Distrust> {
         let (checkpoint, note) = Checkpoint::parse(checkpoint)?;
-        let link = self.links.iter().rev().find(|link| link.since <= checkpoint.size);
+        let link = self.links.iter().rev().find(|link| link.stated.since <= checkpoint.size);
         let key = &link.ok_or(Distrust::NoKey)?.key;
         if checkpoint.origin != key.name() {
             return Err(Distrust::Origin);

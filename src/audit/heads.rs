@@ -7,7 +7,6 @@ use super::{
     note::PublicKey,
     reader::Why,
     record::{Record, State},
-    signed::KeyInForce,
 };
 use crate::limits::CHECKPOINT_LAG_RECORDS_MAX;
 use std::{collections::VecDeque, sync::Arc};
@@ -126,11 +125,9 @@ impl Heads {
     fn state(&self, state: &State) -> Result<(), Why> {
         let before = self.size() - 1;
         let is_tree = state.tree.as_ref().is_none_or(|tree| self.tree_at(before).as_ref() == Some(tree));
-        let is_key = state.key.as_ref().is_none_or(|found| {
-            let KeyInForce { number, key, since } = &**found;
-            self.chain.current() == Some((*number, key)) && self.chain.since() == Some(*since)
-        });
-        if is_tree && is_key { Ok(()) } else { Err(Why::Tree) }
+        // Logs of before there were signatures have neither.
+        let is_bare = state.tree.is_none() && state.keys.is_empty();
+        if is_tree && (is_bare || self.chain.stated().eq(&state.keys)) { Ok(()) } else { Err(Why::Tree) }
     }
 
     fn root_at(&self, size: u64) -> Option<Hash> {

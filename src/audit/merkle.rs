@@ -31,6 +31,12 @@ impl Frontier {
         &self.nodes
     }
 
+    /// Its nodes with their levels: a node of level *l* is over 2^*l* leaves.
+    fn levels(&self) -> impl Iterator<Item = (u32, &Hash)> {
+        let levels = (0..u64::BITS).rev().filter(|level| self.size >> level & 1 == 1);
+        levels.zip(&self.nodes)
+    }
+
     /// Appends a leaf, given by its leaf hash.
     pub fn push(&mut self, leaf: Hash) {
         let mut root = leaf;
@@ -80,6 +86,32 @@ impl Prover {
         let mut parts: Vec<_> = numbered.map(|(place, range)| (range, Frontier::default(), place)).collect();
         parts.sort_by_key(|(range, ..)| range.start);
         Prover { parts, at: 0, next: 0 }
+    }
+
+    /// Begins behind the tree `before` instead of at the first leaf. `None` if the proof needs single leaves
+    /// of it: it never does where the proven leaf, or all that the older tree has not, is behind it.
+    pub fn start_behind(mut self, before: &Frontier) -> Option<Prover> {
+        let mut end = 0;
+        for (level, root) in before.levels() {
+            let start = end;
+            end += 1 << level;
+            while self.parts.get(self.at).is_some_and(|(part, ..)| part.end <= start) {
+                self.at += 1;
+            }
+            match self.parts.get_mut(self.at) {
+                Some((part, subtree, _)) if part.start <= start && end <= part.end => {
+                    // Parts are as large as a power of two, or begin where one ends: the node fits as it is.
+                    subtree.nodes.push(*root);
+                    subtree.size += end - start;
+                    self.at += usize::from(end == part.end);
+                }
+                Some((part, ..)) if part.start < end => return None,
+                // A node that the proof leaves out.
+                _ => {}
+            }
+        }
+        self.next = before.size;
+        Some(self)
     }
 
     /// Takes the next leaf of the tree, from the first one on. Leaves behind the tree are left out.
@@ -348,6 +380,36 @@ mod tests {
             }
             assert!(is_consistent(0, &roots[0], size, root, &[]));
             leaves.get(size as usize).into_iter().for_each(|leaf| tree.push(*leaf));
+        }
+    }
+
+    #[test]
+    fn a_proof_may_begin_behind_what_is_known() {
+        let leaves: Vec<Hash> = (0..SIZES).map(leaf).collect();
+        let mut before = Frontier::default();
+        for start in 0..70 {
+            let behind = |prover: Prover, size: u64| {
+                let mut prover = prover.start_behind(&before)?;
+                leaves[start as usize..size as usize].iter().for_each(|leaf| prover.push(*leaf));
+                prover.finish()
+            };
+            for size in [start + 1, start + 2, start + 17, SIZES] {
+                let first = &leaves[..size as usize];
+                for index in start..size {
+                    let path = behind(Prover::inclusion(index, size).unwrap(), size);
+                    assert_eq!(path, Some(naive_inclusion(index as usize, first)), "{index} behind {start}");
+                }
+                for from in start.max(1)..=size {
+                    let path = behind(Prover::consistency(from, size).unwrap(), size);
+                    assert_eq!(path, Some(naive_consistency(from as usize, first, true)), "{from}, {start}");
+                }
+                // Before it, a proof is right or there is none.
+                for index in 0..start {
+                    let path = behind(Prover::inclusion(index, size).unwrap(), size);
+                    assert!(path.is_none_or(|path| path == naive_inclusion(index as usize, first)));
+                }
+            }
+            before.push(leaves[start as usize]);
         }
     }
 

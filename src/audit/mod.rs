@@ -49,6 +49,6 @@ pub use segment::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, FORMAT_VERSION, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,
     SealReason, SegmentHeader,
 };
-pub use signed::{KeyInForce, Signed};
+pub use signed::{Signed, StatedKey};
 pub use verify::{Report, Verifier};
 pub use wire::DecodeError;

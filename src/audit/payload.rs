@@ -8,7 +8,7 @@ use super::{
         Kind, LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages, State,
         Subject,
     },
-    signed::{KeyInForce, Signed},
+    signed::{Signed, StatedKey},
     wire::{DecodeError, Fields, Reader, Writer, array, choice, id, number, present, short, text, time},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What STATE says of the tree and of its key. A reader may skip it: it follows from the records before.
+/// What STATE says of the tree and of its keys. A reader may skip it: it follows from the records before.
 const TREE_TAG: u8 = 0x80;
 const KEY_TAG: u8 = 0x81;
 
@@ -431,18 +431,20 @@ impl Fields for State {
             out.bytes(2, &id.0);
         }
         out.part(TREE_TAG, self.tree.as_ref());
-        out.part(KEY_TAG, self.key.as_deref());
+        for key in &self.keys {
+            out.part(KEY_TAG, Some(key));
+        }
     }
 
     fn read(bytes: &[u8]) -> Result<State, DecodeError> {
         let mut state = State::default();
-        let mut fields = Reader::new(bytes, &[2]).knowing(&[TREE_TAG, KEY_TAG]);
+        let mut fields = Reader::new(bytes, &[2, KEY_TAG]).knowing(&[TREE_TAG, KEY_TAG]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => state.at = time(tag, value)?,
                 2 => state.open.push(id(tag, value)?),
                 TREE_TAG => state.tree = Some(Frontier::read(value)?),
-                KEY_TAG => state.key = Some(Box::new(KeyInForce::read(value)?)),
+                KEY_TAG => state.keys.push(StatedKey::read(value)?),
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }

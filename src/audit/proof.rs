@@ -193,7 +193,7 @@ pub(super) mod tests {
                 sequence: index + 1,
                 frame: frame.bytes.clone(),
                 kept: frame.kept.clone(),
-                keys: log.keys.clone(),
+                keys: log.keys.iter().map(|key| key.note.to_string()).collect(),
                 path: prover.finish().unwrap(),
                 checkpoint: checkpoint.clone(),
             }

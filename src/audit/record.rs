@@ -1,7 +1,7 @@
 use super::{
     ExchangeId,
     merkle::Frontier,
-    signed::{KeyInForce, Signed},
+    signed::{Signed, StatedKey},
 };
 use crate::{
     buffer::Segments,
@@ -397,8 +397,8 @@ pub struct State {
     pub open: Vec<ExchangeId>,
     /// The tree of all records before this one; `None` where its writer kept none.
     pub tree: Option<Frontier>,
-    /// The key in force, if there is one.
-    pub key: Option<Box<KeyInForce>>,
+    /// All keys of the log before this record, in their order.
+    pub keys: Vec<StatedKey>,
 }
 
 /// ADMIN and READ: what an operator did, and to what.

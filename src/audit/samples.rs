@@ -183,8 +183,8 @@ pub struct Log {
     pub segments: Vec<Vec<u8>>,
     pub position: Position,
     pub tree: Frontier,
-    /// Statements of its keys.
-    pub keys: Vec<String>,
+    /// Its KEY records.
+    pub keys: Vec<StatedKey>,
     salt: [u8; 16],
     first_sequence: u64,
 }
@@ -261,37 +261,33 @@ impl Log {
         let (key, before) = (signing_key(1, seed), signing_key(1, seed - 1));
         let statement = KeyStatement::sign(u64::from(seed), &key, (seed > 1).then_some(&before));
         self.batch(&[Record::Key(Signed { at: Timestamp(10), note: statement.as_str().into() })]);
-        self.keys.push(statement);
+        self.keys.push(StatedKey { note: statement.into(), since: self.position.sequence - 1 });
     }
 
     /// STATE as a journal writes it that keeps a tree.
-    fn state(&mut self, open: Vec<ExchangeId>, seed: Option<(u8, u64)>) {
-        let key = seed.map(|(seed, since)| {
-            let key = signing_key(1, seed).public().clone();
-            Box::new(KeyInForce { number: seed.into(), key, since })
-        });
-        let tree = Some(self.tree.clone());
-        self.batch(&[Record::State(State { at: Timestamp(5), open, tree, key })]);
+    fn state(&mut self, open: Vec<ExchangeId>) {
+        let (tree, keys) = (Some(self.tree.clone()), self.keys.clone());
+        self.batch(&[Record::State(State { at: Timestamp(5), open, tree, keys })]);
     }
 
     /// Three segments with every kind, signed by two keys, and checkpoints between them.
     pub fn signed() -> Log {
         let mut log = Log::new();
         let records = every_kind();
-        log.state(vec![], None);
+        log.state(vec![]);
         log.key(1);
         log.batch(&records[1..4]);
         let checkpoint = log.checkpoint(1);
         log.batch(&records[4..6]);
         log.batch(&[checkpoint]);
         log.seal(SealReason::Rotated);
-        log.state(vec![id(1)], Some((1, 2)));
+        log.state(vec![id(1)]);
         log.batch(&records[6..8]);
         log.key(2);
         let checkpoint = log.checkpoint(2);
         log.batch(&[checkpoint, records[8].clone()]);
         log.seal(SealReason::Rotated);
-        log.state(vec![id(2)], Some((2, 12)));
+        log.state(vec![id(2)]);
         log.batch(&records[9..]);
         log.batch(&[outcome(2)]);
         log.batch(&[log.checkpoint(2)]);

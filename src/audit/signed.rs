@@ -2,7 +2,6 @@
 
 use super::{
     merkle::Frontier,
-    note::PublicKey,
     wire::{DecodeError, Fields, Reader, Writer, array, present, text, time},
 };
 use crate::time::Timestamp;
@@ -16,13 +15,12 @@ pub struct Signed {
     pub note: Arc<str>,
 }
 
-/// The key that signs the log at some place.
+/// A KEY record, as STATE repeats it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyInForce {
-    /// Counts the keys of the log, from 1.
-    pub number: u64,
-    pub key: PublicKey,
-    /// Sequence of its KEY record.
+pub struct StatedKey {
+    /// Its note.
+    pub note: Arc<str>,
+    /// Its sequence number.
     pub since: u64,
 }
 
@@ -68,27 +66,22 @@ impl Fields for Frontier {
     }
 }
 
-impl Fields for KeyInForce {
+impl Fields for StatedKey {
     fn write(&self, out: &mut Writer<'_>) {
-        out.number(1, self.number);
-        out.text(2, self.key.name());
-        out.bytes(3, self.key.bytes());
-        out.number(4, self.since);
+        out.bytes(1, self.note.as_bytes());
+        out.number(2, self.since);
     }
 
-    fn read(bytes: &[u8]) -> Result<KeyInForce, DecodeError> {
-        let (mut count, mut name, mut key, mut since) = (0, "", None, 0);
+    fn read(bytes: &[u8]) -> Result<StatedKey, DecodeError> {
+        let (mut note, mut since) = (None, 0);
         let mut fields = Reader::new(bytes, &[]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
-                1 => count = present(tag, value)?,
-                2 => name = text(tag, value)?,
-                3 => key = Some(array(tag, value)?),
-                4 => since = present(tag, value)?,
+                1 => note = Some(text(tag, value)?.into()),
+                2 => since = present(tag, value)?,
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }
-        let key = PublicKey::new(name, key.ok_or(DecodeError::Missing(3))?);
-        Ok(KeyInForce { number: count, key: key.map_err(|_| DecodeError::Value(2))?, since })
+        Ok(StatedKey { note: note.ok_or(DecodeError::Missing(1))?, since })
     }
 }

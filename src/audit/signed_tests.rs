@@ -74,8 +74,8 @@ fn write_the_corpus() {
     let Some(Record::Checkpoint(checkpoint)) = log.last_checkpoint() else { panic!("it has one") };
     let note = &*checkpoint.note;
     write("audit_note", "checkpoint", note);
-    write("audit_note", "first_key", &log.keys[0]);
-    write("audit_note", "second_key", &log.keys[1]);
+    write("audit_note", "first_key", &log.keys[0].note);
+    write("audit_note", "second_key", &log.keys[1].note);
     write("audit_note", "public_key", &signing_key(1, 1).public().to_string());
     write("audit_note", "empty", "");
     write("audit_note", "cut", &note[..note.len() / 2]);
@@ -147,11 +147,8 @@ fn forged(size: u64, seed: u8) -> Record {
 fn a_state_that_contradicts_the_tree_is_named() {
     let mut tree = Frontier::default();
     tree.push([1; 32]);
-    let key = KeyInForce { number: 1, key: signing_key(1, 1).public().clone(), since: 1 };
-    for state in [
-        State { tree: Some(tree), ..State::default() },
-        State { key: Some(Box::new(key)), ..State::default() },
-    ] {
+    let keys = vec![StatedKey { note: KeyStatement::sign(1, &signing_key(1, 1), None).into(), since: 1 }];
+    for state in [State { tree: Some(tree), ..State::default() }, State { keys, ..State::default() }] {
         let mut log = Log::new();
         log.batch(&[refusal(1), Record::State(state)]);
         log.seal(SealReason::Closed);
@@ -168,7 +165,7 @@ fn a_log_without_its_signatures_is_only_good_for_who_knows_no_key() {
         .map(|segment| {
             let mut segment: Vec<_> = segment.into_iter().filter(is_bare).collect();
             if let Record::State(state) = &mut segment[0] {
-                state.key = None;
+                state.keys.clear();
             }
             segment
         })

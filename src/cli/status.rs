@@ -91,12 +91,14 @@ fn shown(status: &Status) -> String {
     lines.add(
         "audit",
         format!(
-            "{state}, record {} (durable {}), {} queued, {}{}",
+            "{state}, record {} (durable {}, signed {}), {} queued, {}{}{}",
             audit.sequence,
             audit.durable_sequence,
+            audit.signed_through,
             audit.queue_depth,
             audit.dir,
-            failed(&audit.last_error)
+            failed(&audit.last_error),
+            failed(&audit.checkpoint_error)
         ),
     );
     parts(status, &mut lines);

@@ -13,9 +13,7 @@ use super::{
     segment,
 };
 use crate::{
-    audit::{
-        Checkpoint, Frontier, Hash, KeyInForce, KeyStatement, Kind, PublicKey, Record, Signed, SigningKey,
-    },
+    audit::{Checkpoint, Frontier, Hash, KeyStatement, Kind, PublicKey, Record, Signed, SigningKey},
     limits::{CHECKPOINT_INTERVAL, CHECKPOINT_LAG_RECORDS_MAX, CHECKPOINT_RECORDS},
 };
 use std::{
@@ -121,12 +119,12 @@ impl Signer {
     pub(super) fn open(
         path: &Path,
         folder: &Path,
-        in_force: Option<&KeyInForce>,
+        in_force: Option<(u64, &PublicKey)>,
     ) -> Result<(Arc<Signer>, Option<Record>), KeyFileError> {
         let file = KeyFile(path.to_owned());
-        let current = file.open(in_force)?;
+        let current = file.open(in_force.map(|(_, key)| key))?;
         let first = in_force.is_none().then(|| KeyStatement::sign(1, &current, None));
-        let number = in_force.map_or(1, |key| key.number);
+        let number = in_force.map_or(1, |(number, _)| number);
         let note = fs::read_to_string(folder.join(FILE_NAME)).ok();
         // What is there is offered until there is a newer one, if it is a checkpoint of this key's log.
         let kept = note.and_then(|note| {

@@ -11,9 +11,7 @@ use super::{
     sync::{Mark, Sync},
 };
 use crate::{
-    audit::{
-        Batch, Commit, Frontier, Hash, KeyInForce, KeyStatement, Kind, Position, Record, SealReason, State,
-    },
+    audit::{Batch, Commit, Frontier, Hash, KeyChain, Kind, Position, Record, SealReason, State},
     limits::{
         BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
         JOURNAL_PARK_MAX, NO_SPACE_RETRY, UNSYNCED_BYTES_MAX,
@@ -61,9 +59,9 @@ pub(super) struct Committer {
     segments: Segments,
     active: Active,
     book: Book,
-    /// The tree of all records, and the key that signs it.
+    /// The tree of all records, and the keys that sign it.
     tree: Frontier,
-    key: Option<KeyInForce>,
+    keys: KeyChain,
     checkpoints: Checkpoints,
     /// Gathers the next batch.
     batch: Batch,
@@ -103,9 +101,9 @@ impl Committer {
         live: Live,
         checkpoints: Checkpoints,
     ) -> io::Result<Committer> {
-        let Live { book, mut tree, key } = live;
+        let Live { book, mut tree, keys } = live;
         let (mut segments, mut checkpoints) = (segments, checkpoints);
-        let (active, batch, leaf) = begin(&mut segments, position, state(&book, &tree, &key))?;
+        let (active, batch, leaf) = begin(&mut segments, position, state(&book, &tree, &keys))?;
         tree.push(leaf);
         checkpoints.entered(Kind::State);
         let lanes = shared.lanes.len();
@@ -115,7 +113,7 @@ impl Committer {
             active,
             book,
             tree,
-            key,
+            keys,
             checkpoints,
             batch,
             began: None,
@@ -266,10 +264,9 @@ impl Committer {
     fn enter_tree(&mut self, record: &Record, sequence: u64) {
         self.tree.push(self.batch.leaf());
         self.checkpoints.entered(record.kind());
-        if let Record::Key(signed) = record
-            && let Ok(stated) = KeyStatement::read(&signed.note)
-        {
-            self.key = Some(KeyInForce { number: stated.number, key: stated.key, since: sequence });
+        if let Record::Key(signed) = record {
+            // One that does not follow is named by every verifier; the signer makes none.
+            let _ = self.keys.push(&signed.note, sequence);
         }
     }
 
@@ -409,7 +406,7 @@ impl Committer {
         self.synced = self.shared.sync.synced();
         self.trim();
         let position = self.position();
-        let state = state(&self.book, &self.tree, &self.key);
+        let state = state(&self.book, &self.tree, &self.keys);
         let (active, batch, leaf) = begin(&mut self.segments, &position, state)?;
         let old = std::mem::replace(&mut self.active, active);
         self.batch = batch;
@@ -573,11 +570,16 @@ fn beyond_retry(error: io::Error) -> io::Error {
 pub(super) struct Live {
     pub(super) book: Book,
     pub(super) tree: Frontier,
-    pub(super) key: Option<KeyInForce>,
+    pub(super) keys: KeyChain,
 }
 
-fn state(book: &Book, tree: &Frontier, key: &Option<KeyInForce>) -> State {
-    State { at: segment::now(), open: book.open(), tree: Some(tree.clone()), key: key.clone().map(Box::new) }
+fn state(book: &Book, tree: &Frontier, keys: &KeyChain) -> State {
+    State {
+        at: segment::now(),
+        open: book.open(),
+        tree: Some(tree.clone()),
+        keys: keys.stated().cloned().collect(),
+    }
 }
 
 /// A new segment that begins with STATE, the empty batch behind it, and the leaf hash of STATE.

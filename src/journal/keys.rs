@@ -3,7 +3,7 @@
 //! A rotation writes the next key beside the one in force, then its KEY record, then renames: whichever of
 //! them a crash leaves, the log says which key is in force, and the next start takes that one.
 
-use crate::audit::{KeyInForce, SigningKey, origin};
+use crate::audit::{PublicKey, SigningKey, origin};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{
@@ -61,7 +61,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`KeyFileError`]: there is no such key.
-    pub(super) fn open(&self, in_force: Option<&KeyInForce>) -> Result<SigningKey, KeyFileError> {
+    pub(super) fn open(&self, in_force: Option<&PublicKey>) -> Result<SigningKey, KeyFileError> {
         let next = self.next();
         let Some(in_force) = in_force else {
             discard(&next)?;
@@ -72,7 +72,7 @@ impl KeyFile {
             let name = origin(&public(&pair).ok_or_else(|| self.not_a_key())?);
             return SigningKey::new(&name, pair).map_err(|_| self.not_a_key());
         };
-        let is_in_force = |pair: &Ed25519KeyPair| public(pair).as_ref() == Some(in_force.key.bytes());
+        let is_in_force = |pair: &Ed25519KeyPair| public(pair).as_ref() == Some(in_force.bytes());
         let found = load(&self.0)?;
         let pair = match found {
             Some(pair) if is_in_force(&pair) => {
@@ -89,7 +89,7 @@ impl KeyFile {
                 _ => return Err(KeyFileError::Foreign(self.0.clone())),
             },
         };
-        SigningKey::new(in_force.key.name(), pair).map_err(|_| self.not_a_key())
+        SigningKey::new(in_force.name(), pair).map_err(|_| self.not_a_key())
     }
 
     /// Makes the next key of the log called `name`, beside the one in force.

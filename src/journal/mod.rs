@@ -159,7 +159,7 @@ impl Journal {
         let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
         let segments = Segments::new(Arc::clone(&disk), dir, openings, segment_bytes).map_err(io_error)?;
         let recovered = recover::recover(&*disk, dir)?;
-        let key = recovered.key.as_ref();
+        let key = recovered.keys.current();
         let signer = options.key.as_deref().map(|path| Signer::open(path, dir, key)).transpose()?;
         let (signer, first_key) = signer.map_or((None, None), |(signer, first)| (Some(signer), first));
 
@@ -178,7 +178,7 @@ impl Journal {
         let live = Live {
             book: Book::with_open(&recovered.open),
             tree: recovered.tree.clone(),
-            key: recovered.key.clone(),
+            keys: recovered.keys.clone(),
         };
         let checkpoints = Checkpoints::new(signer).map_err(io_error)?;
         let mut committer =

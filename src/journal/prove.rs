@@ -1,12 +1,15 @@
-//! Proofs out of a log folder: one pass over the records that a checkpoint covers.
+//! Proofs out of a log folder: one pass over the records from the nearest STATE to the end of a checkpoint.
 
 use super::read::{VerifyError, newest_checkpoint};
 use crate::audit::{
-    Checkpoint, Damage, Frame, Hash, Item, KeyChain, Kind, Position, Proof, ProofError, Prover, PublicKey,
-    ReadError, Record, SegmentReader, Why,
+    Checkpoint, Damage, Frame, Frontier, Hash, Item, KeyChain, Kind, Position, Proof, ProofError, Prover,
+    PublicKey, ReadError, Record, SegmentReader, State, StatedKey, Why,
 };
 use crate::segments::{self, Keys, SegmentFile};
-use std::{path::Path, sync::Arc};
+use std::path::Path;
+
+/// The log ends before its checkpoint, or what STATE says does not fit.
+const NOT_INCLUDED: ProveError = ProveError::Contradiction(ProofError::NotIncluded);
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -51,20 +54,21 @@ pub fn prove(folder: &Path, sequence: u64) -> Result<Proof, ProveError> {
     let (checkpoint, size) = covering(folder)?;
     let index = sequence.checked_sub(1);
     let prover = index.and_then(|index| Prover::inclusion(index, size));
-    let mut prover = prover.ok_or(ProveError::NotCovered { record: sequence, covered: size })?;
-    let (mut frame, mut kept, mut keys) = (Vec::new(), None, Vec::new());
-    each_record(folder, size, |found| {
+    let prover = prover.ok_or(ProveError::NotCovered { record: sequence, covered: size })?;
+    let start = Start::before(folder, sequence)?;
+    let mut prover = prover.start_behind(&start.tree).ok_or(NOT_INCLUDED)?;
+    let (mut frame, mut kept, mut keys) = (Vec::new(), None, start.keys.clone());
+    start.each_record(size, |found| {
         prover.push(found.leaf);
         if found.sequence == sequence {
             frame = found.leaf_bytes();
             kept = found.kept.map(<[u8]>::to_vec);
         }
-        if let Some(statement) = statement(found)? {
-            keys.push(statement.to_string());
-        }
+        keys.extend(stated_key(found)?);
         Ok(())
     })?;
-    let path = prover.finish().ok_or(ProveError::Contradiction(ProofError::NotIncluded))?;
+    let path = prover.finish().ok_or(NOT_INCLUDED)?;
+    let keys = keys.into_iter().map(|key| key.note.to_string()).collect();
     let proof = Proof { sequence, frame, kept, keys, path, checkpoint };
     proof.check(None).map_err(ProveError::Contradiction)?;
     Ok(proof)
@@ -82,13 +86,14 @@ pub fn consistency(folder: &Path, from: u64, to: Option<u64>) -> Result<Consiste
     if from == 0 || to > covered {
         return Err(sizes());
     }
-    let mut prover = Prover::consistency(from, to).ok_or_else(sizes)?;
-    each_record(folder, to, |found| {
+    let prover = Prover::consistency(from, to).ok_or_else(sizes)?;
+    let start = Start::before(folder, from + 1)?;
+    let mut prover = prover.start_behind(&start.tree).ok_or(NOT_INCLUDED)?;
+    start.each_record(to, |found| {
         prover.push(found.leaf);
         Ok(())
     })?;
-    let path = prover.finish().ok_or(ProveError::Contradiction(ProofError::NotIncluded))?;
-    Ok(Consistency { from, to, path, checkpoint })
+    Ok(Consistency { from, to, path: prover.finish().ok_or(NOT_INCLUDED)?, checkpoint })
 }
 
 /// The keys of the log in `folder`, each with its number, as far as its records are whole.
@@ -96,22 +101,92 @@ pub fn consistency(folder: &Path, from: u64, to: Option<u64>) -> Result<Consiste
 /// # Errors
 /// [`ProveError`].
 pub fn keys(folder: &Path) -> Result<Vec<(u64, PublicKey)>, ProveError> {
-    let mut chain = KeyChain::default();
-    let (mut place, mut distrust) = (None, None);
-    each_record(folder, u64::MAX, |found| {
-        if let Some(statement) = statement(found)?
-            && let Err(why) = chain.push(&statement, found.sequence)
-        {
-            (place, distrust) = (Some(found.sequence), distrust.or(Some(why)));
-        }
+    let start = Start::before(folder, u64::MAX)?;
+    let mut keys = start.keys.clone();
+    start.each_record(u64::MAX, |found| {
+        keys.extend(stated_key(found)?);
         Ok(())
     })?;
-    match (place, distrust) {
-        (Some(sequence), Some(why)) => {
-            Err(damage(Damage { segment: 0, sequence, offset: 0, why: Why::Key(why) }))
+    let distrusted = |why| {
+        let sequence = keys.last().map_or(0, |key| key.since);
+        damage(Damage { segment: 0, sequence, offset: 0, why: Why::Key(why) })
+    };
+    let chain = KeyChain::of(&keys).map_err(distrusted)?;
+    Ok(chain.keys().map(|(number, key)| (number, key.clone())).collect())
+}
+
+/// A place in a log from which one can go on, and what a STATE says there of everything before it. It is
+/// believed only as far as a signature holds what comes of it.
+struct Start {
+    /// The segments from there on.
+    segments: Vec<SegmentFile>,
+    position: Position,
+    tree: Frontier,
+    keys: Vec<StatedKey>,
+}
+
+impl Start {
+    /// The last one that is not behind record `sequence`.
+    fn before(folder: &Path, sequence: u64) -> Result<Start, ProveError> {
+        let io_error = |source| VerifyError::Io { path: folder.to_owned(), source };
+        let (mut segments, _) = segments::list(folder).map_err(io_error)?;
+        for index in (0..segments.len()).rev() {
+            // A segment that is being made is not yet needed by anybody who asks.
+            let Some((position, state)) = opening(&segments[index])? else { continue };
+            let stated = state.and_then(|state| state.tree.map(|tree| (tree, state.keys)));
+            let (tree, keys) = match stated {
+                Some((tree, keys)) if tree.size() + 1 == position.sequence => (tree, keys),
+                _ if position == Position::START => Default::default(),
+                _ => continue,
+            };
+            if position.sequence <= sequence {
+                return Ok(Start { segments: segments.split_off(index), position, tree, keys });
+            }
         }
-        _ => Ok(chain.keys().map(|(number, key)| (number, key.clone())).collect()),
+        Err(VerifyError::Empty(folder.to_owned()).into())
     }
+
+    /// Calls `each` for the records from here up to record `last`. The log may be in use: what a checkpoint
+    /// covers is whole. With more than there are, reading ends at the first record of the last segment that
+    /// is not whole.
+    fn each_record(
+        &self,
+        last: u64,
+        mut each: impl FnMut(&Frame<'_>) -> Result<(), ProveError>,
+    ) -> Result<(), ProveError> {
+        let mut position = self.position;
+        for (index, segment) in self.segments.iter().enumerate() {
+            if position.sequence > last {
+                return Ok(());
+            }
+            let is_newest = index + 1 == self.segments.len();
+            match one_segment(segment, position, last, &mut each) {
+                Ok(next) => position = next,
+                Err(ProveError::Log(VerifyError::Damage(_))) if is_newest && last == u64::MAX => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if position.sequence > last || last == u64::MAX { Ok(()) } else { Err(NOT_INCLUDED) }
+    }
+}
+
+/// Where a segment begins, and the STATE that it begins with; `None` if it has no whole header.
+fn opening(segment: &SegmentFile) -> Result<Option<(Position, Option<State>)>, ProveError> {
+    let file =
+        File::open(&segment.path).map_err(|source| VerifyError::Io { path: segment.path.clone(), source })?;
+    let Ok(mut reader) = SegmentReader::open(input, segment.number, None) else {
+        return Ok(None);
+    };
+    let position = reader.position();
+    let _ = reader.next_item();
+    let state = match reader.next_item() {
+        Ok(Item::Frame(frame)) if frame.kind == Kind::State => frame.decode().ok(),
+        _ => None,
+    };
+    let state = state.and_then(|record| if let Record::State(state) = record { Some(state) } else { None });
+    Ok(Some((position, state)))
 }
 
 /// The newest checkpoint and what it covers.
@@ -122,13 +197,13 @@ fn covering(folder: &Path) -> Result<(String, u64), ProveError> {
     Ok((note, size))
 }
 
-/// The statement of a key in a KEY record.
-fn statement(frame: &Frame<'_>) -> Result<Option<Arc<str>>, ProveError> {
+/// The key in a KEY record.
+fn stated_key(frame: &Frame<'_>) -> Result<Option<StatedKey>, ProveError> {
     if frame.kind != Kind::Key {
         return Ok(None);
     }
     match frame.decode() {
-        Ok(Record::Key(signed)) => Ok(Some(signed.note)),
+        Ok(Record::Key(signed)) => Ok(Some(StatedKey { note: signed.note, since: frame.sequence })),
         Ok(_) => Ok(None),
         Err(error) => {
             let (sequence, why) = (frame.sequence, Why::Payload(error));
@@ -141,38 +216,13 @@ fn damage(damage: Damage) -> ProveError {
     ProveError::Log(VerifyError::Damage(damage))
 }
 
-/// Calls `each` for the first `count` records of a log, which may be in use: what a checkpoint covers is
-/// whole. With more than there are, reading ends at the first record that is not whole in the last segment.
-fn each_record(
-    folder: &Path,
-    count: u64,
-    mut each: impl FnMut(&Frame<'_>) -> Result<(), ProveError>,
-) -> Result<(), ProveError> {
-    let io_error = |path: &Path, source| VerifyError::Io { path: path.to_owned(), source };
-    let (segments, _) = segments::list(folder).map_err(|source| io_error(folder, source))?;
-    if segments.is_empty() {
-        return Err(VerifyError::Empty(folder.to_owned()).into());
-    }
-    let mut position = Position::START;
-    for (index, segment) in segments.iter().enumerate() {
-        let is_last = index + 1 == segments.len();
-        match one_segment(segment, position, count, &mut each) {
-            Ok(Some(next)) => position = next,
-            Ok(None) => return Ok(()),
-            Err(ProveError::Log(VerifyError::Damage(_))) if is_last && count == u64::MAX => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    if count == u64::MAX { Ok(()) } else { Err(ProveError::Contradiction(ProofError::NotIncluded)) }
-}
-
-/// Where the next segment begins; `None` once `count` records were given.
+/// Gives the records of one segment up to record `last`, and where the next one comes.
 fn one_segment(
     segment: &SegmentFile,
     position: Position,
-    count: u64,
+    last: u64,
     each: &mut impl FnMut(&Frame<'_>) -> Result<(), ProveError>,
-) -> Result<Option<Position>, ProveError> {
+) -> Result<Position, ProveError> {
     let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
     let read_error = |error| match error {
         ReadError::Damage(found) => VerifyError::Damage(found),
@@ -184,14 +234,12 @@ fn one_segment(
     loop {
         match reader.next_item().map_err(read_error)? {
             Item::Batch(_) => {}
-            Item::Frame(frame) => {
-                each(&frame)?;
-                if frame.sequence >= count {
-                    return Ok(None);
-                }
-            }
+            Item::Frame(frame) => each(&frame)?,
             Item::End(_) => break,
         }
+        if reader.position().sequence > last {
+            break;
+        }
     }
-    Ok(Some(Position { segment: segment.number + 1, ..reader.position() }))
+    Ok(Position { segment: segment.number + 1, ..reader.position() })
 }

@@ -2,9 +2,9 @@
 
 use super::{disk::Disk, segment};
 use crate::audit::{
-    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, End, ExchangeId, Frontier, Hash, Item, KeyInForce,
-    KeyStatement, Kind, Position, ReadError, Record, Recovery, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,
-    SealReason, SegmentHeader, SegmentReader, Why,
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, End, ExchangeId, Frontier, Hash, Item, KeyChain,
+    Kind, Position, ReadError, Record, Recovery, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason,
+    SegmentHeader, SegmentReader, Why,
 };
 use crate::segments::{self, Form, SegmentFile};
 use std::{
@@ -36,8 +36,8 @@ pub(super) struct Recovered {
     pub(super) open: BTreeSet<ExchangeId>,
     /// The tree of all records.
     pub(super) tree: Frontier,
-    /// The key that signs it.
-    pub(super) key: Option<KeyInForce>,
+    /// The keys that sign it.
+    pub(super) keys: KeyChain,
     /// Set when the log was not closed cleanly.
     pub(super) recovery: Option<Recovery>,
 }
@@ -49,7 +49,7 @@ struct Live {
     open: BTreeSet<ExchangeId>,
     /// `None` until a STATE says it.
     tree: Option<Frontier>,
-    key: Option<KeyInForce>,
+    keys: KeyChain,
 }
 
 /// One record of a batch that is not known to be whole: sequence, leaf hash, and what it says but for
@@ -88,8 +88,8 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, Recov
         return Err(Damage { segment: gap[0].number + 1, sequence: 0, offset: 0, why }.into());
     }
     let Some(last) = files.last() else {
-        let (open, tree) = Default::default();
-        return Ok(Recovered { position: Position::START, open, tree, key: None, recovery: None });
+        let (open, tree, keys) = Default::default();
+        return Ok(Recovered { position: Position::START, open, tree, keys, recovery: None });
     };
     let scan = scan_from_state(disk, &files)?;
     let next = Position { segment: last.number + 1, ..scan.end };
@@ -97,21 +97,21 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, Recov
         Ok(End::Sealed(_)) => None,
         _ => Some(cut(disk, last, &scan)?),
     };
-    let Live { open, tree, key } = scan.live;
-    let (tree, key) = match tree {
-        Some(tree) => (tree, key),
+    let Live { open, tree, keys } = scan.live;
+    let (tree, keys) = match tree {
+        Some(tree) => (tree, keys),
         None => whole_tree(&files)?,
     };
-    Ok(Recovered { position: next, open, tree, key, recovery })
+    Ok(Recovered { position: next, open, tree, keys, recovery })
 }
 
 /// The tree of a log whose STATE records do not tell it: they were written before there was one.
-fn whole_tree(files: &[SegmentFile]) -> Result<(Frontier, Option<KeyInForce>), RecoverError> {
+fn whole_tree(files: &[SegmentFile]) -> Result<(Frontier, KeyChain), RecoverError> {
     let mut live = Live { tree: Some(Frontier::default()), ..Live::default() };
     for file in files {
         live = scan(file, live, None)?.live;
     }
-    Ok((live.tree.unwrap_or_default(), live.key))
+    Ok((live.tree.unwrap_or_default(), live.keys))
 }
 
 /// Scans the segments from the last one that begins with STATE, and seals those before the last that have
@@ -312,24 +312,21 @@ fn scan(file: &SegmentFile, live: Live, until: Option<&SegmentHeader>) -> Result
 impl Scan {
     /// Enters the records of a whole batch.
     fn enter(&mut self, batch: &mut Vec<Entry>) {
-        let Scan { live: Live { open, tree, key }, has_state, .. } = self;
+        let Scan { live: Live { open, tree, keys }, has_state, .. } = self;
         for (sequence, leaf, record) in batch.drain(..) {
             match record {
                 Some(Record::State(state)) => {
                     *has_state = true;
                     *open = state.open.into_iter().collect();
-                    *tree = state.tree.or(tree.take());
-                    *key = state.key.map(|key| *key).or(key.take());
+                    if let Some(stated) = state.tree {
+                        *tree = Some(stated);
+                        // What contradicts itself here is named by every verifier.
+                        *keys = KeyChain::of(&state.keys).unwrap_or_default();
+                    }
                 }
                 Some(Record::Intent(intent)) => drop(open.insert(intent.id)),
                 Some(Record::Outcome(outcome)) => drop(open.remove(&outcome.id)),
-                Some(Record::Key(signed)) => {
-                    let stated = KeyStatement::read(&signed.note).ok();
-                    let stated = stated.map(|KeyStatement { number, key }| (number, key));
-                    *key = stated
-                        .map(|(number, key)| KeyInForce { number, key, since: sequence })
-                        .or(key.take());
-                }
+                Some(Record::Key(signed)) => drop(keys.push(&signed.note, sequence)),
                 _ => {}
             }
             tree.iter_mut().for_each(|tree| tree.push(leaf));
