@@ -12,11 +12,11 @@ use ringward::{
     },
     buffer::Chunk,
     http::Method,
-    journal::{Ack, AckSink, Journal, Options, Producer, Submission, list, verify_dir},
+    journal::{Ack, AckSink, Journal, Keys, Options, Producer, Submission, verify_dir},
+    segments::list,
     time::Timestamp,
 };
 use std::{
-    fs::File,
     io::Read,
     path::Path,
     time::{Duration, Instant},
@@ -53,8 +53,8 @@ fn report(name: &str, log: &Path, rounds: usize) {
     let segments = list(log).expect("a log").0;
     let hash = || {
         for segment in &segments {
-            let (mut file, mut context) =
-                (File::open(&segment.path).expect("a segment"), Context::new(&SHA256));
+            let mut file = segment.open(&Keys::default()).expect("a segment");
+            let mut context = Context::new(&SHA256);
             let mut piece = vec![0; 256 << 10];
             while let Ok(read @ 1..) = file.read(&mut piece) {
                 context.update(&piece[..read]);

@@ -1,10 +1,10 @@
 //! `ringward audit`.
 
-use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, public_key};
+use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, identity, public_key};
 use super::output::{Output, hex};
 use super::{ConfigFile, exit};
 use crate::audit::{PublicKey, Report, Trust};
-use crate::journal::{self, Keys, VerifyError};
+use crate::journal::{self, VerifyError};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -87,12 +87,9 @@ impl Verify {
                 }
             }
         }
-        let keys = match self.identity.as_deref().map(Keys::read).transpose() {
-            Ok(keys) => keys.unwrap_or_default(),
-            Err(error) => {
-                output.error(&format!("--identity: {error}"));
-                return exit::USAGE;
-            }
+        let keys = match identity(self.identity.as_deref(), output) {
+            Ok(keys) => keys,
+            Err(code) => return code,
         };
         let bar = progress(output);
         let verified = journal::verify_dir_against(&dir, &keys, trust, |done, total| {

@@ -10,7 +10,7 @@ use crate::{
     app,
     audit::{PROOF_BYTES_MAX, Proof, Proven, PublicKey, Record},
     config,
-    journal::{self, Journal, OpenError, ProveError, VerifyError},
+    journal::{self, Journal, Keys, OpenError, ProveError, VerifyError},
 };
 use clap::Args;
 use std::{
@@ -88,6 +88,9 @@ struct Log {
     /// Directory of the segments [default: that of the configuration, unless --admin says whom to ask]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// File with the age identity of an auditor, for segments that are encrypted
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
@@ -105,6 +108,9 @@ struct LogFolder {
     /// Directory of the segments [default: that of the configuration]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// File with the age identity of an auditor, for segments that are encrypted
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -133,6 +139,15 @@ pub(super) fn folder(dir: Option<PathBuf>, file: &ConfigFile, output: &mut Outpu
             Err(exit::CONFIG)
         }
     }
+}
+
+/// What opens encrypted segments. The exit code, if the file cannot be read, was said.
+pub(super) fn identity(file: Option<&Path>, output: &mut Output) -> Result<Keys, u8> {
+    let keys = file.map(Keys::read).transpose().map_err(|error| {
+        output.error(&format!("--identity: {error}"));
+        exit::USAGE
+    })?;
+    Ok(keys.unwrap_or_default())
 }
 
 fn refused(error: &ProveError, output: &mut Output) -> u8 {
@@ -177,7 +192,11 @@ impl Prove {
             Ok(folder) => folder,
             Err(code) => return code,
         };
-        match journal::prove(&folder, self.record) {
+        let keys = match identity(self.log.identity.as_deref(), output) {
+            Ok(keys) => keys,
+            Err(code) => return code,
+        };
+        match journal::prove(&folder, &keys, self.record) {
             Ok(proof) => {
                 output.result(&proof.to_text());
                 exit::OK
@@ -287,7 +306,11 @@ impl Key {
             Ok(folder) => folder,
             Err(code) => return code,
         };
-        let keys = match journal::keys(&folder) {
+        let opener = match identity(self.log.identity.as_deref(), output) {
+            Ok(keys) => keys,
+            Err(code) => return code,
+        };
+        let keys = match journal::signing_keys(&folder, &opener) {
             Ok(keys) => keys,
             Err(error) => return refused(&error, output),
         };

@@ -37,7 +37,7 @@ pub use keys::KeyFileError;
 pub use openings::read_openings;
 pub use pack::Packing;
 pub use producer::{Ack, AckSink, Failure, Full, Producer, Submission};
-pub use prove::{Consistency, ProveError, consistency, keys, prove};
+pub use prove::{Consistency, ProveError, consistency, prove, signing_keys};
 pub use read::{VerifyError, newest_checkpoint, verify_dir, verify_dir_against};
 pub use recover::RecoverError;
 

@@ -46,29 +46,30 @@ pub struct Consistency {
     pub checkpoint: String,
 }
 
-/// The proof that record `sequence` is in the log in `folder`, under its newest checkpoint.
+/// The proof that record `sequence` is in the log in `folder`, under its newest checkpoint; `keys` open
+/// segments that are encrypted.
 ///
 /// # Errors
 /// [`ProveError`].
-pub fn prove(folder: &Path, sequence: u64) -> Result<Proof, ProveError> {
+pub fn prove(folder: &Path, keys: &Keys, sequence: u64) -> Result<Proof, ProveError> {
     let (checkpoint, size) = covering(folder)?;
     let index = sequence.checked_sub(1);
     let prover = index.and_then(|index| Prover::inclusion(index, size));
     let prover = prover.ok_or(ProveError::NotCovered { record: sequence, covered: size })?;
-    let start = Start::before(folder, sequence)?;
+    let start = Start::before(folder, keys, sequence)?;
     let mut prover = prover.start_behind(&start.tree).ok_or(NOT_INCLUDED)?;
-    let (mut frame, mut kept, mut keys) = (Vec::new(), None, start.keys.clone());
+    let (mut frame, mut kept, mut stated) = (Vec::new(), None, start.keys.clone());
     start.each_record(size, |found| {
         prover.push(found.leaf);
         if found.sequence == sequence {
             frame = found.leaf_bytes();
             kept = found.kept.map(<[u8]>::to_vec);
         }
-        keys.extend(stated_key(found)?);
+        stated.extend(stated_key(found)?);
         Ok(())
     })?;
     let path = prover.finish().ok_or(NOT_INCLUDED)?;
-    let keys = keys.into_iter().map(|key| key.note.to_string()).collect();
+    let keys = stated.into_iter().map(|key| key.note.to_string()).collect();
     let proof = Proof { sequence, frame, kept, keys, path, checkpoint };
     proof.check(None).map_err(ProveError::Contradiction)?;
     Ok(proof)
@@ -79,7 +80,12 @@ pub fn prove(folder: &Path, sequence: u64) -> Result<Proof, ProveError> {
 ///
 /// # Errors
 /// [`ProveError`].
-pub fn consistency(folder: &Path, from: u64, to: Option<u64>) -> Result<Consistency, ProveError> {
+pub fn consistency(
+    folder: &Path,
+    keys: &Keys,
+    from: u64,
+    to: Option<u64>,
+) -> Result<Consistency, ProveError> {
     let (checkpoint, covered) = covering(folder)?;
     let to = to.unwrap_or(covered);
     let sizes = || ProveError::Sizes { from, to, covered };
@@ -87,7 +93,7 @@ pub fn consistency(folder: &Path, from: u64, to: Option<u64>) -> Result<Consiste
         return Err(sizes());
     }
     let prover = Prover::consistency(from, to).ok_or_else(sizes)?;
-    let start = Start::before(folder, from + 1)?;
+    let start = Start::before(folder, keys, from + 1)?;
     let mut prover = prover.start_behind(&start.tree).ok_or(NOT_INCLUDED)?;
     start.each_record(to, |found| {
         prover.push(found.leaf);
@@ -100,24 +106,26 @@ pub fn consistency(folder: &Path, from: u64, to: Option<u64>) -> Result<Consiste
 ///
 /// # Errors
 /// [`ProveError`].
-pub fn keys(folder: &Path) -> Result<Vec<(u64, PublicKey)>, ProveError> {
-    let start = Start::before(folder, u64::MAX)?;
-    let mut keys = start.keys.clone();
+pub fn signing_keys(folder: &Path, keys: &Keys) -> Result<Vec<(u64, PublicKey)>, ProveError> {
+    let start = Start::before(folder, keys, u64::MAX)?;
+    let mut stated = start.keys.clone();
     start.each_record(u64::MAX, |found| {
-        keys.extend(stated_key(found)?);
+        stated.extend(stated_key(found)?);
         Ok(())
     })?;
     let distrusted = |why| {
-        let sequence = keys.last().map_or(0, |key| key.since);
+        let sequence = stated.last().map_or(0, |key| key.since);
         damage(Damage { segment: 0, sequence, offset: 0, why: Why::Key(why) })
     };
-    let chain = KeyChain::of(&keys).map_err(distrusted)?;
+    let chain = KeyChain::of(&stated).map_err(distrusted)?;
     Ok(chain.keys().map(|(number, key)| (number, key.clone())).collect())
 }
 
 /// A place in a log from which one can go on, and what a STATE says there of everything before it. It is
 /// believed only as far as a signature holds what comes of it.
-struct Start {
+struct Start<'a> {
+    /// What opens its segments.
+    opener: &'a Keys,
     /// The segments from there on.
     segments: Vec<SegmentFile>,
     position: Position,
@@ -125,22 +133,23 @@ struct Start {
     keys: Vec<StatedKey>,
 }
 
-impl Start {
+impl<'a> Start<'a> {
     /// The last one that is not behind record `sequence`.
-    fn before(folder: &Path, sequence: u64) -> Result<Start, ProveError> {
+    fn before(folder: &Path, keys: &'a Keys, sequence: u64) -> Result<Start<'a>, ProveError> {
         let io_error = |source| VerifyError::Io { path: folder.to_owned(), source };
         let (mut segments, _) = segments::list(folder).map_err(io_error)?;
         for index in (0..segments.len()).rev() {
             // A segment that is being made is not yet needed by anybody who asks.
-            let Some((position, state)) = opening(&segments[index])? else { continue };
+            let Some((position, state)) = opening(&segments[index], keys)? else { continue };
             let stated = state.and_then(|state| state.tree.map(|tree| (tree, state.keys)));
-            let (tree, keys) = match stated {
-                Some((tree, keys)) if tree.size() + 1 == position.sequence => (tree, keys),
+            let (tree, stated) = match stated {
+                Some((tree, stated)) if tree.size() + 1 == position.sequence => (tree, stated),
                 _ if position == Position::START => Default::default(),
                 _ => continue,
             };
             if position.sequence <= sequence {
-                return Ok(Start { segments: segments.split_off(index), position, tree, keys });
+                let segments = segments.split_off(index);
+                return Ok(Start { opener: keys, segments, position, tree, keys: stated });
             }
         }
         Err(VerifyError::Empty(folder.to_owned()).into())
@@ -160,7 +169,7 @@ impl Start {
                 return Ok(());
             }
             let is_newest = index + 1 == self.segments.len();
-            match one_segment(segment, position, last, &mut each) {
+            match one_segment(segment, self.opener, position, last, &mut each) {
                 Ok(next) => position = next,
                 Err(ProveError::Log(VerifyError::Damage(_))) if is_newest && last == u64::MAX => {
                     return Ok(());
@@ -173,9 +182,9 @@ impl Start {
 }
 
 /// Where a segment begins, and the STATE that it begins with; `None` if it has no whole header.
-fn opening(segment: &SegmentFile) -> Result<Option<(Position, Option<State>)>, ProveError> {
-    let file =
-        File::open(&segment.path).map_err(|source| VerifyError::Io { path: segment.path.clone(), source })?;
+fn opening(segment: &SegmentFile, keys: &Keys) -> Result<Option<(Position, Option<State>)>, ProveError> {
+    let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
+    let input = segment.open(keys).map_err(io_error)?;
     let Ok(mut reader) = SegmentReader::open(input, segment.number, None) else {
         return Ok(None);
     };
@@ -219,6 +228,7 @@ fn damage(damage: Damage) -> ProveError {
 /// Gives the records of one segment up to record `last`, and where the next one comes.
 fn one_segment(
     segment: &SegmentFile,
+    keys: &Keys,
     position: Position,
     last: u64,
     each: &mut impl FnMut(&Frame<'_>) -> Result<(), ProveError>,
@@ -228,7 +238,7 @@ fn one_segment(
         ReadError::Damage(found) => VerifyError::Damage(found),
         ReadError::Io { source, .. } => io_error(source),
     };
-    let input = segment.open(&Keys::default()).map_err(io_error)?;
+    let input = segment.open(keys).map_err(io_error)?;
     let opened = SegmentReader::open(input, segment.number, Some(&position));
     let mut reader = opened.map_err(read_error)?;
     loop {

@@ -37,7 +37,7 @@ fn check(house: &House, trust: Trust) -> crate::audit::Report {
 }
 
 fn key(house: &House) -> PublicKey {
-    keys(&house.log()).unwrap().pop().expect("the log has a key").1
+    signing_keys(&house.log(), &Keys::default()).unwrap().pop().expect("the log has a key").1
 }
 
 fn trusting(key: &PublicKey) -> Trust {
@@ -168,7 +168,7 @@ fn the_old_key_signs_the_new_one_and_verifiers_follow() {
     let (journal, _) = house.open();
     journal.close().unwrap();
     assert_eq!(check(&house, Trust::default()).signatures.keys, all, "the next start has the last key");
-    assert_eq!(prove(&house.log(), 3).unwrap().keys.len(), 4);
+    assert_eq!(prove(&house.log(), &Keys::default(), 3).unwrap().keys.len(), 4);
 }
 
 #[test]
@@ -231,18 +231,18 @@ fn proofs_come_out_of_a_log_that_is_in_use() {
     let key = key(&house);
     let size = Checkpoint::parse(&newest_checkpoint(&house.log()).unwrap().unwrap()).unwrap().0.size;
     for sequence in [1, 2, 4, size / 2, size] {
-        let proof = prove(&house.log(), sequence).unwrap();
+        let proof = prove(&house.log(), &Keys::default(), sequence).unwrap();
         let proven = crate::audit::Proof::parse(&proof.to_text()).unwrap().check(Some(&key)).unwrap();
         assert_eq!(proven.sequence, sequence);
     }
-    let late = prove(&house.log(), journal.health().written + 1_000).unwrap_err();
+    let late = prove(&house.log(), &Keys::default(), journal.health().written + 1_000).unwrap_err();
     assert!(matches!(late, ProveError::NotCovered { .. }), "{late}");
     for (from, to) in [(1, Some(2)), (3, Some(900)), (1_000, None), (5, Some(5))] {
-        let found = consistency(&house.log(), from, to).unwrap();
+        let found = consistency(&house.log(), &Keys::default(), from, to).unwrap();
         assert!(found.to == to.unwrap_or(found.to) && (found.path.is_empty() == (from == found.to)));
     }
-    assert!(matches!(consistency(&house.log(), 0, None), Err(ProveError::Sizes { .. })));
-    assert!(matches!(consistency(&house.log(), 9, Some(8)), Err(ProveError::Sizes { .. })));
+    assert!(matches!(consistency(&house.log(), &Keys::default(), 0, None), Err(ProveError::Sizes { .. })));
+    assert!(matches!(consistency(&house.log(), &Keys::default(), 9, Some(8)), Err(ProveError::Sizes { .. })));
     journal.close().unwrap();
 }
 
@@ -255,7 +255,7 @@ fn the_consistency_of_heads_follows_from_the_records() {
     refuse(&mut producer, &house.acks, 2_000..2_900);
     journal.close().unwrap();
     let old = Checkpoint::parse(&old).unwrap().0;
-    let found = consistency(&house.log(), old.size, None).unwrap();
+    let found = consistency(&house.log(), &Keys::default(), old.size, None).unwrap();
     let new = Checkpoint::parse(&found.checkpoint).unwrap().0;
     assert_eq!(new.size, found.to);
     assert!(crate::audit::is_consistent(old.size, &old.root, new.size, &new.root, &found.path));
