@@ -85,9 +85,7 @@ pub enum Why {
     Kept(Distrust),
     #[error("the first {0} records are not those of the checkpoint kept elsewhere: the log was forked")]
     Fork(u64),
-    #[error(
-        "the log ends here, and the checkpoint kept elsewhere covers {0} records: it was cut or rolled back"
-    )]
+    #[error("the log ends here, and its checkpoint covers {0} records: it was cut or rolled back")]
     Cut(u64),
     #[error("nothing behind record {0} is signed, and the log signs far more often")]
     Unsigned(u64),

@@ -42,7 +42,7 @@ pub use read::{VerifyError, newest_checkpoint, verify_dir, verify_dir_against};
 pub use recover::RecoverError;
 
 use crate::{
-    audit::{Outcome, PublicKey, Record},
+    audit::{Damage, Outcome, Position, PublicKey, Record, Why},
     limits::{CALL_TIMEOUT, CALLS_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SYNC_INTERVAL_MAX},
 };
 use acks::Acks;
@@ -159,6 +159,7 @@ impl Journal {
         let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
         let segments = Segments::new(Arc::clone(&disk), dir, openings, segment_bytes).map_err(io_error)?;
         let recovered = recover::recover(&*disk, dir)?;
+        check_not_cut(dir, &recovered)?;
         let key = recovered.keys.current();
         let signer = options.key.as_deref().map(|path| Signer::open(path, dir, key)).transpose()?;
         let (signer, first_key) = signer.map_or((None, None), |(signer, first)| (Some(signer), first));
@@ -323,6 +324,19 @@ impl Drop for DeathNotice {
 fn recovery_records(recovered: recover::Recovered) -> impl Iterator<Item = Record> {
     let lost = |id| Record::Outcome(Box::new(Outcome::lost(id, segment::now())));
     recovered.recovery.map(Record::Recovery).into_iter().chain(recovered.open.into_iter().map(lost))
+}
+
+/// A log that ends before its own newest checkpoint was cut or rolled back: going on would fork it.
+fn check_not_cut(dir: &Path, recovered: &recover::Recovered) -> Result<(), RecoverError> {
+    // What cannot be read, or nobody has signed, says nothing.
+    let note = read::newest_checkpoint(dir).ok().flatten();
+    let Some(checkpoint) = note.and_then(|note| recovered.keys.check(&note).ok()) else { return Ok(()) };
+    let Position { segment, sequence, .. } = recovered.position;
+    if checkpoint.size < sequence {
+        return Ok(());
+    }
+    let why = Why::Cut(checkpoint.size);
+    Err(Damage { segment: segment.saturating_sub(1), sequence, offset: 0, why }.into())
 }
 
 fn create_folder(path: &Path) -> Result<(), OpenError> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    audit::{Checkpoint, Kind, PublicKey, SealReason, Trust},
+    audit::{Checkpoint, Kind, PublicKey, SealReason, Trust, Why},
     journal::faults::PowerDisk,
     limits::CHECKPOINT_RECORDS,
 };
@@ -274,4 +274,28 @@ fn a_checkpoint_that_cannot_be_written_is_told_and_harms_nothing() {
     let last = list(&house.log()).unwrap().0.pop().unwrap();
     let end = each_frame(&last, |_| {}).unwrap();
     assert!(matches!(end, End::Sealed(seal) if seal.reason == SealReason::Closed));
+}
+
+#[test]
+fn a_log_that_was_rolled_back_is_not_continued() {
+    let house = House::signed();
+    let (journal, mut producer) = house.open();
+    refuse(&mut producer, &house.acks, 1..10);
+    journal.close().unwrap();
+    let early = house.root.path().join("early");
+    copy_log(&house.log(), &early);
+    let (journal, mut producer) = house.open();
+    refuse(&mut producer, &house.acks, 10..20);
+    journal.close().unwrap();
+    let records = house.verify().records;
+    for file in list(&house.log()).unwrap().0 {
+        fs::remove_file(file.path).unwrap();
+    }
+    copy_log(&early, &house.log());
+    let error = house.open_on(Arc::new(OsDisk)).unwrap_err();
+    let OpenError::Recover(RecoverError::Damage(damage)) = error else { panic!("{error}") };
+    assert_eq!(damage.why, Why::Cut(records - 1), "{damage}");
+    // Nobody stops a start with a checkpoint that he cannot sign.
+    fs::write(house.log().join("checkpoint"), "ringward-audit/x\n999\nAAAA\n\n— x AAAAAAAA\n").unwrap();
+    house.open().0.close().unwrap();
 }
