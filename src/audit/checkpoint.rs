@@ -8,7 +8,8 @@
 //! — ringward-audit/5f8c… …                          — ringward-audit/5f8c… …   by the key before it
 //!                                                   — ringward-audit/5f8c… …   by the key itself
 //! ```
-//! The origin is made of the first key, so that nobody can begin another log of that name.
+//! The origin is made of the first key and of a salt that its statement tells in a further line, so that
+//! nobody can begin another log of that name, and one key begins no two logs of one name.
 
 use super::{
     hash::{Hash, sha256},
@@ -25,9 +26,13 @@ const ORIGIN_DIGEST_BYTES: usize = 16;
 /// First line of a key statement: no checkpoint begins so.
 const STATEMENT: &str = "ringward-audit-key/v1";
 
-/// The name of the log whose first key is `key`: `ringward-audit/` and 32 hexadecimal digits.
-pub fn origin(key: &[u8; PUBLIC_KEY_BYTES]) -> String {
-    let digest = sha256(key);
+/// Bytes of the salt in a log's name.
+pub const SALT_BYTES: usize = 16;
+
+/// The name of the log whose first key is `key`: `ringward-audit/` and 32 hexadecimal digits. `salt` is
+/// random, one a log.
+pub fn origin(key: &[u8; PUBLIC_KEY_BYTES], salt: &[u8; SALT_BYTES]) -> String {
+    let digest = sha256(&[&key[..], salt].concat());
     let digits = digest[..ORIGIN_DIGEST_BYTES].iter().map(|byte| format!("{byte:02x}"));
     std::iter::once(ORIGIN_PREFIX.to_owned()).chain(digits).collect()
 }
@@ -103,15 +108,26 @@ pub struct KeyStatement {
     /// Counts the keys of the log, from 1.
     pub number: u64,
     pub key: PublicKey,
+    /// The salt in the log's name; of the first key alone.
+    pub salt: Option<[u8; SALT_BYTES]>,
 }
 
 impl KeyStatement {
-    /// The signed statement that `key` is number `number`; `before` is the key that it follows. The first key
-    /// has none and is only signed by itself.
-    pub fn sign(number: u64, key: &SigningKey, before: Option<&SigningKey>) -> String {
-        let text = format!("{STATEMENT}\n{number}\n{}\n", key.public());
-        let keys: Vec<_> = before.into_iter().chain([key]).collect();
-        sign(&text, &keys)
+    /// The signed statement that `key` is number `number` and follows `before`.
+    pub fn sign(number: u64, key: &SigningKey, before: &SigningKey) -> String {
+        let stated = KeyStatement { number, key: key.public().clone(), salt: None };
+        sign(&stated.text(), &[before, key])
+    }
+
+    /// The statement of a log's first key, whose name was made with `salt`. Nobody but itself signs it.
+    pub fn sign_first(key: &SigningKey, salt: [u8; SALT_BYTES]) -> String {
+        let stated = KeyStatement { number: 1, key: key.public().clone(), salt: Some(salt) };
+        sign(&stated.text(), &[key])
+    }
+
+    fn text(&self) -> String {
+        let salt = self.salt.map(|salt| STANDARD.encode(salt) + "\n").unwrap_or_default();
+        format!("{STATEMENT}\n{}\n{}\n{salt}", self.number, self.key)
     }
 
     /// What a statement says, without a look at who signed it: for statements that were checked before.
@@ -125,15 +141,18 @@ impl KeyStatement {
     fn parse(note: &str) -> Result<(KeyStatement, Note<'_>), Distrust> {
         let note = Note::parse(note)?;
         let mut lines = note.text.lines();
-        let (Some(STATEMENT), Some(number), Some(key), None) =
-            (lines.next(), lines.next(), lines.next(), lines.next())
+        let (Some(STATEMENT), Some(number), Some(key), salt, None) =
+            (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
         else {
             return Err(Distrust::NoStatement);
         };
-        let number = number.parse().map_err(|_| Distrust::NoStatement)?;
-        let key: PublicKey = key.parse().map_err(|_| Distrust::NoStatement)?;
-        let is_plain = note.text == format!("{STATEMENT}\n{number}\n{key}\n");
-        if is_plain { Ok((KeyStatement { number, key }, note)) } else { Err(Distrust::NoStatement) }
+        let salt = salt.map(|salt| STANDARD.decode(salt).ok()?.try_into().ok());
+        let stated = KeyStatement {
+            number: number.parse().map_err(|_| Distrust::NoStatement)?,
+            key: key.parse().map_err(|_| Distrust::NoStatement)?,
+            salt: salt.map(|salt| salt.ok_or(Distrust::NoStatement)).transpose()?,
+        };
+        if stated.text() == note.text { Ok((stated, note)) } else { Err(Distrust::NoStatement) }
     }
 }
 
@@ -174,12 +193,16 @@ impl KeyChain {
     /// # Errors
     /// [`Distrust`]: it is not signed as it must be, or is not the next one; the chain is as it was.
     pub fn push(&mut self, statement: &str, since: u64) -> Result<&PublicKey, Distrust> {
-        let (KeyStatement { number, key }, note) = KeyStatement::parse(statement)?;
+        let (KeyStatement { number, key, salt }, note) = KeyStatement::parse(statement)?;
         let last = self.links.last();
         if number != last.map_or(1, |last| last.number + 1) {
             return Err(Distrust::KeyNumber);
         }
-        let origin = last.map_or_else(|| origin(key.bytes()), |last| last.key.name().to_owned());
+        let origin = match (last, salt) {
+            (None, Some(salt)) => origin(key.bytes(), &salt),
+            (Some(last), None) => last.key.name().to_owned(),
+            _ => return Err(Distrust::NoStatement),
+        };
         if key.name() != origin {
             return Err(Distrust::Origin);
         }
@@ -233,7 +256,11 @@ impl KeyChain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::samples::signing_key;
+    use crate::audit::samples::{first_statement, signing_key};
+
+    fn statement_text(number: u64, key: &PublicKey) -> String {
+        KeyStatement { number, key: key.clone(), salt: None }.text()
+    }
 
     #[test]
     fn checkpoints_have_the_form_of_the_specification() {
@@ -268,16 +295,16 @@ mod tests {
     #[test]
     fn each_key_is_signed_by_the_one_before_it() {
         let (first, second, third) = (signing_key(1, 1), signing_key(1, 2), signing_key(1, 3));
-        let statements = [KeyStatement::sign(1, &first, None), KeyStatement::sign(2, &second, Some(&first))];
+        let statements = [first_statement(1), KeyStatement::sign(2, &second, &first)];
         let mut chain = KeyChain::default();
         assert_eq!(chain.push(&statements[1], 2), Err(Distrust::KeyNumber));
         assert_eq!(chain.push(&statements[0], 2), Ok(first.public()));
         assert_eq!(chain.clone().push(&statements[0], 3), Err(Distrust::KeyNumber));
         let forged = [
-            (KeyStatement::sign(2, &third, None), Distrust::NoStatement),
-            (KeyStatement::sign(2, &third, Some(&second)), NoteError::Unsigned.into()),
-            (KeyStatement::sign(3, &third, Some(&first)), Distrust::KeyNumber),
-            (KeyStatement::sign(2, &signing_key(9, 2), Some(&first)), Distrust::Origin),
+            (super::super::note::sign(&statement_text(2, third.public()), &[&third]), Distrust::NoStatement),
+            (KeyStatement::sign(2, &third, &second), NoteError::Unsigned.into()),
+            (KeyStatement::sign(3, &third, &first), Distrust::KeyNumber),
+            (KeyStatement::sign(2, &signing_key(9, 2), &first), Distrust::Origin),
         ];
         for (statement, why) in forged {
             assert_eq!(chain.clone().push(&statement, 9), Err(why));
@@ -307,7 +334,7 @@ mod tests {
         let (first, second) = (signing_key(1, 1), signing_key(2, 2));
         assert_ne!(first.public().name(), second.public().name());
         let mut chain = KeyChain::default();
-        let taken = KeyStatement::sign(1, &signing_key(1, 2), None);
+        let taken = KeyStatement::sign_first(&signing_key(1, 2), [1; SALT_BYTES]);
         assert_eq!(chain.push(&taken, 2), Err(Distrust::Origin));
     }
 
@@ -315,8 +342,8 @@ mod tests {
     fn every_changed_byte_of_a_statement_is_found() {
         let (first, second) = (signing_key(1, 1), signing_key(1, 2));
         let mut chain = KeyChain::default();
-        chain.push(&KeyStatement::sign(1, &first, None), 2).unwrap();
-        let statement = KeyStatement::sign(2, &second, Some(&first));
+        chain.push(&first_statement(1), 2).unwrap();
+        let statement = KeyStatement::sign(2, &second, &first);
         for at in 0..statement.len() {
             for bit in 0..8 {
                 let mut changed = statement.clone().into_bytes();

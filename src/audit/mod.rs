@@ -31,7 +31,7 @@ mod verify;
 mod wire;
 
 pub use batch::Batch;
-pub use checkpoint::{Checkpoint, Distrust, KeyChain, KeyStatement, origin};
+pub use checkpoint::{Checkpoint, Distrust, KeyChain, KeyStatement, SALT_BYTES, origin};
 pub use frame::{Frame, Hashes, TooLarge, encode};
 pub use hash::{Body, Hash};
 pub use heads::{SignatureReport, Trust};

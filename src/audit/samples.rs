@@ -175,7 +175,12 @@ pub fn later_kinds() -> Vec<Record> {
 pub fn signing_key(log: u8, seed: u8) -> SigningKey {
     let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     let first: [u8; 32] = pair(log).public_key().as_ref().try_into().unwrap();
-    SigningKey::new(&origin(&first), pair(seed)).unwrap()
+    SigningKey::new(&origin(&first, &[log; SALT_BYTES]), pair(seed)).unwrap()
+}
+
+/// The statement of the first key of that log.
+pub fn first_statement(log: u8) -> String {
+    KeyStatement::sign_first(&signing_key(log, log), [log; SALT_BYTES])
 }
 
 /// Writes segments in memory.
@@ -258,8 +263,10 @@ impl Log {
 
     /// Records the key with that seed; the key before it has the seed below.
     fn key(&mut self, seed: u8) {
-        let (key, before) = (signing_key(1, seed), signing_key(1, seed - 1));
-        let statement = KeyStatement::sign(u64::from(seed), &key, (seed > 1).then_some(&before));
+        let statement = match seed {
+            1 => first_statement(1),
+            _ => KeyStatement::sign(seed.into(), &signing_key(1, seed), &signing_key(1, seed - 1)),
+        };
         self.batch(&[Record::Key(Signed { at: Timestamp(10), note: statement.as_str().into() })]);
         self.keys.push(StatedKey { note: statement.into(), since: self.position.sequence - 1 });
     }

@@ -126,9 +126,9 @@ fn a_log_that_was_written_anew_without_the_key_is_found() {
         15,
         Why::CheckpointSize(5),
     );
-    let other = KeyStatement::sign(2, &signing_key(1, 3), None);
+    let other = KeyStatement::sign_first(&signing_key(1, 3), [1; SALT_BYTES]);
     let other = Record::Key(Signed { at: Default::default(), note: other.into() });
-    check("a key that nobody signed", &|all| all[1][3] = other.clone(), 12, Why::Key(Distrust::NoStatement));
+    check("a key that nobody signed", &|all| all[1][3] = other.clone(), 12, Why::Key(Distrust::KeyNumber));
 }
 
 fn config(text: &str) -> Record {
@@ -147,7 +147,7 @@ fn forged(size: u64, seed: u8) -> Record {
 fn a_state_that_contradicts_the_tree_is_named() {
     let mut tree = Frontier::default();
     tree.push([1; 32]);
-    let keys = vec![StatedKey { note: KeyStatement::sign(1, &signing_key(1, 1), None).into(), since: 1 }];
+    let keys = vec![StatedKey { note: first_statement(1).into(), since: 1 }];
     for state in [State { tree: Some(tree), ..State::default() }, State { keys, ..State::default() }] {
         let mut log = Log::new();
         log.batch(&[refusal(1), Record::State(state)]);
@@ -223,7 +223,7 @@ fn a_checkpoint_kept_elsewhere_finds_forks_and_cut_tails() {
 #[test]
 fn checkpoints_may_lag_and_memory_stays_bounded() {
     let lag = crate::limits::CHECKPOINT_LAG_RECORDS_MAX;
-    let statement = KeyStatement::sign(1, &signing_key(1, 1), None);
+    let statement = first_statement(1);
     let key = Record::Key(Signed { at: Default::default(), note: statement.into() });
     for (records, result) in [(1, Ok(())), (lag - 10, Ok(())), (lag + 10, Err(Why::CheckpointSize(2)))] {
         let mut log = Log::new();

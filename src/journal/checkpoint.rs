@@ -15,6 +15,7 @@ use super::{
 use crate::{
     audit::{Checkpoint, Frontier, Hash, KeyStatement, Kind, PublicKey, Record, Signed, SigningKey},
     limits::{CHECKPOINT_INTERVAL, CHECKPOINT_LAG_RECORDS_MAX, CHECKPOINT_RECORDS},
+    segments,
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -122,8 +123,9 @@ impl Signer {
         in_force: Option<(u64, &PublicKey)>,
     ) -> Result<(Arc<Signer>, Option<Record>), KeyFileError> {
         let file = KeyFile(path.to_owned());
-        let current = file.open(in_force.map(|(_, key)| key))?;
-        let first = in_force.is_none().then(|| KeyStatement::sign(1, &current, None));
+        let salt = segments::random().map_err(|_| KeyFileError::Random)?;
+        let current = file.open(in_force.map(|(_, key)| key), &salt)?;
+        let first = in_force.is_none().then(|| KeyStatement::sign_first(&current, salt));
         let number = in_force.map_or(1, |(number, _)| number);
         let note = fs::read_to_string(folder.join(FILE_NAME)).ok();
         // What is there is offered until there is a newer one, if it is a checkpoint of this key's log.
@@ -232,7 +234,7 @@ impl Signer {
             return Err(RotateError::Doubtful);
         }
         let next = self.file.prepare_next(keys.current.public().name())?;
-        let statement = KeyStatement::sign(keys.number + 1, &next, Some(&keys.current));
+        let statement = KeyStatement::sign(keys.number + 1, &next, &keys.current);
         let since = append(record_of_key(statement)).map_err(|failure| {
             keys.is_doubtful = true;
             RotateError::Record(failure)

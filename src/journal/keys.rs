@@ -3,7 +3,7 @@
 //! A rotation writes the next key beside the one in force, then its KEY record, then renames: whichever of
 //! them a crash leaves, the log says which key is in force, and the next start takes that one.
 
-use crate::audit::{PublicKey, SigningKey, origin};
+use crate::audit::{PublicKey, SALT_BYTES, SigningKey, origin};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{
@@ -59,9 +59,15 @@ impl KeyFile {
     /// The key that signs a log whose key in force is `in_force`. Without one the log is new to signing: then
     /// a key is made, if there is none.
     ///
+    /// `salt` goes into the name of such a log.
+    ///
     /// # Errors
     /// [`KeyFileError`]: there is no such key.
-    pub(super) fn open(&self, in_force: Option<&PublicKey>) -> Result<SigningKey, KeyFileError> {
+    pub(super) fn open(
+        &self,
+        in_force: Option<&PublicKey>,
+        salt: &[u8; SALT_BYTES],
+    ) -> Result<SigningKey, KeyFileError> {
         let next = self.next();
         let Some(in_force) = in_force else {
             discard(&next)?;
@@ -69,7 +75,7 @@ impl KeyFile {
                 Some(pair) => pair,
                 None => create(&self.0)?,
             };
-            let name = origin(&public(&pair).ok_or_else(|| self.not_a_key())?);
+            let name = origin(&public(&pair).ok_or_else(|| self.not_a_key())?, salt);
             return SigningKey::new(&name, pair).map_err(|_| self.not_a_key());
         };
         let is_in_force = |pair: &Ed25519KeyPair| public(pair).as_ref() == Some(in_force.bytes());

@@ -299,3 +299,17 @@ fn a_log_that_was_rolled_back_is_not_continued() {
     fs::write(house.log().join("checkpoint"), "ringward-audit/x\n999\nAAAA\n\n— x AAAAAAAA\n").unwrap();
     house.open().0.close().unwrap();
 }
+
+#[test]
+fn one_key_begins_two_logs_of_two_names() {
+    let house = House::signed();
+    house.open().0.close().unwrap();
+    let first = key(&house);
+    fs::rename(house.log(), house.root.path().join("away")).unwrap();
+    house.open().0.close().unwrap();
+    let second = key(&house);
+    assert_eq!(first.bytes(), second.bytes());
+    assert_ne!(first.name(), second.name(), "nobody can pass one off as the other");
+    let verified = verify_dir_against(&house.log(), &Keys::default(), trusting(&first), |_, _| {});
+    assert!(matches!(verified, Err(VerifyError::Damage(Damage { why: Why::Key(_), .. }))));
+}
