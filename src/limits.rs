@@ -257,6 +257,13 @@ pub const JOURNAL_DOZE_FOR: Duration = Duration::from_millis(2);
 pub const JOURNAL_PARK_MAX: Duration = Duration::from_millis(100);
 /// Pause between attempts to go on after the disk was full.
 pub const NO_SPACE_RETRY: Duration = Duration::from_millis(250);
+/// Pause between looks at the room on the audit disk and at old segments.
+pub const KEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Segments that retention deletes at once: one record says what goes.
+pub const REMOVED_SEGMENTS_MAX: usize = 256;
+/// Room that is kept for the records of exchanges that are open when the disk gets full: a fresh segment, and
+/// as much again for what was not synced.
+pub const RESERVE_BYTES: u64 = 2 * SEGMENT_FILL_BYTES;
 /// Blocking callers that wait for the journal at once.
 pub const CALLS_MAX: usize = 64;
 /// A blocking caller gives up after this time.

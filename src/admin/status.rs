@@ -184,6 +184,13 @@ pub struct AuditStatus {
     pub queue_depth: u64,
     pub state: AuditState,
     pub last_error: Option<String>,
+    /// The disk of the log, in bytes; 0 before the first look.
+    pub disk_bytes: u64,
+    pub disk_available_bytes: u64,
+    /// Used as far as the configuration allows: requests are refused until there is room.
+    pub disk_full: bool,
+    /// The last segment that retention deleted since the start; 0 for none.
+    pub removed_segment: u64,
 }
 
 /// Whether the journal takes records.
@@ -258,8 +265,12 @@ impl Status {
             };
         let audit = &self.audit;
         let records = audit.state == AuditState::Recording;
-        let state = if audit.state == AuditState::Failed { "failed" } else { "starting" };
-        check("audit", "", records, "recording".to_owned(), &audit.last_error, state);
+        let state = match audit.state {
+            AuditState::Failed => "failed",
+            AuditState::Recording => "the disk is full: make room, or keep less of the log",
+            AuditState::Starting => "starting",
+        };
+        check("audit", "", records && !audit.disk_full, "recording".to_owned(), &audit.last_error, state);
         for one in &self.issuers {
             let good = format!("{} keys of {}", one.keys, one.issuer);
             let bad = format!("no keys of {} yet", one.issuer);
@@ -290,6 +301,9 @@ impl Status {
             certificate_expiry: self.listeners.iter().flat_map(ListenerStatus::expiry).collect(),
             audit_sequence: self.audit.sequence,
             audit_queue_depth: self.audit.queue_depth,
+            audit_disk_bytes: self.audit.disk_bytes,
+            audit_disk_available_bytes: self.audit.disk_available_bytes,
+            audit_removed_segment: self.audit.removed_segment,
         }
     }
 }

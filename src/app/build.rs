@@ -10,9 +10,9 @@ use crate::{
     admin,
     audit::{self, Commit, Record},
     background::{access_log, errands, resolve::Resolver},
-    config::{AccessLog, Snapshot},
+    config::{AccessLog, AuditPlan, Share, Snapshot},
     exchange::handover::Delivery,
-    journal::{self, Journal, Options as JournalOptions, Producer},
+    journal::{self, Bound, Journal, Keep, Options as JournalOptions, Producer},
     limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
     metrics::Metrics,
     runtime::{self, Driver, Listener, Mailbox, MailboxSender, mailbox, sys},
@@ -253,7 +253,22 @@ fn open_journal(
     options.segment_bytes = snapshot.audit.segment_bytes;
     options.key = Some(snapshot.audit.key.clone());
     options.packing = snapshot.audit.packing.clone();
+    options.keep = keep(&snapshot.audit);
     Ok(Journal::open(options, shards, Box::new(Acknowledgements(senders)))?)
+}
+
+/// How the configuration bounds the log.
+fn keep(audit: &AuditPlan) -> Keep {
+    Keep {
+        age: audit.keep,
+        max: audit.max.map(|max| match max {
+            Share::Percent(percent) => Bound::Percent(percent),
+            Share::Bytes(bytes) => Bound::Bytes(bytes),
+        }),
+        warn_percent: audit.disk_warn_percent,
+        refuse_percent: audit.disk_refuse_percent,
+        ..Keep::default()
+    }
 }
 
 /// The folder of the nonces that open commitments: beside the segments, never among them.

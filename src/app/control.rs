@@ -10,7 +10,7 @@ use crate::{
     archive::{self, Archive},
     audit::{Access, Commit, Record},
     config::{self, Format, diagnostic},
-    journal::{self, ProveError},
+    journal::{self, Level, ProveError},
     metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
     time::Timestamp,
@@ -204,6 +204,10 @@ fn audit(core: &Core) -> AuditStatus {
         checkpoint_error: health.checkpoint_failure.clone(),
         queue_depth: health.queue_depth as u64,
         state: if health.failure.is_some() { AuditState::Failed } else { AuditState::Recording },
+        disk_bytes: health.room.total,
+        disk_available_bytes: health.room.available,
+        disk_full: health.level == Level::Full,
+        removed_segment: health.removed,
         last_error: health.failure.map(|(failure, said)| format!("{failure}: {said}")),
     }
 }

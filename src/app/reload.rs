@@ -197,6 +197,10 @@ fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
     let place = |snapshot: &Snapshot| -> Vec<_> {
         snapshot.listeners.iter().map(|one| (one.name.clone(), one.addr.clone(), one.tls.is_some())).collect()
     };
+    let kept = |snapshot: &Snapshot| {
+        let audit = &snapshot.audit;
+        (audit.keep, audit.max, audit.disk_warn_percent, audit.disk_refuse_percent)
+    };
     let fixed = [
         (place(old) != place(new), "listeners"),
         (old.admin.socket != new.admin.socket || old.admin.addr != new.admin.addr, "the admin addresses"),
@@ -205,6 +209,7 @@ fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
         (old.audit.key != new.audit.key, "the audit key"),
         (old.audit.segment_bytes != new.audit.segment_bytes, "the segment size"),
         (old.audit.packing != new.audit.packing, "how audit segments are packed"),
+        (kept(old) != kept(new), "what is kept of the audit log"),
         (old.runtime.cores != new.runtime.cores || old.runtime.driver != new.runtime.driver, "cores"),
         (old.log.access != new.log.access, "the access log"),
     ];

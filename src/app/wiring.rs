@@ -2,7 +2,7 @@
 //! [`crate::exchange::handover`].
 
 use crate::{
-    audit::{Commit, Record},
+    audit::{Commit, Kind, Record},
     exchange::{
         Summary, Unavailable,
         handover::{Delivery, Errand, Errands, LogSink, Recorder, Refused, ShardTicket},
@@ -26,7 +26,8 @@ pub struct JournalRecorder(pub Producer);
 impl Recorder for JournalRecorder {
     fn submit(&mut self, ticket: ShardTicket, commit: Commit, record: Record) -> Result<(), Refused> {
         self.0.submit(Submission { ticket, commit, record }).map_err(|full| {
-            if self.0.is_failed() {
+            let is_intent = full.0.record.kind() == Kind::Intent;
+            if self.0.is_failed() || (is_intent && self.0.refuses_intents()) {
                 return Refused::Failed;
             }
             Refused::Full(Box::new(full.0.record))

@@ -47,6 +47,8 @@ pub(super) struct Heads {
     trusted: Option<PublicKey>,
     checkpoints: u64,
     signed_through: u64,
+    /// Records in front of the first one that is here: retention took them away.
+    removed: u64,
 }
 
 impl Heads {
@@ -59,6 +61,19 @@ impl Heads {
         }
         kept.sort_by_key(|(size, _)| *size);
         Ok(Heads { kept: kept.into(), trusted: trust.key.clone(), ..Heads::default() })
+    }
+
+    /// Goes on from the tree and the keys that a STATE names: what is before it was removed. Checkpoints kept
+    /// elsewhere that cover no more than that cannot be checked any more, and are left out.
+    pub(super) fn resume(&mut self, tree: &Frontier, state: &State) {
+        self.anchor = tree.clone();
+        self.removed = tree.size();
+        self.signed_through = tree.size();
+        self.kept.retain(|(size, _)| *size > tree.size());
+        for key in &state.keys {
+            // One that does not follow is found when the STATE is checked: then the keys are not these.
+            let _ = self.chain.push(&key.note, key.since);
+        }
     }
 
     /// Number of records so far.
@@ -105,6 +120,10 @@ impl Heads {
 
     fn checkpoint(&mut self, note: &str) -> Result<(), Why> {
         let checkpoint = self.chain.check(note).map_err(Why::Checkpoint)?;
+        if self.removed > 0 && checkpoint.size <= self.removed {
+            // It was signed before a segment began and recorded in that.
+            return Ok(());
+        }
         let is_newer = checkpoint.size > self.signed_through && checkpoint.size < self.size();
         if !is_newer || checkpoint.size < self.anchor.size() {
             return Err(Why::CheckpointSize(checkpoint.size));

@@ -19,6 +19,7 @@ mod payload;
 mod proof;
 mod reader;
 mod record;
+mod removal;
 #[cfg(test)]
 pub(crate) mod samples;
 mod segment;
@@ -45,6 +46,7 @@ pub use record::{
     Edit, Head, Intent, IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome, Place, Predicate,
     Record, Recovery, Refusal, Stages, State, Subject,
 };
+pub use removal::Removal;
 pub use segment::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, FORMAT_VERSION, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal,
     SealReason, SegmentHeader,

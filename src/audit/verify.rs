@@ -5,8 +5,9 @@ use super::{
     hash::Hash,
     heads::{Heads, SignatureReport, Trust},
     reader::{Damage, End, Item, Position, ReadError, SegmentReader, Why},
-    record::Record,
-    segment::SealReason,
+    record::{Record, State},
+    removal::Removal,
+    segment::{SealReason, SegmentHeader},
 };
 use std::{collections::BTreeSet, io::Read};
 
@@ -25,6 +26,8 @@ pub struct Report {
     pub bytes: u64,
     /// Whether the last segment was closed cleanly.
     pub sealed: bool,
+    /// The last record that retention removed, as the log itself says; 0 if it begins at its beginning.
+    pub removed_through: u64,
     /// Chain hash of the last record.
     pub head: Hash,
     pub signatures: SignatureReport,
@@ -40,11 +43,13 @@ pub struct Verifier {
     position: Position,
     book: Book,
     end: Option<End>,
+    /// The first segment and record that are here, if they are not the first of the log.
+    begins: Option<(u64, u64)>,
 }
 
 impl Default for Verifier {
     fn default() -> Verifier {
-        Verifier { position: Position::START, book: Book::default(), end: None }
+        Verifier { position: Position::START, book: Book::default(), end: None, begins: None }
     }
 }
 
@@ -62,6 +67,18 @@ impl Verifier {
         let mut verifier = Verifier::new();
         verifier.book.heads = Heads::new(trust)?;
         Ok(verifier)
+    }
+
+    /// Begins with the segment of `header`, whose first record is `state`: what is before it was removed.
+    /// That somewhere in the log stands that this was retention is checked at the end. A `state` without a
+    /// tree changes nothing: then segment 1 is wanted.
+    pub fn begin_at(&mut self, header: &SegmentHeader, state: &State) {
+        let Some(tree) = &state.tree else { return };
+        self.position =
+            Position { segment: header.number, sequence: header.first_sequence, hash: header.previous };
+        self.begins = Some((header.number, header.first_sequence));
+        self.book.open = state.open.iter().copied().collect();
+        self.book.heads.resume(tree, state);
     }
 
     /// Number of the segment that has to come next.
@@ -122,12 +139,20 @@ impl Verifier {
         if self.expects_more() {
             return Err(self.missing());
         }
+        let removed_through = self.begins.map_or(0, |(_, first)| first - 1);
+        if let Some((first, sequence)) = self.begins
+            && self.book.recorded.is_none_or(|recorded| recorded.segment + 1 < first)
+        {
+            let segment = first - 1;
+            return Err(Damage { segment, sequence, offset: 0, why: Why::MissingSegment });
+        }
         let Position { segment, sequence, .. } = self.position;
         let damage = |why| Damage { segment: segment - 1, sequence, offset: 0, why };
         let signatures = self.book.heads.finish().map_err(damage)?;
         Ok(Report {
             exchanges_open: self.book.open.len() as u64,
-            records: self.position.sequence - 1,
+            records: self.position.sequence - 1 - removed_through,
+            removed_through,
             sealed: matches!(self.end, Some(End::Sealed(_))),
             head: self.position.hash,
             signatures,
@@ -152,6 +177,8 @@ struct Book {
     open: BTreeSet<ExchangeId>,
     report: Report,
     heads: Heads,
+    /// What the newest record of a removal says.
+    recorded: Option<Removal>,
 }
 
 impl Book {
@@ -170,6 +197,10 @@ impl Book {
                 !self.open.contains(&refusal.id)
             }
             Record::State(state) => self.open.iter().eq(&state.open),
+            Record::Admin(_) => {
+                self.recorded = Removal::of(&record).or(self.recorded);
+                true
+            }
             _ => true,
         };
         if !fits {

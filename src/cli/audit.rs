@@ -122,6 +122,7 @@ impl Verify {
                 "valid": true,
                 "segments": report.segments,
                 "records": report.records,
+                "removed_through": report.removed_through,
                 "exchanges_closed": report.exchanges_closed,
                 "exchanges_open": report.exchanges_open,
                 "refusals": report.refusals,
@@ -147,6 +148,9 @@ impl Verify {
             report.exchanges_open,
             report.refusals,
         );
+        if report.removed_through > 0 {
+            text.push_str(&format!("  records 1 to {} were removed by retention\n", report.removed_through));
+        }
         text.push_str(&format!("  head {}\n", hex(&report.head)));
         text.push_str(&self.signatures(report));
         output.result(&text);

@@ -2,7 +2,7 @@
 
 use super::admin_client::{Target, report};
 use super::{block_on, exit, output::Output};
-use crate::admin::{AuditState, Status, UpstreamConnections};
+use crate::admin::{AuditState, AuditStatus, Status, UpstreamConnections};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
@@ -91,18 +91,27 @@ fn shown(status: &Status) -> String {
     lines.add(
         "audit",
         format!(
-            "{state}, record {} (durable {}, signed {}), {} queued, {}{}{}",
+            "{state}, record {} (durable {}, signed {}), {} queued, {}, disk {}{}{}",
             audit.sequence,
             audit.durable_sequence,
             audit.signed_through,
             audit.queue_depth,
             audit.dir,
+            disk(audit),
             failed(&audit.last_error),
             failed(&audit.checkpoint_error)
         ),
     );
     parts(status, &mut lines);
     lines.0
+}
+
+/// How full the disk of the log is.
+fn disk(audit: &AuditStatus) -> String {
+    let used = audit.disk_bytes.saturating_sub(audit.disk_available_bytes);
+    let percent = (u128::from(used) * 100).checked_div(u128::from(audit.disk_bytes)).unwrap_or(0);
+    let full = if audit.disk_full { " (full: requests are refused)" } else { "" };
+    format!("{percent} % used, {} MiB left{full}", audit.disk_available_bytes >> 20)
 }
 
 /// What there are several of.

@@ -1,6 +1,6 @@
 //! `[audit]`: the record of everything that happened.
 
-use super::Size;
+use super::{Period, Share, Size};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,18 @@ pub struct Audit {
     /// age recipients (`age1…`) to whom sealed segments are encrypted: then the gateway itself cannot read
     /// them any more, only who has the identity of one of them.
     pub recipients: Vec<String>,
+    /// Sealed segments older than this are deleted. Default: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Period>,
+    /// The oldest sealed segments are deleted while the log takes more than this of its disk. Default: none
+    /// is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Share>,
+    /// Used part of the disk, in percent, from which on a warning is logged.
+    pub disk_warn_percent: u8,
+    /// Used part of the disk, in percent, from which on requests are refused: what is open can still be
+    /// recorded.
+    pub disk_refuse_percent: u8,
 }
 
 impl Audit {
@@ -54,6 +66,10 @@ impl Default for Audit {
             segment_bytes: Size(64 << 20),
             compress: true,
             recipients: Vec::new(),
+            keep: None,
+            max: None,
+            disk_warn_percent: 90,
+            disk_refuse_percent: 95,
         }
     }
 }

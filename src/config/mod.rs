@@ -39,7 +39,7 @@ pub use host::Host;
 pub use origin::{ListenAddr, Origin};
 pub use snapshot::{AccessLog, AdminPlan, AuditPlan, CapacityPlan, Listener, LogPlan, RuntimePlan, Snapshot};
 pub use tree::{Path, Step, Tree};
-pub use value::{Period, Size};
+pub use value::{Period, Share, Size};
 
 pub use admin::{Admin, Roles};
 pub use audit::{Audit, Commit};

@@ -76,6 +76,11 @@ pub struct AuditPlan {
     pub segment_bytes: u64,
     /// What becomes of sealed segments.
     pub packing: Packing,
+    /// What the configuration says of it; the journal is opened with it.
+    pub keep: Option<std::time::Duration>,
+    pub max: Option<super::Share>,
+    pub disk_warn_percent: u8,
+    pub disk_refuse_percent: u8,
 }
 
 /// Where the access log goes.

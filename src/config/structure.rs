@@ -5,8 +5,8 @@
 use super::diagnostic::{nearest, suggestion};
 use super::schema::{alternatives, has_type, resolve, schema, words};
 use super::tree::{Entry, Node, Path, Step, Value as Toml};
-use super::value::{PERIOD_EXAMPLE, SIZE_EXAMPLE};
-use super::{Cores, Diagnostic, Period, Severity, Size, Tree};
+use super::value::{PERIOD_EXAMPLE, SHARE_EXAMPLE, SIZE_EXAMPLE};
+use super::{Cores, Diagnostic, Period, Severity, Share, Size, Tree};
 use serde_json::Value;
 
 /// Code of a key that the schema does not know. The document can still be read without it.
@@ -225,6 +225,7 @@ fn unit_accepts(unit: &str, text: &str) -> bool {
     match unit {
         "duration" => text.parse::<Period>().is_ok(),
         "size" => text.parse::<Size>().is_ok(),
+        "share" => text.parse::<Share>().is_ok(),
         _ => Cores::parse(text).is_some(),
     }
 }
@@ -233,6 +234,7 @@ fn unit_example(unit: &str) -> &'static str {
     match unit {
         "duration" => PERIOD_EXAMPLE,
         "size" => SIZE_EXAMPLE,
+        "share" => SHARE_EXAMPLE,
         _ => "\"auto\", a list such as \"0-3,8-11\"",
     }
 }

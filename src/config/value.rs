@@ -12,6 +12,14 @@ pub struct Period(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
+/// A part of a disk or a number of bytes: `"70%"`, `"200GiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// From 1 to 100.
+    Percent(u8),
+    Bytes(u64),
+}
+
 /// The text is not a number followed by one of the units. The operator's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found \"{found}\"")]
@@ -24,6 +32,8 @@ pub struct UnitError {
 pub const PERIOD_EXAMPLE: &str = "a duration such as \"30s\", \"5m\" or \"1h\" (units: ms, s, m, h, d)";
 /// What a size looks like, for messages.
 pub const SIZE_EXAMPLE: &str = "a size such as \"64KiB\" or \"16MiB\" (units: B, KiB, MiB, GiB)";
+/// What a part of a disk looks like, for messages.
+pub const SHARE_EXAMPLE: &str = "a part of the disk such as \"70%\", or a size such as \"200GiB\"";
 
 const PERIOD_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -61,6 +71,28 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Size, UnitError> {
         let error = || UnitError { expected: SIZE_EXAMPLE, found: text.to_owned() };
         parse(text, &SIZE_UNITS).map(Size).ok_or_else(error)
+    }
+}
+
+impl FromStr for Share {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Share, UnitError> {
+        let error = || UnitError { expected: SHARE_EXAMPLE, found: text.to_owned() };
+        let Some(percent) = text.strip_suffix('%') else {
+            return parse(text, &SIZE_UNITS).map(Share::Bytes).ok_or_else(error);
+        };
+        let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+        percent.map(Share::Percent).ok_or_else(error)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Share::Percent(percent) => write!(f, "{percent}%"),
+            Share::Bytes(bytes) => Size(*bytes).fmt(f),
+        }
     }
 }
 
@@ -111,6 +143,7 @@ macro_rules! text_value {
 
 text_value!(Period, "duration", "^[0-9]+(ms|s|m|h|d)$");
 text_value!(Size, "size", "^[0-9]+(B|KiB|MiB|GiB)$");
+text_value!(Share, "share", "^[0-9]+(%|B|KiB|MiB|GiB)$");
 
 /// Accepts `"a"` for `["a"]`.
 pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>

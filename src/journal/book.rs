@@ -25,6 +25,8 @@ impl std::fmt::Debug for Opening {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     exchanges: HashMap<ExchangeId, Entry>,
+    /// Number of the segment that is being written.
+    segment: u64,
     /// Counts what was asked of this book: its clock.
     ticks: u64,
     /// When exchanges that were left behind are looked for again.
@@ -39,8 +41,9 @@ const SWEEP_TICKS: u64 = 1_024;
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// INTENT was recorded.
+    /// INTENT was recorded, and in which segment.
     admitted: bool,
+    segment: u64,
     /// Tick of its last CONTENT.
     touched: u64,
     request: Option<Body>,
@@ -60,6 +63,13 @@ impl Book {
         let mut open: Vec<_> = admitted.map(|(id, _)| *id).collect();
         open.sort_unstable();
         open
+    }
+
+    /// Goes on in segment `number`. Returns the first one in which an open exchange has its INTENT.
+    pub(super) fn begin_segment(&mut self, number: u64) -> u64 {
+        self.segment = number;
+        let admitted = self.exchanges.values().filter(|entry| entry.admitted);
+        admitted.map(|entry| entry.segment).min().unwrap_or(number)
     }
 
     /// Whether the exchange has its INTENT.
@@ -124,7 +134,10 @@ impl Book {
     /// `record` is in the log: opens or closes its exchange.
     pub(super) fn enter(&mut self, record: &Record) {
         match record {
-            Record::Intent(intent) => self.exchanges.entry(intent.id).or_default().admitted = true,
+            Record::Intent(intent) => {
+                let entry = self.exchanges.entry(intent.id).or_default();
+                (entry.admitted, entry.segment) = (true, self.segment);
+            }
             Record::Outcome(outcome) => drop(self.exchanges.remove(&outcome.id)),
             Record::Refusal(refusal) => drop(self.exchanges.remove(&refusal.id)),
             _ => {}

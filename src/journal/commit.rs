@@ -1,12 +1,15 @@
 //! The commit thread: rings → records → one batch → one write.
 
+mod failure;
+
 use super::{
     acks::{Acks, To, Waiter},
     book::{Book, Opening, pieces},
     checkpoint::{Checkpoints, Signer},
     health::Gauges,
+    keep::Reserve,
     pack::Packer,
-    producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, STATE_NO_SPACE, STATE_WORKING, Submission},
+    producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, Submission},
     segment::{self, Active, Segments},
     sync::{Mark, Sync},
 };
@@ -14,7 +17,7 @@ use crate::{
     audit::{Batch, Commit, Frontier, Hash, KeyChain, Kind, Position, Record, SealReason, State},
     limits::{
         BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
-        JOURNAL_PARK_MAX, NO_SPACE_RETRY, UNSYNCED_BYTES_MAX,
+        JOURNAL_PARK_MAX, UNSYNCED_BYTES_MAX,
     },
     segments,
 };
@@ -41,6 +44,7 @@ pub(super) struct Shared {
     pub(super) acks: Acks,
     pub(super) sync: Sync,
     pub(super) gauges: Gauges,
+    pub(super) reserve: Reserve,
     pub(super) signer: Option<Arc<Signer>>,
     pub(super) packer: Packer,
 }
@@ -437,76 +441,10 @@ impl Committer {
         }
         self.shared.sync.switch(Arc::clone(file), openings.file(), self.synced);
         self.shared.gauges.segment.store(header.number, Ordering::Relaxed);
+        let oldest_live = self.book.begin_segment(header.number);
+        self.shared.gauges.oldest_live.store(oldest_live, Ordering::Relaxed);
         self.shared.gauges.written.store(self.synced.sequence, Ordering::Relaxed);
         self.shared.gauges.synced.store(self.synced.sequence, Ordering::Relaxed);
-    }
-
-    /// Looks whether the sync thread failed, and whether there is room again.
-    fn notice(&mut self) {
-        if self.failure.is_none()
-            && let Some(error) = self.shared.sync.take_failure()
-        {
-            self.fail(&error);
-        }
-        if self.failure.is_none() && self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
-            self.synced = self.shared.sync.synced();
-            self.trim();
-        }
-        if self.failure == Some(Failure::NoSpace) && Instant::now() >= self.retry {
-            self.retry = Instant::now() + NO_SPACE_RETRY;
-            if let Err(error) = self.revive() {
-                self.segments.abandon();
-                if Failure::of(Some(&error)) == Failure::Disk {
-                    self.fail(&error);
-                }
-            }
-        }
-    }
-
-    /// The segment is poisoned: nothing is written to it again, whatever a second sync would say.
-    fn fail(&mut self, error: &io::Error) {
-        let failure = Failure::of(Some(error));
-        self.failure = Some(failure);
-        self.retry = Instant::now() + NO_SPACE_RETRY;
-        let state = if failure == Failure::NoSpace { STATE_NO_SPACE } else { STATE_DEAD };
-        self.shared.bell.state.store(state, Ordering::Release);
-        self.shared.gauges.set_failure(Some((failure, error.to_string())));
-        self.shared.acks.fail(&mut self.written, failure);
-        self.shared.acks.fail(&mut self.durable, failure);
-        self.synced = self.shared.sync.poison(&self.shared.acks, failure);
-        self.trim();
-        if failure == Failure::Disk {
-            self.unsynced.clear();
-            self.unsynced_bytes = 0;
-            self.batch = Batch::new(self.batch.next_sequence(), self.batch.hash(), Vec::new());
-            self.began = None;
-            self.openings.clear();
-            self.return_bytes();
-        }
-    }
-
-    /// Writes what is not synced to a fresh segment, and cuts it off the poisoned one.
-    fn revive(&mut self) -> io::Result<()> {
-        if !self.batch.is_empty() {
-            self.write();
-        }
-        // The first record that is not known to be synced, and the chain before it.
-        let mut position = self.position();
-        if let Some(first) = self.unsynced.front() {
-            (position.sequence, position.hash) = (first.first_sequence(), first.previous());
-        }
-        let mut fresh = self.segments.create(&position, &mut self.unsynced.iter_mut())?;
-        fresh.openings.write(&mut self.openings)?;
-        let old = std::mem::replace(&mut self.active, fresh);
-        let cut = self.synced.offset;
-        self.activate();
-        self.trim();
-        let sealed = segment::seal(&*old.file, &old.header, &position, cut, SealReason::Poisoned);
-        sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)?;
-        self.failure = None;
-        self.shared.gauges.set_failure(None);
-        self.shared.bell.state.store(STATE_WORKING, Ordering::Release);
-        Ok(())
     }
 
     /// Sleeps: until the disk took something, if it is behind; else for a moment, while records come that

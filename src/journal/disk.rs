@@ -1,5 +1,6 @@
 //! The journal's view of a file system: the seam where tests make operations fail.
 
+use super::keep::Room;
 use crate::limits::{DIRECT_WRITE_BYTES_MIN, PAGE_BYTES};
 use std::{
     fmt::Debug,
@@ -22,6 +23,8 @@ pub(super) trait Disk: Send + Sync + Debug {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The room on the disk that `path` lies on.
+    fn room(&self, path: &Path) -> io::Result<Room>;
     /// Makes created and renamed names in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 }
@@ -62,6 +65,12 @@ impl Disk for OsDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        let found = rustix::fs::statvfs(path)?;
+        let (total, available) = (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize);
+        Ok(Room { total, available })
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {

@@ -1,6 +1,9 @@
 //! Disks for tests: one whose operations fail on demand, and one that forgets what was not synced.
 
-use super::disk::{Disk, DiskFile, OsDisk};
+use super::{
+    disk::{Disk, DiskFile, OsDisk},
+    keep::Room,
+};
 use crate::limits::PAGE_BYTES;
 use std::{
     collections::HashMap,
@@ -24,6 +27,10 @@ pub struct FaultDisk {
     healed: AtomicBool,
     /// Syncs that succeeded.
     pub syncs: AtomicU64,
+    /// What is said of the room on the disk, instead of the truth.
+    pub room: Mutex<Option<Room>>,
+    /// See [`FaultDisk::fill_while`].
+    reserve: Mutex<Option<PathBuf>>,
 }
 
 impl FaultDisk {
@@ -38,8 +45,20 @@ impl FaultDisk {
     }
 
     fn new(first: u64, lasting: bool, kind: io::ErrorKind) -> Arc<FaultDisk> {
-        let (count, healed, syncs) = Default::default();
-        Arc::new(FaultDisk { count, first, lasting, kind, healed, syncs })
+        let (count, healed, syncs, room, reserve) = Default::default();
+        Arc::new(FaultDisk { count, first, lasting, kind, healed, syncs, room, reserve })
+    }
+
+    /// The disk is full until the file `reserve` is removed; then there is room, but not for that file again.
+    pub fn fill_while(&self, reserve: PathBuf) {
+        *self.reserve.lock().unwrap() = Some(reserve);
+    }
+
+    /// Whether there is no room, for anything or for the file at `path`.
+    fn is_full(&self, path: Option<&Path>) -> bool {
+        let reserve = self.reserve.lock().unwrap();
+        let is_full = reserve.as_deref().is_some_and(|reserve| reserve.exists() || path == Some(reserve));
+        is_full && !self.healed.load(Ordering::SeqCst)
     }
 
     pub fn heal(&self) {
@@ -53,7 +72,7 @@ impl FaultDisk {
 
     fn step(&self) -> io::Result<()> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        let fails = number == self.first || (self.lasting && number > self.first);
+        let fails = number == self.first || (self.lasting && number > self.first) || self.is_full(None);
         if fails && !self.healed.load(Ordering::SeqCst) {
             return Err(io::Error::new(self.kind, "made to fail"));
         }
@@ -71,6 +90,9 @@ struct FaultyFile(Arc<FaultDisk>, Arc<dyn DiskFile>);
 impl Disk for Faulty {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.0.step()?;
+        if self.0.is_full(Some(path)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Ok(Arc::new(FaultyFile(Arc::clone(&self.0), OsDisk.create(path)?)))
     }
 
@@ -85,8 +107,16 @@ impl Disk for Faulty {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.step()?;
+        // A full disk lets files go.
+        if !self.0.is_full(None) {
+            self.0.step()?;
+        }
         OsDisk.remove(path)
+    }
+
+    /// Is not counted: nothing depends on when somebody looks.
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        self.0.room.lock().unwrap().map_or_else(|| OsDisk.room(path), Ok)
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
@@ -187,6 +217,10 @@ impl Disk for PowerDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.lock().unwrap().remove(path);
         OsDisk.remove(path)
+    }
+
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        OsDisk.room(path)
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {

@@ -1,4 +1,7 @@
-use super::producer::Failure;
+use super::{
+    keep::{Level, Room},
+    producer::Failure,
+};
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -33,6 +36,11 @@ pub struct Health {
     pub unsynced_bytes: u64,
     pub writes: Latency,
     pub syncs: Latency,
+    /// The disk of the log, and how full that is; nothing before the first look.
+    pub room: Room,
+    pub level: Level,
+    /// The last segment that retention deleted since the start; 0 for none.
+    pub removed: u64,
 }
 
 /// A histogram of durations.
@@ -54,6 +62,10 @@ pub(super) struct Gauges {
     pub(super) unsynced_bytes: AtomicU64,
     pub(super) writes: AtomicLatency,
     pub(super) syncs: AtomicLatency,
+    /// The first segment in which something lies that is live.
+    pub(super) oldest_live: AtomicU64,
+    pub(super) removed: AtomicU64,
+    disk: Mutex<(Room, Level)>,
 }
 
 impl Gauges {
@@ -61,9 +73,17 @@ impl Gauges {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
+    pub(super) fn set_disk(&self, room: Room, level: Level) {
+        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = (room, level);
+    }
+
     /// Everything but what the rings know.
     pub(super) fn snapshot(&self) -> Health {
+        let (room, level) = *self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         Health {
+            room,
+            level,
+            removed: self.removed.load(Ordering::Relaxed),
             failure: self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             written: self.written.load(Ordering::Relaxed),
             synced: self.synced.load(Ordering::Relaxed),

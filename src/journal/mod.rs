@@ -17,6 +17,7 @@ mod disk;
 #[cfg(test)]
 mod faults;
 mod health;
+mod keep;
 mod keys;
 mod openings;
 mod pack;
@@ -33,6 +34,7 @@ pub use crate::audit::Commit;
 pub use crate::segments::{Keys, Recipient};
 pub use checkpoint::RotateError;
 pub use health::{Health, Latency, WRITE_BUCKETS_US};
+pub use keep::{Bound, Keep, Level, Room};
 pub use keys::KeyFileError;
 pub use openings::read_openings;
 pub use pack::Packing;
@@ -51,6 +53,7 @@ use checkpoint::{Checkpoints, Signer};
 use commit::{Committer, Live, Shared};
 use crossbeam::queue::ArrayQueue;
 use disk::{Disk, OsDisk};
+use keep::{Keeper, Reserve};
 use pack::Packer;
 use producer::{Bell, STATE_DEAD};
 use segment::Segments;
@@ -80,6 +83,8 @@ pub struct Options {
     pub key: Option<PathBuf>,
     /// What becomes of sealed segments.
     pub packing: Packing,
+    /// How long segments are kept, and how full the disk may be.
+    pub keep: Keep,
 }
 
 impl Options {
@@ -92,6 +97,7 @@ impl Options {
             sync_interval: SYNC_INTERVAL_MAX,
             key: None,
             packing: Packing::default(),
+            keep: Keep::default(),
         }
     }
 }
@@ -121,6 +127,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     commit: Option<JoinHandle<()>>,
     sync: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
     /// Held as long as the folder is in use.
     _lock: File,
 }
@@ -175,6 +182,7 @@ impl Journal {
             gauges: Default::default(),
             signer: signer.clone(),
             packer: Packer::start(Arc::clone(&disk), dir, options.packing.clone()).map_err(io_error)?,
+            reserve: Reserve::new(Arc::clone(&disk), segments.reserve_path(), options.keep.reserve_bytes),
         });
         let live = Live {
             book: Book::with_open(&recovered.open),
@@ -193,8 +201,13 @@ impl Journal {
             }
         });
         let sync = sync.map_err(io_error)?;
-        let mut journal =
-            Journal { shared: Arc::clone(&shared), commit: None, sync: Some(sync), _lock: lock };
+        let mut journal = Journal {
+            shared: Arc::clone(&shared),
+            commit: None,
+            sync: Some(sync),
+            keeper: None,
+            _lock: lock,
+        };
         committer.write_first(recovery_records(recovered).chain(first_key)).map_err(io_error)?;
         let guard = DeathNotice(Arc::clone(&shared));
         let commit = spawn("journal", move || {
@@ -205,7 +218,17 @@ impl Journal {
         // Set before any producer can be used: `open` has not returned.
         let _ = shared.bell.thread.set(commit.thread().clone());
         journal.commit = Some(commit);
+        journal.keep_house(disk, &options).map_err(io_error)?;
         Ok((journal, producers))
+    }
+
+    /// Starts the thread that watches the disk and deletes what is old.
+    fn keep_house(&mut self, disk: Arc<dyn Disk>, options: &Options) -> io::Result<()> {
+        let (folder, openings) = (options.dir.clone(), options.openings_dir.clone());
+        let (shared, keep) = (Arc::clone(&self.shared), options.keep.clone());
+        let keeper = Keeper { shared, disk, folder, openings, keep };
+        self.keeper = Some(spawn("journal-keeper", move || keeper.run())?);
+        Ok(())
     }
 
     /// A handle for the admin thread and the application.
@@ -253,6 +276,10 @@ impl Journal {
             drop(sync.join());
         }
         self.shared.packer.stop();
+        if let Some(keeper) = self.keeper.take() {
+            keeper.thread().unpark();
+            drop(keeper.join());
+        }
     }
 }
 

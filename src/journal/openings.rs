@@ -61,7 +61,7 @@ impl Openings {
     }
 }
 
-fn path(folder: &Path, number: u64) -> PathBuf {
+pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:012}.openings"))
 }
 

@@ -20,7 +20,7 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -59,6 +59,8 @@ struct Shared {
     /// Segments below this one are sealed.
     active: AtomicU64,
     stopping: AtomicBool,
+    /// Held while files take the place of others, and while retention deletes.
+    quiet: Mutex<()>,
 }
 
 impl fmt::Debug for Shared {
@@ -80,6 +82,7 @@ impl Packer {
             packing,
             active: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            quiet: Mutex::new(()),
         });
         let thread = if is_idle {
             None
@@ -105,6 +108,11 @@ impl Packer {
         if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
             thread.thread().unpark();
         }
+    }
+
+    /// Nothing is packed until this is dropped.
+    pub(super) fn quiet(&self) -> MutexGuard<'_, ()> {
+        self.shared.quiet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the thread; a segment that is half packed is packed again after the next start.
@@ -163,6 +171,11 @@ impl Shared {
         }
         let file = packed?;
         file.sync()?;
+        let _quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        if !segment.path.exists() {
+            // Retention deleted it meanwhile.
+            return self.disk.remove(&staging);
+        }
         let name = format!("{:012}.segment{}", segment.number, self.packing.form().suffix());
         self.disk.rename(&staging, &self.folder.join(name))?;
         self.disk.sync_folder(&self.folder)?;

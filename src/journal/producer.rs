@@ -113,6 +113,8 @@ pub(super) struct Bell {
     sleep: AtomicU8,
     /// One of the `STATE_*` values.
     pub(super) state: AtomicU8,
+    /// The disk is so full that no exchange may begin.
+    pub(super) disk_full: AtomicBool,
     /// The journal is being closed.
     pub(super) closing: AtomicBool,
     /// The commit thread; set once it runs.
@@ -179,8 +181,8 @@ impl Producer {
     /// Queues a record; acknowledgements come in the order of submission within one [`Commit`].
     ///
     /// An INTENT is taken only if its OUTCOME will find room too, so the OUTCOME of an admitted exchange is
-    /// always taken. While the disk is full, INTENT and REFUSAL are turned away at once; after it failed,
-    /// everything but OUTCOME.
+    /// always taken. While the disk is nearly full, INTENT is turned away; while it is full, INTENT and
+    /// REFUSAL are turned away at once; after it failed, everything but OUTCOME.
     ///
     /// # Errors
     /// [`Full`]: there is no room, or the journal has failed.
@@ -229,6 +231,11 @@ impl Producer {
         self.bell.state.load(Ordering::Relaxed) != STATE_WORKING
     }
 
+    /// Whether the disk is so full that no exchange may begin: answer 503 without asking.
+    pub fn refuses_intents(&self) -> bool {
+        self.bell.disk_full.load(Ordering::Acquire)
+    }
+
     fn has_room(&self, kind: Kind) -> bool {
         let places = match kind {
             Kind::Outcome => return true,
@@ -236,7 +243,7 @@ impl Producer {
             _ => 1,
         };
         let taken = match self.bell.state.load(Ordering::Relaxed) {
-            STATE_WORKING => true,
+            STATE_WORKING => kind != Kind::Intent || !self.refuses_intents(),
             STATE_NO_SPACE => !matches!(kind, Kind::Intent | Kind::Refusal),
             _ => false,
         };

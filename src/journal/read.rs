@@ -1,7 +1,10 @@
 //! Reading a log folder: its segments in order, and their verification.
 
 use super::checkpoint;
-use crate::audit::{Damage, Distrust, NOTE_BYTES_MAX, ReadError, Report, Trust, Verifier};
+use crate::audit::{
+    Damage, Distrust, Item, NOTE_BYTES_MAX, ReadError, Record, Report, SegmentHeader, SegmentReader, State,
+    Trust, Verifier,
+};
 use crate::segments::{self, Form, Keys, SegmentFile};
 use std::{
     fs::{self, File},
@@ -67,6 +70,11 @@ pub fn verify_dir_against(
     }
     let mut total = segments.iter().map(|segment| segment.bytes).sum();
     let mut verifier = Verifier::with_trust(&trust).map_err(VerifyError::Checkpoint)?;
+    if segments[0].number > 1
+        && let Some((header, state)) = beginning(&segments[0], keys)?
+    {
+        verifier.begin_at(&header, &state);
+    }
     let mut before = 0;
     for (index, segment) in segments.iter().enumerate() {
         let attempts = if index + 1 == segments.len() { ATTEMPTS } else { 1 };
@@ -86,6 +94,28 @@ pub fn verify_dir_against(
         progress(before, total);
     }
     verifier.finish().map_err(VerifyError::Damage)
+}
+
+/// Header and STATE of a segment; `None` if it does not begin so.
+fn beginning(segment: &SegmentFile, keys: &Keys) -> Result<Option<(SegmentHeader, State)>, VerifyError> {
+    let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
+    let input = segment.open(keys).map_err(io_error)?;
+    let first = || -> Result<_, ReadError> {
+        let mut reader = SegmentReader::open(input, segment.number, None)?;
+        let header = *reader.header();
+        reader.next_item()?;
+        let record = match reader.next_item()? {
+            Item::Frame(frame) => frame.decode().ok(),
+            _ => None,
+        };
+        Ok((header, record))
+    };
+    match first() {
+        Ok((header, Some(Record::State(state)))) => Ok(Some((header, state))),
+        Ok(_) => Ok(None),
+        Err(ReadError::Damage(damage)) => Err(damage.into()),
+        Err(ReadError::Io { source, .. }) => Err(io_error(source)),
+    }
 }
 
 /// The checkpoint beside the segments of `folder`, as it is there; `None` without one.

@@ -1,5 +1,6 @@
 use super::{
     disk::{Disk, DiskFile},
+    keep::reserve_path,
     openings::Openings,
 };
 use crate::{
@@ -69,6 +70,11 @@ impl Segments {
         };
         segments.discard_staged()?;
         Ok(segments)
+    }
+
+    /// Where a reserve may lie.
+    pub(super) fn reserve_path(&self) -> PathBuf {
+        reserve_path(&self.staging)
     }
 
     fn discard_staged(&self) -> io::Result<()> {

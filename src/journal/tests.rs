@@ -2,6 +2,7 @@
 
 mod crash;
 mod failing;
+mod keeping;
 mod packing;
 mod signing;
 mod working;
@@ -93,6 +94,8 @@ impl House {
         options.key = self.is_signed.then(|| self.key());
         options.segment_bytes = self.segment_bytes;
         options.packing = self.packing.clone();
+        // No operation comes between those of a test.
+        options.keep = Keep { reserve_bytes: 0, interval: PATIENCE, ..Keep::default() };
         options
     }
 

@@ -114,6 +114,9 @@ pub struct Scrape {
     pub secret_age: Vec<(String, f64)>,
     pub audit_sequence: u64,
     pub audit_queue_depth: u64,
+    pub audit_disk_bytes: u64,
+    pub audit_disk_available_bytes: u64,
+    pub audit_removed_segment: u64,
     /// Certificate and seconds until it expires.
     pub certificate_expiry: Vec<(CertificateLabels, i64)>,
 }
@@ -139,6 +142,8 @@ pub struct Metrics {
     secret_age: Family<Named, Gauge<f64, AtomicU64>>,
     audit_sequence: Gauge,
     audit_queue_depth: Gauge,
+    /// Size of the audit disk, what is available there, and the last segment that retention deleted.
+    audit_disk: [Gauge; 3],
     connections: Family<Shard, Gauge>,
     handshakes: Family<Kind, Counter>,
     handshakes_failed: Family<Failure, Counter>,
@@ -187,6 +192,7 @@ impl Default for Metrics {
             secret_age: Family::default(),
             audit_sequence: Gauge::default(),
             audit_queue_depth: Gauge::default(),
+            audit_disk: Default::default(),
             connections: Family::default(),
             in_flight: Gauge::default(),
             begun: Sharded::default(),
@@ -232,6 +238,10 @@ impl Metrics {
         registry.register("secret_age_seconds", "Age of a secret's value", self.secret_age.clone());
         registry.register("audit_sequence", "Last record written", self.audit_sequence.clone());
         registry.register("audit_queue_depth", "Records on their way", self.audit_queue_depth.clone());
+        let [size, available, removed] = self.audit_disk.clone();
+        registry.register("audit_disk_bytes", "Size of the disk of the log", size);
+        registry.register("audit_disk_available_bytes", "What is available there", available);
+        registry.register("audit_removed_segment", "Last segment that retention deleted", removed);
         registry.register("connections", "Open connections of callers", self.connections.clone());
         registry.register("requests_in_flight", "Exchanges that have not ended", self.in_flight.clone());
         registry.register("connections_accepted", "Accepted connections", self.connections_accepted.clone());
@@ -351,6 +361,11 @@ impl Metrics {
         self.in_flight.set(self.totals().in_flight as i64);
         self.audit_sequence.set(scrape.audit_sequence as i64);
         self.audit_queue_depth.set(scrape.audit_queue_depth as i64);
+        let audit =
+            [scrape.audit_disk_bytes, scrape.audit_disk_available_bytes, scrape.audit_removed_segment];
+        for (gauge, value) in self.audit_disk.iter().zip(audit) {
+            gauge.set(value as i64);
+        }
         let mut text = String::new();
         // Writing into a string does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -122,6 +122,10 @@ impl Compiler<'_> {
                 commit: document.audit.commit.into(),
                 segment_bytes: document.audit.segment_bytes.0,
                 packing,
+                keep: document.audit.keep.map(|keep| keep.0),
+                max: document.audit.max,
+                disk_warn_percent: document.audit.disk_warn_percent,
+                disk_refuse_percent: document.audit.disk_refuse_percent,
             },
             log: LogPlan { access, level: document.log.level },
             runtime: RuntimePlan {

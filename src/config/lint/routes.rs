@@ -30,6 +30,17 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         lint.error(&at!["audit", "segment_bytes"], "size", message)
             .remedy("from 1MiB to 4GiB; the default is 64MiB");
     }
+    let audit = &document.audit;
+    if !(1..=audit.disk_refuse_percent).contains(&audit.disk_warn_percent) || audit.disk_refuse_percent > 100
+    {
+        let message = "a disk cannot be warned of at or refused at this percentage";
+        lint.error(&at!["audit", "disk_refuse_percent"], "audit", message)
+            .remedy("from 1 to 100, the warning first; the defaults are 90 and 95");
+    }
+    if audit.keep.is_some_and(|keep| keep.0.is_zero()) {
+        lint.error(&at!["audit", "keep"], "duration", "a log that keeps nothing is no log")
+            .remedy("write \"90d\", or remove the key to keep all of it");
+    }
     for (position, role) in document.admin.roles.approver.iter().enumerate() {
         super::policies::principal(lint, &at!["admin", "roles", "approver", position], role);
     }

@@ -1,0 +1,245 @@
+//! The thread that keeps house: it watches the room on the disk, holds a reserve for the last records, and
+//! deletes the oldest segments when they are old or many. What is deleted is recorded before.
+
+use super::{Handle, commit::Shared, disk::Disk, openings, segment};
+use crate::{
+    audit::{Commit, Removal},
+    limits::{KEEP_INTERVAL, REMOVED_SEGMENTS_MAX, RESERVE_BYTES, SEGMENT_FILL_PIECE_BYTES},
+    segments::{self, Form, SegmentFile},
+};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+/// How long segments are kept, and how full the disk may be.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// Sealed segments older than this are deleted; `None` keeps them.
+    pub age: Option<Duration>,
+    /// The oldest ones are deleted while the log is larger than this.
+    pub max: Option<Bound>,
+    /// Used part of the disk from which on the operator is warned, and no INTENT is taken, in percent.
+    pub warn_percent: u8,
+    pub refuse_percent: u8,
+    /// How often all of it is looked at.
+    pub interval: Duration,
+    /// Size of the reserve; 0 for none.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Keep {
+    /// Everything is kept; a warning at 90 %, no INTENT from 95 % on.
+    fn default() -> Keep {
+        Keep {
+            age: None,
+            max: None,
+            warn_percent: 90,
+            refuse_percent: 95,
+            interval: KEEP_INTERVAL,
+            reserve_bytes: RESERVE_BYTES,
+        }
+    }
+}
+
+/// A bound on the size of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Percent of the disk that it lies on.
+    Percent(u8),
+    Bytes(u64),
+}
+
+/// The room on a disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    pub total: u64,
+    /// What is left for the gateway's user.
+    pub available: u64,
+}
+
+impl Room {
+    /// How much is used, in percent, rounded down.
+    pub fn used_percent(self) -> u8 {
+        let used = self.total.saturating_sub(self.available);
+        (u128::from(used) * 100).checked_div(u128::from(self.total)).unwrap_or(0) as u8
+    }
+}
+
+/// How full the disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    #[default]
+    Fine,
+    /// The operator should make room.
+    Low,
+    /// No INTENT is taken.
+    Full,
+}
+
+/// A file that only holds room, for the records of exchanges that are open when the disk gets full.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Reserve {
+    pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf, bytes: u64) -> Reserve {
+        Reserve { disk, path, bytes }
+    }
+
+    /// Gives the room back. Returns whether there was any.
+    pub(super) fn free(&self) -> bool {
+        self.bytes > 0 && self.path.exists() && self.disk.remove(&self.path).is_ok()
+    }
+
+    /// Takes the room, unless it is held already.
+    fn hold(&self) -> io::Result<()> {
+        let is_held = fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() == self.bytes);
+        if self.bytes == 0 || is_held {
+            return Ok(());
+        }
+        self.free();
+        let file = self.disk.create(&self.path)?;
+        let mut offset = 0;
+        while offset < self.bytes {
+            let len = SEGMENT_FILL_PIECE_BYTES.min(self.bytes - offset);
+            if let Err(error) = file.write_zeros(offset, len) {
+                // Half of it would be missed elsewhere.
+                self.free();
+                return Err(error);
+            }
+            offset += len;
+        }
+        file.sync()
+    }
+}
+
+/// The state of the thread.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) folder: PathBuf,
+    pub(super) openings: PathBuf,
+    pub(super) keep: Keep,
+}
+
+impl Keeper {
+    /// Runs until the journal is closed.
+    pub(super) fn run(self) {
+        let mut level = Level::Fine;
+        while !self.shared.bell.closing.load(Ordering::Acquire) {
+            let found = self.look();
+            if found != level {
+                self.tell(found);
+                level = found;
+            }
+            if let Err(error) = self.remove_old() {
+                tracing::warn!(%error, "old audit segments cannot be deleted");
+            }
+            thread::park_timeout(self.keep.interval);
+        }
+    }
+
+    /// Looks how full the disk is, and whether the reserve is held.
+    fn look(&self) -> Level {
+        let Ok(room) = self.disk.room(&self.folder) else { return Level::Fine };
+        let level = match room.used_percent() {
+            used if used >= self.keep.refuse_percent => Level::Full,
+            used if used >= self.keep.warn_percent => Level::Low,
+            _ => Level::Fine,
+        };
+        // Without its reserve the journal could not write what it promised.
+        let level =
+            if level != Level::Full && self.shared.reserve.hold().is_err() { Level::Full } else { level };
+        self.shared.bell.disk_full.store(level == Level::Full, Ordering::Release);
+        self.shared.gauges.set_disk(room, level);
+        level
+    }
+
+    fn tell(&self, level: Level) {
+        let Room { total, available } = self.shared.gauges.snapshot().room;
+        match level {
+            Level::Fine => tracing::info!(total, available, "the audit disk has room"),
+            Level::Low => tracing::warn!(total, available, "the audit disk is getting full: make room"),
+            Level::Full => {
+                tracing::error!(
+                    total,
+                    available,
+                    "the audit disk is full: requests are refused until there is room"
+                )
+            }
+        }
+    }
+
+    /// Records and deletes the oldest segments that need not be kept.
+    fn remove_old(&self) -> io::Result<()> {
+        if self.keep.age.is_none() && self.keep.max.is_none() {
+            return Ok(());
+        }
+        let _quiet = self.shared.packer.quiet();
+        let (files, _) = segments::list(&self.folder)?;
+        let Some((removal, count)) = self.choose(&files)? else { return Ok(()) };
+        let record = removal.to_record(segment::now());
+        let recorded = Handle(Arc::clone(&self.shared)).append_blocking(Commit::Durable, record);
+        recorded.map_err(io::Error::other)?;
+        // Oldest first: wherever this ends, what is left is the end of a log.
+        for file in &files[..count] {
+            self.remove(&openings::path(&self.openings, file.number))?;
+            // A process that died while it packed may have left it in two forms.
+            for form in Form::ALL {
+                let mut path = segments::path(&self.folder, file.number).into_os_string();
+                path.push(form.suffix());
+                self.remove(Path::new(&path))?;
+            }
+        }
+        self.disk.sync_folder(&self.folder)?;
+        self.shared.gauges.removed.store(removal.segment, Ordering::Relaxed);
+        tracing::info!(%removal, "old audit segments were deleted");
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The oldest segments that go, and how many they are.
+    fn choose(&self, files: &[SegmentFile]) -> io::Result<Option<(Removal, usize)>> {
+        let gauges = &self.shared.gauges;
+        // Exchanges that are open began in it, or later.
+        let first_live = gauges.oldest_live.load(Ordering::Relaxed);
+        let max = self.keep.max.map(|max| match max {
+            Bound::Bytes(bytes) => bytes,
+            Bound::Percent(percent) => gauges.snapshot().room.total / 100 * u64::from(percent),
+        });
+        let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let (mut removal, mut count) = (None, 0);
+        for file in files.iter().take(REMOVED_SEGMENTS_MAX).take_while(|file| file.number < first_live) {
+            // Sealed, or packed since: nothing is written to it any more. What is inside may be for auditors
+            // alone.
+            let age = fs::metadata(&file.path)?.modified()?.elapsed().unwrap_or_default();
+            let is_old = self.keep.age.is_some_and(|keep| age >= keep);
+            if !is_old && max.is_none_or(|max| bytes <= max) {
+                break;
+            }
+            bytes -= file.bytes;
+            count += 1;
+            removal = Some(Removal { segment: file.number });
+        }
+        Ok(removal.map(|removal| (removal, count)))
+    }
+}
+
+/// Where the reserve lies: on the disk of the log.
+pub(super) fn reserve_path(staging: &Path) -> PathBuf {
+    staging.with_file_name(".reserve")
+}
