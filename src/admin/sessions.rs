@@ -232,7 +232,13 @@ struct Exporter {
 }
 
 impl Exporter {
-    fn run(mut self, first: Option<Recording>) {
+    fn run(self, first: Option<Recording>) {
+        let archive = self.archive.clone();
+        self.give(first);
+        archive.rest();
+    }
+
+    fn give(mut self, first: Option<Recording>) {
         if self.asked.format == Format::Har && !self.send(Har::begin()) {
             return;
         }
@@ -365,6 +371,7 @@ impl From<Error> for Problem {
         let (status, code) = match error {
             Error::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Error::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
+            Error::Encrypted(_) => (StatusCode::CONFLICT, "encrypted"),
             Error::Damage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "audit_damaged"),
             Error::Empty(_) | Error::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable"),
             Error::Io { .. } | Error::Index(_) => (StatusCode::INTERNAL_SERVER_ERROR, "audit_unreadable"),

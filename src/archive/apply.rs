@@ -42,11 +42,28 @@ pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), Error>
 
 /// Forgets what lay in segments before `oldest`, which were deleted.
 pub(super) fn forget(connection: &Connection, oldest: u64) -> Result<(), Error> {
-    connection.execute(
-        "DELETE FROM part WHERE batch IN (SELECT sequence FROM batch WHERE segment < ?)",
-        [oldest],
-    )?;
-    connection.execute("DELETE FROM batch WHERE segment < ?", [oldest])?;
+    connection.prepare_cached("DELETE FROM closed WHERE segment < ?")?.execute([oldest])?;
+    remove(connection, "segment < ?", oldest)
+}
+
+/// Forgets what a segment holds that is encrypted, and remembers that there is more than is known.
+pub(super) fn close(connection: &Connection, segment: u64) -> Result<(), Error> {
+    let insert = "INSERT OR IGNORE INTO closed (segment) VALUES (?)";
+    if connection.prepare_cached(insert)?.execute([segment])? > 0 {
+        remove(connection, "segment = ?", segment)?;
+    }
+    Ok(())
+}
+
+/// Removes the batches that fit, and what is left without any.
+fn remove(connection: &Connection, which: &str, segment: u64) -> Result<(), Error> {
+    let batches = format!("SELECT sequence FROM batch WHERE {which}");
+    let is_known = connection.prepare_cached(&format!("{batches} LIMIT 1"))?.exists([segment])?;
+    if !is_known {
+        return Ok(());
+    }
+    connection.execute(&format!("DELETE FROM part WHERE batch IN ({batches})"), [segment])?;
+    connection.execute(&format!("DELETE FROM batch WHERE {which}"), [segment])?;
     connection.execute(
         "DELETE FROM exchange WHERE NOT EXISTS (SELECT 1 FROM part WHERE part.exchange = exchange.key)",
         [],

@@ -16,6 +16,9 @@ pub enum Error {
     /// The index cannot be used.
     #[error("the session index cannot be used: {0}; `ringward audit reindex` makes it anew")]
     Index(#[from] rusqlite::Error),
+    /// What was asked for lies in a segment that is encrypted.
+    #[error("segment {0} is encrypted: read the folder itself, with the age identity of an auditor")]
+    Encrypted(u64),
     /// Nothing has this name.
     #[error("nothing is recorded as {0:?}; `ringward sessions list` shows what there is")]
     NotFound(String),

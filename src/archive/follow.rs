@@ -9,7 +9,7 @@ use crate::audit::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Damage, Hash, Item, Position, ReadError, Record,
     SEAL_BYTES, Seal, SegmentReader,
 };
-use crate::segments::Input;
+use crate::segments::{Input, Keys};
 use std::{
     io::{self, ErrorKind, Read},
     path::Path,
@@ -64,8 +64,22 @@ pub(super) enum Stop {
     Stale,
 }
 
-/// What is done with each batch; `false` stops.
-pub(super) type Take<'a> = dyn FnMut(&Mark, Batch) -> Result<bool, Error> + 'a;
+/// What reading meets.
+pub(super) enum Met {
+    Batch(Batch),
+    /// A segment that is encrypted, and no key opens it.
+    Closed(u64),
+}
+
+/// What is done with it; `false` stops.
+pub(super) type Take<'a> = dyn FnMut(&Mark, Met) -> Result<bool, Error> + 'a;
+
+/// A log folder, and what opens its encrypted segments.
+#[derive(Clone, Copy)]
+pub(super) struct Log<'a> {
+    pub dir: &'a Path,
+    pub keys: &'a Keys,
+}
 
 impl Mark {
     /// The beginning of a segment whose header is believed.
@@ -79,10 +93,11 @@ impl Mark {
 }
 
 /// Reads on from `mark` and moves it.
-pub(super) fn follow(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result<Stop, Error> {
+pub(super) fn follow(log: Log<'_>, mark: &mut Mark, take: &mut Take<'_>) -> Result<Stop, Error> {
+    let Log { dir, .. } = log;
     let mut attempt = 0;
     loop {
-        let damage = match segment(dir, mark, take)? {
+        let damage = match segment(log, mark, take)? {
             Part::Stop(stop) => return Ok(stop),
             Part::Read => {
                 attempt = 0;
@@ -95,7 +110,7 @@ pub(super) fn follow(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result
             return Err(damage.into());
         }
         if attempt == ATTEMPTS {
-            return if goes_on(dir, mark)? { Err(damage.into()) } else { Ok(Stop::Tail(Some(damage))) };
+            return if goes_on(log, mark)? { Err(damage.into()) } else { Ok(Stop::Tail(Some(damage))) };
         }
         attempt += 1;
         thread::sleep(PAUSE);
@@ -104,11 +119,12 @@ pub(super) fn follow(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result
 
 /// Whether something whole stands behind the place that cannot be read: then that is not the half of a last
 /// batch, but damage.
-fn goes_on(dir: &Path, mark: &Mark) -> Result<bool, Error> {
+fn goes_on(Log { dir, keys }: Log<'_>, mark: &Mark) -> Result<bool, Error> {
     let path = folder::path(dir, mark.segment);
     let mut bytes = Vec::new();
-    let read = folder::open(dir, mark.segment).and_then(|mut input| input.read_to_end(&mut bytes));
-    read.map_err(|source| Error::Io { path, source })?;
+    let failed = |source| Error::Io { path: path.clone(), source };
+    let Some(mut input) = folder::open(dir, mark.segment, keys).map_err(failed)? else { return Ok(true) };
+    input.read_to_end(&mut bytes).map_err(failed)?;
     // A segment gets its name with its header whole.
     let Some(salt) = mark.salt else { return Ok(true) };
     if bytes.last_chunk::<SEAL_BYTES>().is_some_and(|seal| Seal::from_bytes(seal, &salt).is_some()) {
@@ -131,11 +147,17 @@ enum Part {
 }
 
 /// Reads one segment from the mark to its end.
-fn segment(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result<Part, Error> {
+fn segment(Log { dir, keys }: Log<'_>, mark: &mut Mark, take: &mut Take<'_>) -> Result<Part, Error> {
     let path = folder::path(dir, mark.segment);
     let failed = |source| Error::Io { path: path.clone(), source };
-    let file = match folder::open(dir, mark.segment) {
-        Ok(file) => file,
+    let file = match folder::open(dir, mark.segment, keys) {
+        Ok(Some(file)) => file,
+        Ok(None) => {
+            let closed = mark.segment;
+            *mark = Mark::begin(closed + 1);
+            let goes_on = take(mark, Met::Closed(closed))?;
+            return Ok(if goes_on { Part::Read } else { Part::Stop(Stop::Enough) });
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => return beyond(dir, mark),
         Err(error) => return Err(failed(error)),
     };
@@ -178,7 +200,7 @@ fn segment(dir: &Path, mark: &mut Mark, take: &mut Take<'_>) -> Result<Part, Err
                 let Position { sequence, hash, .. } = reader.position();
                 (mark.offset, mark.next) = (reader.offset(), Some((sequence, hash)));
                 mark.last = Some(batch.place);
-                if !take(mark, batch)? {
+                if !take(mark, Met::Batch(batch))? {
                     return Ok(Part::Stop(Stop::Enough));
                 }
             }

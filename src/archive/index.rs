@@ -2,19 +2,21 @@
 
 use super::{
     Caught, Error, apply, folder,
-    follow::{self, Mark, Place, Stop},
+    follow::{self, Log, Mark, Met, Place, Stop},
 };
+use crate::segments::{Form, Keys};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Another layout is another number: an index with a different one is made anew.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 /// "RWix" in SQLite's header, so that no other database is taken for an index.
 const APPLICATION_ID: i32 = 0x5257_6978;
 /// Another process may be catching up meanwhile.
@@ -29,6 +31,9 @@ const HEAD_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) connection: Connection,
+    /// What opens encrypted segments.
+    keys: Arc<Keys>,
+    is_keyed: bool,
     /// Nothing, where it is in memory.
     file: Option<PathBuf>,
 }
@@ -41,18 +46,21 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 }
 
 impl Index {
-    /// Opens the index of `dir`, or makes an empty one where there is none that can be used.
-    pub(super) fn open(dir: &Path) -> Result<Index, Error> {
+    /// Opens the index of `dir`, or makes an empty one where there is none that can be used. With `keys` it
+    /// is in memory: what was encrypted is not written down again.
+    pub(super) fn open(dir: &Path, keys: Option<Arc<Keys>>) -> Result<Index, Error> {
         // `audit/` and `audit` are the same folder, and so is a relative name of it.
         let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let file = path(&dir);
-        if is_own(&dir)
+        if keys.is_none()
+            && is_own(&dir)
             && let Ok(index) = Index::on_disk(&file)
         {
             return Ok(index);
         }
         let connection = Connection::open_in_memory()?;
-        let index = Index { connection, file: None };
+        let is_keyed = keys.is_some();
+        let index = Index { connection, keys: keys.unwrap_or_default(), is_keyed, file: None };
         index.create()?;
         Ok(index)
     }
@@ -74,7 +82,9 @@ impl Index {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "normal")?;
-        let index = Index { connection, file: Some(file.to_owned()) };
+        // What is deleted because it was encrypted since, is gone.
+        connection.pragma_update(None, "secure_delete", "on")?;
+        let index = Index { connection, keys: Arc::default(), is_keyed: false, file: Some(file.to_owned()) };
         let application: i32 = index.pragma("application_id")?;
         let version: i32 = index.pragma("user_version")?;
         if (application, version) == (0, 0) {
@@ -157,22 +167,33 @@ impl Index {
         let Some(oldest) = segments.first().map(|segment| segment.number) else {
             return Err(Error::Empty(dir.to_owned()));
         };
-        let (mut mark, known_oldest) = load(&transaction)?.unwrap_or((Mark::begin(oldest), oldest));
+        let mut mark = load(&transaction)?.unwrap_or(Mark::begin(oldest));
         let done = |mark: &Mark| -> u64 {
             segments.iter().filter(|segment| segment.number < mark.segment).map(|s| s.bytes).sum::<u64>()
                 + mark.offset
         };
         let mut records = 0;
-        let stop = follow::follow(dir, &mut mark, &mut |mark, batch| {
-            records += batch.records.len() as u64;
-            apply::batch(&transaction, &batch)?;
+        let log = Log { dir, keys: &self.keys };
+        let stop = follow::follow(log, &mut mark, &mut |mark, met| {
+            match met {
+                Met::Batch(batch) => {
+                    records += batch.records.len() as u64;
+                    apply::batch(&transaction, &batch)?;
+                }
+                Met::Closed(segment) => apply::close(&transaction, segment)?,
+            }
             progress(done(mark));
             Ok(records < TRANSACTION_RECORDS)
         })?;
-        if oldest > known_oldest {
-            apply::forget(&transaction, oldest)?;
+        // What was encrypted since it was read is for those alone who have a key.
+        if !self.is_keyed {
+            let encrypted = segments.iter().filter(|segment| segment.form == Form::Encrypted);
+            for segment in encrypted.filter(|segment| segment.number < mark.segment) {
+                apply::close(&transaction, segment.number)?;
+            }
         }
-        store(&transaction, &mark, oldest)?;
+        apply::forget(&transaction, oldest)?;
+        store(&transaction, &mark)?;
         transaction.commit()?;
         let sequence = mark.next.map_or(0, |(sequence, _)| sequence - 1);
         Ok(Round { stop, records, sequence })
@@ -180,7 +201,7 @@ impl Index {
 
     fn clear(&mut self) -> Result<(), Error> {
         self.connection.execute_batch(
-            "BEGIN IMMEDIATE; DELETE FROM progress; DELETE FROM part; DELETE FROM batch; \
+            "BEGIN IMMEDIATE; DELETE FROM progress; DELETE FROM closed; DELETE FROM part; DELETE FROM batch; \
              DELETE FROM exchange; DELETE FROM session; COMMIT;",
         )?;
         Ok(())
@@ -196,7 +217,7 @@ impl Index {
             // Closed first: what is unlinked is not written to any more.
             self.connection = Connection::open_in_memory()?;
             discard(&file);
-            *self = Index::open(dir)?;
+            *self = Index::open(dir, None)?;
         }
         Ok(())
     }
@@ -239,11 +260,11 @@ fn is_spoilt(error: &rusqlite::Error) -> bool {
     code.is_some_and(|code| spoilt.contains(&code)) || matches!(error, rusqlite::Error::SqlInputError { .. })
 }
 
-fn load(transaction: &Transaction<'_>) -> Result<Option<(Mark, u64)>, Error> {
+fn load(transaction: &Transaction<'_>) -> Result<Option<Mark>, Error> {
     let row = transaction
         .query_row(
             "SELECT segment, offset, sequence, hash, salt, last_segment, last_offset, last_sequence, \
-             last_previous, oldest FROM progress",
+             last_previous FROM progress",
             [],
             |row| {
                 let next = row.get::<_, Option<u64>>(2)?.zip(row.get(3)?);
@@ -256,18 +277,17 @@ fn load(transaction: &Transaction<'_>) -> Result<Option<(Mark, u64)>, Error> {
                         previous: row.get(8)?,
                     }),
                 };
-                let mark = Mark { segment: row.get(0)?, offset: row.get(1)?, next, salt: row.get(4)?, last };
-                Ok((mark, row.get(9)?))
+                Ok(Mark { segment: row.get(0)?, offset: row.get(1)?, next, salt: row.get(4)?, last })
             },
         )
         .optional()?;
     Ok(row)
 }
 
-fn store(transaction: &Transaction<'_>, mark: &Mark, oldest: u64) -> Result<(), Error> {
+fn store(transaction: &Transaction<'_>, mark: &Mark) -> Result<(), Error> {
     let last = mark.last;
     transaction.execute(
-        "INSERT OR REPLACE INTO progress VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT OR REPLACE INTO progress VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             mark.segment,
             mark.offset,
@@ -278,7 +298,6 @@ fn store(transaction: &Transaction<'_>, mark: &Mark, oldest: u64) -> Result<(), 
             last.map(|place| place.offset),
             last.map(|place| place.sequence),
             last.map(|place| place.previous),
-            oldest,
         ],
     )?;
     Ok(())

@@ -28,17 +28,22 @@ pub use query::{Decisions, Exchange, Filter, Session, Sessions, Span};
 pub use recording::{Body, Piece, Recording, Ruling, Who};
 pub use session::{NamedBy, SessionId};
 
+use crate::segments::Keys;
+use follow::Log;
 use index::Index;
+use recording::Cache;
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// A log folder and its index. Its methods block: they read files.
 #[derive(Debug)]
 pub struct Archive {
     dir: PathBuf,
+    keys: Arc<Keys>,
     index: Mutex<Index>,
+    cache: Mutex<Cache>,
 }
 
 /// What a catch-up read.
@@ -60,11 +65,23 @@ impl Archive {
     /// # Errors
     /// [`Error::Empty`]: there is no folder; [`Error::Index`].
     pub fn open(dir: &Path) -> Result<Archive, Error> {
+        Archive::with(dir, None)
+    }
+
+    /// The archive of the log in `dir`, whose encrypted segments `keys` open. Its index is in memory.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_with(dir: &Path, keys: Keys) -> Result<Archive, Error> {
+        Archive::with(dir, Some(Arc::new(keys)))
+    }
+
+    fn with(dir: &Path, keys: Option<Arc<Keys>>) -> Result<Archive, Error> {
         if !dir.is_dir() {
             return Err(Error::Empty(dir.to_owned()));
         }
-        let index = Index::open(dir)?;
-        Ok(Archive { dir: dir.to_owned(), index: Mutex::new(index) })
+        let index = Mutex::new(Index::open(dir, keys.clone())?);
+        Ok(Archive { dir: dir.to_owned(), keys: keys.unwrap_or_default(), index, cache: Mutex::default() })
     }
 
     /// The log folder.
@@ -169,7 +186,13 @@ impl Archive {
     /// [`Error::NotFound`]; [`Error::Damage`]: what the index points at was changed.
     pub fn recording(&self, exchange: &Exchange) -> Result<Recording, Error> {
         let parts = self.index().parts(exchange)?;
-        recording::read(&self.dir, exchange, &parts)
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        recording::read(Log { dir: &self.dir, keys: &self.keys }, exchange, &parts, &mut cache)
+    }
+
+    /// Gives back what reading recordings has kept in memory.
+    pub fn rest(&self) {
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Cache::default();
     }
 
     fn index(&self) -> std::sync::MutexGuard<'_, Index> {

@@ -52,6 +52,9 @@ pub struct Sessions {
     /// For [`Filter::after`]; nothing on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Segments that are encrypted: what they hold is not known here.
+    #[serde(default)]
+    pub encrypted_segments: u64,
 }
 
 /// One session: what one caller did under one name.
@@ -182,9 +185,11 @@ impl Index {
             rows.truncate(limit);
             rows.last().map(|(_, cursor)| cursor.clone())
         });
+        let count = "SELECT COUNT(*) FROM closed";
         Ok(Sessions {
             sessions: rows.into_iter().map(|(session, _)| session).collect(),
             next: next.flatten(),
+            encrypted_segments: self.connection.query_row(count, [], |row| row.get(0))?,
         })
     }
 
@@ -274,7 +279,7 @@ impl Index {
     /// Every row of every table as text, for tests.
     #[cfg(test)]
     pub(super) fn dump(&self) -> Vec<String> {
-        let tables = ["batch", "session", "exchange", "part"];
+        let tables = ["closed", "batch", "session", "exchange", "part"];
         let mut lines = Vec::new();
         for table in tables {
             let mut statement = self.connection.prepare(&format!("SELECT * FROM {table}")).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{
     Error, folder,
-    follow::Place,
+    follow::{Log, Place},
     query::{Exchange, cause_name},
     session::NamedBy,
 };
@@ -10,7 +10,7 @@ use crate::audit::{
     Content, Damage, Decision, Direction, ExchangeId, Head, Item, MaskHits, Outcome, ReadError, Record,
     SegmentReader, Subject, Why,
 };
-use crate::segments::Input;
+use crate::segments::{Input, Keys};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
@@ -130,8 +130,37 @@ impl Body {
     }
 }
 
+/// The packed segment that was unpacked last: exchanges that follow each other lie in the same one.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Option<(u64, Input)>);
+
+impl Cache {
+    fn open(&mut self, dir: &Path, segment: u64, keys: &Keys) -> Result<Input, Error> {
+        let path = || folder::path(dir, segment);
+        let failed = |source| Error::Io { path: path(), source };
+        if let Some((known, input)) = &self.0
+            && *known == segment
+        {
+            return input.try_clone().map_err(failed);
+        }
+        let Some(input) = folder::open(dir, segment, keys).map_err(failed)? else {
+            return Err(Error::Encrypted(segment));
+        };
+        // A file is opened as quickly as it is kept.
+        if matches!(input, Input::Memory(_)) {
+            self.0 = Some((segment, input.try_clone().map_err(failed)?));
+        }
+        Ok(input)
+    }
+}
+
 /// Reads the records of `exchange` at `places`.
-pub(super) fn read(dir: &Path, exchange: &Exchange, places: &[Place]) -> Result<Recording, Error> {
+pub(super) fn read(
+    Log { dir, keys }: Log<'_>,
+    exchange: &Exchange,
+    places: &[Place],
+    cache: &mut Cache,
+) -> Result<Recording, Error> {
     let id: ExchangeId = exchange.id.parse().map_err(|_| Error::NotFound(exchange.id.clone()))?;
     let body = Body { whole: true, ..Body::default() };
     let mut recording = Recording {
@@ -143,9 +172,7 @@ pub(super) fn read(dir: &Path, exchange: &Exchange, places: &[Place]) -> Result<
     let mut open: Option<(u64, SegmentReader<Input>)> = None;
     for place in places {
         if open.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
-            let path = folder::path(dir, place.segment);
-            let file = folder::open(dir, place.segment).map_err(|source| Error::Io { path, source })?;
-            let reader = SegmentReader::open(file, place.segment, None);
+            let reader = SegmentReader::open(cache.open(dir, place.segment, keys)?, place.segment, None);
             open = Some((place.segment, reader.map_err(|error| unread(dir, place, error))?));
         }
         let Some((_, reader)) = &mut open else { continue };

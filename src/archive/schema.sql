@@ -9,8 +9,11 @@ CREATE TABLE progress (
     last_segment INTEGER,
     last_offset INTEGER,
     last_sequence INTEGER,
-    last_previous BLOB,
-    oldest INTEGER NOT NULL
+    last_previous BLOB
+);
+-- Segments that are encrypted: what they hold is not in here.
+CREATE TABLE closed (
+    segment INTEGER PRIMARY KEY
 );
 CREATE TABLE batch (
     sequence INTEGER PRIMARY KEY,

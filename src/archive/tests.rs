@@ -472,6 +472,65 @@ fn two_readers_share_one_index() {
     assert_eq!(two.catch_up(0).unwrap().sequence, sequence - 1);
 }
 
+/// An age identity made of 0x42 and the recipient that belongs to it.
+fn auditor() -> (&'static str, crate::segments::Recipient) {
+    use aws_lc_rs::agreement::{PrivateKey, X25519};
+    let public = PrivateKey::from_private_key(&X25519, &[0x42; 32]).unwrap().compute_public_key().unwrap();
+    let recipient = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse("age").unwrap(), public.as_ref());
+    let identity = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    (identity, recipient.unwrap().parse().unwrap())
+}
+
+#[test]
+fn packed_segments_are_read_and_encrypted_ones_by_auditors_alone() {
+    let mut house = small();
+    house.log.seal(SealReason::Rotated);
+    house.log.batch(&[intent(4, 4, "s-4"), outcome(4, 0)]);
+    house.write();
+    let archive = house.archive();
+    archive.catch_up(0).unwrap();
+    let rows = archive.index().dump();
+    let sessions = |archive: &Archive| {
+        let found = archive.sessions(&Filter::default()).unwrap();
+        (found.sessions.len(), found.encrypted_segments)
+    };
+    let plain = folder::path(&house.dir(), 1);
+    let packed = zstd::encode_all(&house.log.segments[0][..], 1).unwrap();
+    fs::write(plain.with_extension("segment.zst"), &packed).unwrap();
+    fs::remove_file(&plain).unwrap();
+    archive.catch_up(0).unwrap();
+    assert_eq!(archive.index().dump(), rows);
+    assert_eq!(sessions(&archive), (3, 0));
+    let first = archive.exchanges(&Span::default()).unwrap().remove(0);
+    assert_eq!(archive.recording(&first).unwrap().response.content(), "one téo".as_bytes());
+    archive.rest();
+    archive.rebuild(&mut |_| {}).unwrap();
+    assert_eq!(archive.index().dump(), rows);
+
+    let (identity, recipient) = auditor();
+    let mut encryptor = crate::segments::Encryptor::new(Vec::new(), &[recipient]).unwrap();
+    encryptor.write_all(&packed).unwrap();
+    fs::write(plain.with_extension("segment.zst.age"), encryptor.finish().unwrap()).unwrap();
+    fs::remove_file(plain.with_extension("segment.zst")).unwrap();
+    assert!(matches!(archive.recording(&first), Err(Error::Encrypted(1))));
+    // What it held is forgotten, also by an index that has read it before.
+    for _ in 0..2 {
+        archive.catch_up(0).unwrap();
+        assert_eq!(sessions(&archive), (2, 1), "a refusal in segment 2, and the session of segment 3");
+        assert!(!archive.index().dump().iter().any(|row| row.contains("agent-2")));
+    }
+    archive.rebuild(&mut |_| {}).unwrap();
+    assert_eq!(sessions(&archive), (2, 1));
+
+    let keys = house.home.path().join("auditor.key");
+    fs::write(&keys, identity).unwrap();
+    let opened = Archive::open_with(&house.dir(), crate::segments::Keys::read(&keys).unwrap()).unwrap();
+    opened.catch_up(0).unwrap();
+    assert_eq!(opened.index().dump(), rows);
+    assert_eq!(opened.index_file(), None, "nothing of it is written down");
+    assert_eq!(opened.recording(&first).unwrap().response.content(), "one téo".as_bytes());
+}
+
 /// Takes acknowledgements and forgets them.
 struct Deaf;
 

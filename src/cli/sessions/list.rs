@@ -67,7 +67,11 @@ impl List {
             limit: Some(self.limit),
             after: None,
         };
-        let sessions = self.place.open()?.sessions(&filter).await?;
+        let (sessions, closed) = self.place.open()?.sessions(&filter).await?;
+        if closed > 0 {
+            let what = "encrypted segments are not shown: --dir with --identity FILE opens them";
+            output.note(&format!("{closed} {what}"));
+        }
         if self.json {
             output.json(&sessions);
         } else if sessions.is_empty() {

@@ -6,6 +6,7 @@ use crate::{
         admin_client::{Answer, Failure, Target},
         exit, inert,
     },
+    segments::Keys,
 };
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -20,13 +21,16 @@ pub(super) struct Place {
     /// Read this log folder itself instead of asking a gateway
     #[arg(long, value_name = "DIR", conflicts_with = "admin")]
     dir: Option<PathBuf>,
+    /// File with the age identity of an auditor, for segments that are encrypted
+    #[arg(long, value_name = "FILE", requires = "dir")]
+    identity: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
 
 /// An open source of recordings.
 pub(super) enum Source {
-    Folder(Archive),
+    Folder(Box<Archive>),
     Gateway(Box<Target>),
 }
 
@@ -63,31 +67,42 @@ impl Place {
     /// There is no log in the folder, or it is damaged.
     pub(super) fn open(self) -> Result<Source, Failure> {
         let Some(dir) = self.dir else { return Ok(Source::Gateway(Box::new(self.target))) };
-        let archive = Archive::open(&dir).map_err(failure)?;
+        let archive = match self.identity.as_deref() {
+            None => Archive::open(&dir).map_err(failure)?,
+            Some(file) => {
+                let unreadable = |error| Failure {
+                    message: format!("--identity {}: {error}", file.display()),
+                    code: exit::USAGE,
+                };
+                Archive::open_with(&dir, Keys::read(file).map_err(unreadable)?).map_err(failure)?
+            }
+        };
         archive.catch_up(0).map_err(failure)?;
-        Ok(Source::Folder(archive))
+        Ok(Source::Folder(Box::new(archive)))
     }
 }
 
 impl Source {
-    /// Sessions that fit, all pages up to the filter's limit.
-    pub(super) async fn sessions(&self, filter: &Filter) -> Result<Vec<Session>, Failure> {
+    /// Sessions that fit, all pages up to the filter's limit; and how many segments are closed to the reader.
+    pub(super) async fn sessions(&self, filter: &Filter) -> Result<(Vec<Session>, u64), Failure> {
         let wanted = filter.limit.unwrap_or(Filter::LIMIT_DEFAULT);
         let mut found: Vec<Session> = Vec::new();
         let mut filter = filter.clone();
+        let mut closed = 0;
         while found.len() < wanted {
             filter.limit = Some((wanted - found.len()).min(Filter::LIMIT_MAX));
-            let Sessions { sessions, next } = match self {
+            let Sessions { sessions, next, encrypted_segments } = match self {
                 Source::Folder(archive) => archive.sessions(&filter).map_err(failure)?,
                 Source::Gateway(target) => ask(target, "/api/v1/sessions", &filter).await?,
             };
             found.extend(sessions);
             filter.after = next;
+            closed = encrypted_segments;
             if filter.after.is_none() {
                 break;
             }
         }
-        Ok(found)
+        Ok((found, closed))
     }
 
     /// The session of an id, the beginning of one, or one of its requests.
