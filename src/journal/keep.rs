@@ -10,7 +10,10 @@ use crate::{
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -86,16 +89,24 @@ pub(super) struct Reserve {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     bytes: u64,
+    /// Its room was used, and is not held again.
+    freed: AtomicBool,
 }
 
 impl Reserve {
     pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf, bytes: u64) -> Reserve {
-        Reserve { disk, path, bytes }
+        Reserve { disk, path, bytes, freed: AtomicBool::new(false) }
     }
 
     /// Gives the room back. Returns whether there was any.
     pub(super) fn free(&self) -> bool {
-        self.bytes > 0 && self.path.exists() && self.disk.remove(&self.path).is_ok()
+        let is_free = self.bytes > 0 && self.path.exists() && self.disk.remove(&self.path).is_ok();
+        self.freed.fetch_or(is_free, Ordering::AcqRel);
+        is_free
+    }
+
+    fn is_freed(&self) -> bool {
+        self.freed.load(Ordering::Acquire)
     }
 
     /// Takes the room, unless it is held already.
@@ -104,19 +115,23 @@ impl Reserve {
         if self.bytes == 0 || is_held {
             return Ok(());
         }
-        self.free();
+        if self.path.exists() {
+            self.disk.remove(&self.path)?;
+        }
         let file = self.disk.create(&self.path)?;
         let mut offset = 0;
         while offset < self.bytes {
             let len = SEGMENT_FILL_PIECE_BYTES.min(self.bytes - offset);
             if let Err(error) = file.write_zeros(offset, len) {
                 // Half of it would be missed elsewhere.
-                self.free();
+                let _ = self.disk.remove(&self.path);
                 return Err(error);
             }
             offset += len;
         }
-        file.sync()
+        file.sync()?;
+        self.freed.store(false, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -155,9 +170,11 @@ impl Keeper {
             used if used >= self.keep.warn_percent => Level::Low,
             _ => Level::Fine,
         };
-        // Without its reserve the journal could not write what it promised.
-        let level =
-            if level != Level::Full && self.shared.reserve.hold().is_err() { Level::Full } else { level };
+        // A small disk has no room for a reserve: to take it would be what fills it. Once it was freed, it must
+        // be held again before the next exchange begins.
+        let has_room = room.available >= 4 * self.keep.reserve_bytes;
+        let is_held = level != Level::Full && has_room && self.shared.reserve.hold().is_ok();
+        let level = if !is_held && self.shared.reserve.is_freed() { Level::Full } else { level };
         self.shared.bell.disk_full.store(level == Level::Full, Ordering::Release);
         self.shared.gauges.set_disk(room, level);
         level

@@ -119,7 +119,7 @@ fn a_disk_that_is_nearly_full_takes_no_new_exchange_and_ends_the_open_ones() {
     let keep = Keep { reserve_bytes: 1 << 20, interval: PAUSE, ..Keep::default() };
     let (journal, mut producer) = house.open_keeping(Arc::new(Faulty(Arc::clone(&disk))), keep);
     let becomes = |percent: u64, level| {
-        let room = Room { total: 1_000, available: 1_000 - percent * 10 };
+        let room = Room { total: 1_000 << 20, available: (1_000 - percent * 10) << 20 };
         *disk.room.lock().unwrap() = Some(room);
         wait_until("it is noticed", || (journal.health().room, journal.health().level) == (room, level));
     };
