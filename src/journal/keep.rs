@@ -170,8 +170,8 @@ impl Keeper {
             used if used >= self.keep.warn_percent => Level::Low,
             _ => Level::Fine,
         };
-        // A small disk has no room for a reserve: to take it would be what fills it. Once it was freed, it must
-        // be held again before the next exchange begins.
+        // A small disk has no room for a reserve: to take it would be what fills it. Once it was freed, it
+        // must be held again before the next exchange begins.
         let has_room = room.available >= 4 * self.keep.reserve_bytes;
         let is_held = level != Level::Full && has_room && self.shared.reserve.hold().is_ok();
         let level = if !is_held && self.shared.reserve.is_freed() { Level::Full } else { level };
