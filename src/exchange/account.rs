@@ -157,7 +157,7 @@ impl Exchange {
         }
     }
 
-    fn decision_record(&self, decision: &policy::Decision) -> audit::Decision {
+    pub(super) fn decision_record(&self, decision: &policy::Decision) -> audit::Decision {
         let reason = match &decision.ruling {
             Ruling::Allow => None,
             Ruling::Block { reason, .. } | Ruling::Approve { reason, .. } => Some(reason.clone()),

@@ -16,7 +16,8 @@ impl Exchange {
             return;
         }
         self.request.ended = arrival.end;
-        self.learn(&arrival);
+        self.locate(&arrival.head);
+        self.learn(&arrival.head);
         let head = &arrival.head;
         if is_traced(&head.method) {
             let detail = format!("{} is not forwarded: it would show the gateway's credential.", head.method);
@@ -26,29 +27,40 @@ impl Exchange {
             let detail = format!("The connection was opened to \"{name}\", this request names another host.");
             return self.refuse(Code::Misdirected, detail, steps);
         }
+        if self.find_route(head, steps) {
+            self.identify(around, arrival, steps);
+        }
+    }
+
+    /// Finds the route; where there is none the request is refused.
+    pub(super) fn find_route(&mut self, head: &RequestHead, steps: &mut Steps) -> bool {
         let listener = self.plan.listeners.get(self.caller.listener).map_or("", |name| name);
         let found = self.plan.router.route(listener, &head.authority, &head.method, &head.path);
         let (code, why) = match found {
             Routing::Route(index) => {
                 self.route = self.plan.routes.get(index).cloned();
-                return self.identify(around, arrival, steps);
+                return true;
             }
             Routing::Misdirected => (Code::Misdirected, "for this host"),
             Routing::NoRoute => (Code::NoRoute, "on this listener"),
         };
         let detail = format!("No route takes {} {} {why}.", head.method, head.path);
         self.refuse(code, detail, steps);
+        false
     }
 
-    /// Keeps what records, log lines and replies will say of the request.
-    fn learn(&mut self, arrival: &Arrival) {
-        let head = &arrival.head;
+    /// Finds out where the caller is.
+    fn locate(&mut self, head: &RequestHead) {
         let rule = self.plan.client_addresses.get(self.caller.listener);
         let client = rule.and_then(|rule| rule.of_request(self.caller.peer.ip(), &head.headers));
         if let Some(client) = client {
             self.caller.via = Some(std::mem::replace(&mut self.caller.peer, client));
             self.caller.address = client.ip().to_canonical().to_string().into();
         }
+    }
+
+    /// Keeps what records, log lines and replies will say of the request.
+    pub(super) fn learn(&mut self, head: &RequestHead) {
         self.facts.method = Some(head.method.clone());
         self.facts.headers = head.headers.clone();
         self.facts.authority = head.authority.clone();
@@ -91,7 +103,7 @@ impl Exchange {
 
     /// Takes off what never goes upstream, so that the policy sees the fields that are forwarded and no
     /// others (SECURITY R13).
-    fn strip(
+    pub(super) fn strip(
         &mut self,
         around: &mut Surroundings<'_>,
         mut arrival: Arrival,
@@ -110,7 +122,7 @@ impl Exchange {
         }
     }
 
-    fn decide_head(
+    pub(super) fn decide_head(
         &mut self,
         around: &mut Surroundings<'_>,
         mut arrival: Arrival,
@@ -188,8 +200,14 @@ impl Exchange {
         self.decision = Some(decision);
         match ruling {
             Ruling::Allow => self.prepare(around.now, arrival, steps),
-            Ruling::Block { reason, .. } => self.refuse(Code::PolicyDenied, &*reason, steps),
-            Ruling::Approve { reason, .. } => self.refuse(Code::ApprovalUnavailable, &*reason, steps),
+            Ruling::Block { reason, .. } => {
+                self.keep_refused(arrival);
+                self.refuse(Code::PolicyDenied, &*reason, steps);
+            }
+            Ruling::Approve { reason, .. } => {
+                self.keep_refused(arrival);
+                self.refuse(Code::ApprovalUnavailable, &*reason, steps);
+            }
         }
     }
 

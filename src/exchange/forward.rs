@@ -89,17 +89,23 @@ impl Exchange {
             pseudonym: &self.plan.pseudonym,
         };
         rules::strip_request(&mut head.headers, Some(&forwarded))?;
-        secrets::strip_credentials(&mut head.headers, &upstream.inject);
+        self.suit(head, route);
+        Ok(())
+    }
+
+    /// Takes off what this route puts in itself, and what would bring an answer that cannot be masked.
+    pub(super) fn suit(&self, head: &mut RequestHead, route: &Route) {
+        let injected = &self.plan.upstreams[route.upstream].inject;
+        secrets::strip_credentials(&mut head.headers, injected);
         if route.response_masks.is_some() {
             head.headers.set("accept-encoding", b"identity");
             head.headers.remove("range");
             head.headers.remove("if-range");
         }
-        Ok(())
     }
 
     /// Prepares the masks of this request, or says why its body cannot be masked and so is refused.
-    fn inspect_request(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), String> {
+    pub(super) fn inspect_request(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), String> {
         let Some(masks) = route.request_masks.clone() else { return Ok(()) };
         if let Some(coding) = content_coding(&head.headers) {
             return Err(format!("A body with content-encoding {coding:?} cannot be masked: send it plain."));

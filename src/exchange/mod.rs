@@ -29,6 +29,7 @@ pub mod handover;
 pub mod plan;
 mod received;
 mod refuse;
+pub mod replay;
 mod request;
 mod response;
 mod summary;
@@ -85,6 +86,8 @@ pub struct Exchange {
     gathered: Gathered,
     /// Request body bytes whose record is on its way to the journal.
     unrecorded: Option<(crate::buffer::Segments, bool)>,
+    /// A whole request that a policy refused for its body: the body is recorded before the REFUSAL.
+    refused: Option<Box<Arrival>>,
     /// Whether the response is a stream of server-sent events.
     is_event_stream: bool,
     lease: Option<Lease>,
@@ -162,6 +165,7 @@ impl Exchange {
             response: Flow::default(),
             gathered: Gathered::default(),
             unrecorded: None,
+            refused: None,
             is_event_stream: false,
             lease: None,
             subject_token: None,

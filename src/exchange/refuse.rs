@@ -169,6 +169,9 @@ impl Exchange {
             return;
         }
         self.stage = Stage::Ended;
+        if let Some(record) = self.refused_body(now) {
+            steps.push(Step::Note(record));
+        }
         self.gathered.release();
         self.note_rest(now, steps);
         let lease = self.lease.take();

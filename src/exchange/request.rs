@@ -1,8 +1,8 @@
 //! The request's body: gathered for the policy, or masked, recorded and forwarded as it comes.
 
-use super::{Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, plan::Recording};
+use super::{Arrival, Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, plan::Recording};
 use crate::{
-    audit::Direction,
+    audit::{Direction, Record},
     buffer::{Budget, Chunk, Held, Segments},
     metrics::Limit,
     protocol::Code,
@@ -125,6 +125,33 @@ impl Exchange {
                 self.cut_request(now, Code::AuditUnavailable, detail, steps)
             }
         }
+    }
+
+    /// Keeps a request that a policy refused, if all of its body is there: what was refused is worth as much
+    /// to an auditor as what was forwarded.
+    pub(super) fn keep_refused(&mut self, arrival: Arrival) {
+        let is_whole = self.request.ended && !arrival.data.is_empty();
+        if is_whole && self.recording() != Recording::Off {
+            self.refused = Some(Box::new(arrival));
+        }
+    }
+
+    /// CONTENT of a refused body, masked as it would have gone upstream. A body that cannot be masked is
+    /// committed to and not stored.
+    pub(super) fn refused_body(&mut self, now: Now) -> Option<Record> {
+        let Arrival { mut head, data, end } = *self.refused.take()?;
+        let route = self.route.clone()?;
+        // Nothing was forwarded: neither the log line nor a metric counts these bytes and masks.
+        let counted = std::mem::take(&mut self.request);
+        let inspected = self.inspect_request(&mut head, &route).is_ok();
+        let masked = if inspected { self.request.push(data.clone(), end).ok() } else { None };
+        let is_masked = masked.is_some();
+        let mut record = self.content(now, Direction::Request, &masked.unwrap_or(data), None);
+        if let Record::Content(content) = &mut record {
+            content.keep &= is_masked;
+        }
+        self.request = counted;
+        Some(record)
     }
 
     /// Ends a request whose first bytes went upstream: upstream is cut, the caller learns why if it still

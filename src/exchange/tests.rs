@@ -3,6 +3,7 @@
 mod canonical;
 mod hygiene;
 mod owed;
+mod replay;
 
 use super::{
     plan::{Plan, Recording, Route, Upstream},
@@ -356,7 +357,7 @@ fn a_blocked_request_is_refused_with_its_reason_and_recorded_once() {
     let body = String::from_utf8(reply(&steps).body.clone()).expect("text");
     assert!(body.contains("No drops.") && body.contains("ringward.toml:7"), "{body}");
     let steps = driven.on(Event::Delivered);
-    assert_eq!(words(&steps), ["finish"]);
+    assert_eq!(words(&steps), ["note", "finish"]);
     assert_eq!((refusal(&steps).code.as_ref(), refusal(&steps).status), ("policy_denied", 403));
     for name in ["x-api-key", "cookie"] {
         assert!(!refusal(&steps).head.headers.contains(name), "{name} of the caller was recorded");

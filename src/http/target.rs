@@ -2,7 +2,7 @@
 
 mod redact;
 
-pub use redact::without_credentials;
+pub use redact::{REDACTED, without_credentials};
 
 use super::Rejection;
 use super::syntax::{hex_byte, table};
@@ -218,7 +218,7 @@ fn is_encoded_twice(path: &[u8]) -> bool {
 }
 
 /// The query of a target or of a URL: what is behind the first `?`.
-fn query_of(target: &str) -> Option<&str> {
+pub fn query_of(target: &str) -> Option<&str> {
     target.split_once('?').map(|(_, query)| query)
 }
 

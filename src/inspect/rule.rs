@@ -5,7 +5,7 @@ use crate::limits::MASK_REPLACEMENT_BYTES_MAX;
 use std::sync::Arc;
 
 /// One `[[mask]]` of the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The rule's name, for records, metrics and the `{name}` placeholder.
     pub name: Arc<str>,

@@ -151,6 +151,14 @@ fn head_conditions(when: &When) -> Result<Labelled<HeadCondition>, RuleFault> {
     Ok((conditions, labels))
 }
 
+/// Whether a condition of this name, as records write it, looks at the body.
+pub fn reads_body(condition: &str) -> bool {
+    condition.starts_with("json ") || matches!(condition, BODY_LABEL | SQL_LABEL)
+}
+
+const BODY_LABEL: &str = "body contains_any";
+const SQL_LABEL: &str = "sql";
+
 fn body_conditions(when: &When) -> Result<Labelled<BodyCondition>, RuleFault> {
     let mut conditions = Vec::new();
     let mut labels: Vec<Box<str>> = Vec::new();
@@ -162,10 +170,10 @@ fn body_conditions(when: &When) -> Result<Labelled<BodyCondition>, RuleFault> {
         add(&format!("json {}", test.path), json_condition(test)?);
     }
     if let Some(test) = &when.body {
-        add("body contains_any", BodyCondition::Contains(automaton(test)?));
+        add(BODY_LABEL, BodyCondition::Contains(automaton(test)?));
     }
     if let Some(test) = &when.sql {
-        add("sql", BodyCondition::Sql(sql_condition(test)?));
+        add(SQL_LABEL, BodyCondition::Sql(sql_condition(test)?));
     }
     Ok((conditions, labels))
 }

@@ -27,7 +27,7 @@ mod text;
 mod tests;
 
 pub use body::{BodyFacts, Unreadable};
-pub use compile::{RuleError, RuleFault};
+pub use compile::{RuleError, RuleFault, reads_body};
 pub use decision::{Decision, DryRun, Evaluated, HeadVerdict, Needs, Outcome, Ruling};
 pub use facts::HeadFacts;
 pub use pattern::{HostPattern, PathPattern, PatternError};

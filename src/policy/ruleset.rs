@@ -94,6 +94,22 @@ impl RuleSet {
         self.policies.iter().fold(Needs::default(), |needs, policy| needs.and(policy.needs))
     }
 
+    /// Whether a policy looks at the query.
+    pub fn reads_query(&self) -> bool {
+        self.reads_head(|condition| matches!(condition, HeadCondition::Query(_)))
+    }
+
+    /// Whether a policy looks at the header field `name`.
+    pub fn reads_header(&self, name: &str) -> bool {
+        self.reads_head(|condition| {
+            matches!(condition, HeadCondition::Header(test) if test.name.eq_ignore_ascii_case(name))
+        })
+    }
+
+    fn reads_head(&self, wanted: impl Fn(&HeadCondition) -> bool) -> bool {
+        self.policies.iter().flat_map(|policy| &policy.head).any(wanted)
+    }
+
     /// Whether a policy may hold a request for a person.
     pub fn may_approve(&self) -> bool {
         self.policies.iter().any(|policy| matches!(policy.ruling, Ruling::Approve { .. }))

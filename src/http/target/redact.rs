@@ -4,7 +4,7 @@ use super::{decode, query_of};
 use std::borrow::Cow;
 
 /// What a record shows in place of a credential.
-const REDACTED: &str = "[redacted]";
+pub const REDACTED: &str = "[redacted]";
 /// Parameters that carry a credential, in lower case and without what is neither letter nor digit.
 #[rustfmt::skip]
 const NAMES: [&str; 61] = [
