@@ -17,7 +17,10 @@ pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), Error>
     let place = &batch.place;
     let mut is_listed = false;
     for (sequence, record) in &batch.records {
-        let Some(id) = record.exchange() else { continue };
+        let id = record.exchange();
+        if id.is_none() && !matches!(record, Record::Config(_)) {
+            continue;
+        }
         if !is_listed {
             connection
                 .prepare_cached(
@@ -26,6 +29,13 @@ pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), Error>
                 .execute(params![place.sequence, place.segment, place.offset, place.previous])?;
             is_listed = true;
         }
+        if let Record::Config(config) = record {
+            connection.execute(
+                "INSERT INTO config (sequence, generation, batch) VALUES (?, ?, ?)",
+                params![sequence, config.generation, place.sequence],
+            )?;
+        }
+        let Some(id) = id else { continue };
         let exchange = exchange(connection, id)?;
         connection
             .prepare_cached("INSERT OR IGNORE INTO part (exchange, batch) VALUES (?, ?)")?
@@ -64,6 +74,7 @@ fn remove(connection: &Connection, which: &str, segment: u64) -> Result<(), Erro
     }
     connection.execute(&format!("DELETE FROM part WHERE batch IN ({batches})"), [segment])?;
     connection.execute(&format!("DELETE FROM batch WHERE {which}"), [segment])?;
+    connection.execute("DELETE FROM config WHERE batch NOT IN (SELECT sequence FROM batch)", [])?;
     connection.execute(
         "DELETE FROM exchange WHERE NOT EXISTS (SELECT 1 FROM part WHERE part.exchange = exchange.key)",
         [],

@@ -16,7 +16,7 @@ use std::{
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Another layout is another number: an index with a different one is made anew.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 /// "RWix" in SQLite's header, so that no other database is taken for an index.
 const APPLICATION_ID: i32 = 0x5257_6978;
 /// Another process may be catching up meanwhile.
@@ -202,6 +202,7 @@ impl Index {
     fn clear(&mut self) -> Result<(), Error> {
         self.connection.execute_batch(
             "BEGIN IMMEDIATE; DELETE FROM progress; DELETE FROM closed; DELETE FROM part; DELETE FROM batch; \
+             DELETE FROM config; \
              DELETE FROM exchange; DELETE FROM session; COMMIT;",
         )?;
         Ok(())

@@ -28,10 +28,10 @@ pub use query::{Decisions, Exchange, Filter, Session, Sessions, Span};
 pub use recording::{Body, Piece, Recording, Ruling, Who};
 pub use session::{NamedBy, SessionId};
 
-use crate::segments::Keys;
+use crate::{audit::Record, segments::Keys};
 use follow::Log;
 use index::Index;
-use recording::Cache;
+use recording::{Cache, Source};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -186,13 +186,44 @@ impl Archive {
     /// [`Error::NotFound`]; [`Error::Damage`]: what the index points at was changed.
     pub fn recording(&self, exchange: &Exchange) -> Result<Recording, Error> {
         let parts = self.index().parts(exchange)?;
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        recording::read(Log { dir: &self.dir, keys: &self.keys }, exchange, &parts, &mut cache)
+        self.read(|source| recording::read(source, exchange, &parts))
     }
 
     /// Gives back what reading recordings has kept in memory.
     pub fn rest(&self) {
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Cache::default();
+    }
+
+    /// The records of one exchange as they stand in the log, in their order.
+    ///
+    /// # Errors
+    /// As [`Archive::recording`].
+    pub fn records(&self, exchange: &Exchange) -> Result<Vec<Record>, Error> {
+        let parts = self.index().parts(exchange)?;
+        self.read(|source| recording::records(source, exchange, &parts))
+    }
+
+    /// The sequence number of the configuration number `generation` of the process that wrote record
+    /// `sequence`; `None` where that is not in the log (any more).
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn configured_by(&self, generation: u64, sequence: u64) -> Result<Option<u64>, Error> {
+        self.index().configured_by(generation, sequence)
+    }
+
+    /// The text of the configuration whose record has this number; `None` where no configuration has it.
+    ///
+    /// # Errors
+    /// [`Error::Index`]; [`Error::Damage`]: what the index points at was changed.
+    pub fn configuration(&self, sequence: u64) -> Result<Option<Arc<str>>, Error> {
+        let place = self.index().configuration(sequence)?;
+        place.map_or(Ok(None), |place| self.read(|source| recording::config(source, &place, sequence)))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&mut Source<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&mut Source { log: Log { dir: &self.dir, keys: &self.keys }, cache: &mut cache })
     }
 
     fn index(&self) -> std::sync::MutexGuard<'_, Index> {

@@ -259,15 +259,27 @@ impl Index {
              JOIN part p ON p.exchange = e.key JOIN batch b ON b.sequence = p.batch \
              WHERE e.id = ? ORDER BY b.sequence",
         )?;
-        let places = statement.query_map([id.0], |row| {
-            Ok(Place {
-                segment: row.get(0)?,
-                offset: row.get(1)?,
-                sequence: row.get(2)?,
-                previous: row.get(3)?,
-            })
-        })?;
+        let places = statement.query_map([id.0], place_of)?;
         Ok(places.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest configuration of this generation before record `sequence`. Each process counts its
+    /// generations from 1.
+    pub(super) fn configured_by(&self, generation: u64, sequence: u64) -> Result<Option<u64>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT sequence FROM config WHERE generation = ? AND sequence < ? \
+             ORDER BY sequence DESC LIMIT 1",
+        )?;
+        Ok(statement.query_row([generation, sequence], |row| row.get(0)).optional()?)
+    }
+
+    /// Where the batch with the configuration of record `sequence` lies.
+    pub(super) fn configuration(&self, sequence: u64) -> Result<Option<Place>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT b.segment, b.offset, b.sequence, b.previous FROM config c \
+             JOIN batch b ON b.sequence = c.batch WHERE c.sequence = ?",
+        )?;
+        Ok(statement.query_row([sequence], place_of).optional()?)
     }
 
     fn list(&self, text: &str, values: Vec<Value>) -> Result<Vec<Exchange>, Error> {
@@ -344,6 +356,10 @@ fn number(value: u64) -> Value {
 fn cursor(text: &str) -> Option<(i64, i64)> {
     let (last, key) = text.split_once('-')?;
     Some((last.parse().ok()?, key.parse().ok()?))
+}
+
+fn place_of(row: &Row<'_>) -> rusqlite::Result<Place> {
+    Ok(Place { segment: row.get(0)?, offset: row.get(1)?, sequence: row.get(2)?, previous: row.get(3)? })
 }
 
 fn session_of(row: &Row<'_>) -> rusqlite::Result<Session> {

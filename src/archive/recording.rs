@@ -7,13 +7,13 @@ use super::{
     session::NamedBy,
 };
 use crate::audit::{
-    Content, Damage, Decision, Direction, ExchangeId, Head, Item, MaskHits, Outcome, ReadError, Record,
-    SegmentReader, Subject, Why,
+    Content, Damage, Decision, DecodeError, Direction, ExchangeId, Frame, Head, Item, MaskHits, Outcome,
+    ReadError, Record, SegmentReader, Subject, Why,
 };
 use crate::segments::{Input, Keys};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 /// One exchange as it was recorded: one line of an export.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -154,14 +154,18 @@ impl Cache {
     }
 }
 
-/// Reads the records of `exchange` at `places`.
+/// Where recordings are read from.
+pub(super) struct Source<'a> {
+    pub log: Log<'a>,
+    pub cache: &'a mut Cache,
+}
+
+/// Reads what was recorded of `exchange` at `places`.
 pub(super) fn read(
-    Log { dir, keys }: Log<'_>,
+    source: &mut Source<'_>,
     exchange: &Exchange,
     places: &[Place],
-    cache: &mut Cache,
 ) -> Result<Recording, Error> {
-    let id: ExchangeId = exchange.id.parse().map_err(|_| Error::NotFound(exchange.id.clone()))?;
     let body = Body { whole: true, ..Body::default() };
     let mut recording = Recording {
         exchange: exchange.clone(),
@@ -169,6 +173,57 @@ pub(super) fn read(
         response: body,
         ..Recording::default()
     };
+    visit(source, exchange, places, &mut |record| recording.add(&record))?;
+    Ok(recording)
+}
+
+/// Reads the records of `exchange` at `places`, in their order.
+pub(super) fn records(
+    source: &mut Source<'_>,
+    exchange: &Exchange,
+    places: &[Place],
+) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    visit(source, exchange, places, &mut |record| records.push(record))?;
+    Ok(records)
+}
+
+/// The text of the CONFIG record `sequence`, which stands in the batch at `place`.
+pub(super) fn config(
+    source: &mut Source<'_>,
+    place: &Place,
+    sequence: u64,
+) -> Result<Option<Arc<str>>, Error> {
+    let mut text = None;
+    let is_wanted = |frame: &Frame<'_>| Ok(frame.sequence == sequence);
+    at(source, std::slice::from_ref(place), &is_wanted, &mut |record| {
+        if let Record::Config(config) = record {
+            text = Some(config.text);
+        }
+    })?;
+    Ok(text)
+}
+
+fn visit(
+    source: &mut Source<'_>,
+    exchange: &Exchange,
+    places: &[Place],
+    take: &mut dyn FnMut(Record),
+) -> Result<(), Error> {
+    let id: ExchangeId = exchange.id.parse().map_err(|_| Error::NotFound(exchange.id.clone()))?;
+    at(source, places, &|frame| Ok(frame.exchange()? == Some(id)), take)
+}
+
+/// Whether a record is wanted.
+type Wanted<'a> = dyn Fn(&Frame<'_>) -> Result<bool, DecodeError> + 'a;
+
+/// Reads the wanted records of the batches at `places`.
+fn at(
+    Source { log: Log { dir, keys }, cache }: &mut Source<'_>,
+    places: &[Place],
+    wanted: &Wanted<'_>,
+    take: &mut dyn FnMut(Record),
+) -> Result<(), Error> {
     let mut open: Option<(u64, SegmentReader<Input>)> = None;
     for place in places {
         if open.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
@@ -178,10 +233,10 @@ pub(super) fn read(
         let Some((_, reader)) = &mut open else { continue };
         let resumed = reader.resume(place.offset, place.sequence, place.previous);
         let failed = |source| ReadError::Io { segment: place.segment, source };
-        let read = resumed.map_err(failed).and_then(|()| batch(reader, id, &mut recording));
+        let read = resumed.map_err(failed).and_then(|()| batch(reader, wanted, take));
         read.map_err(|error| unread(dir, place, error))?;
     }
-    Ok(recording)
+    Ok(())
 }
 
 fn unread(dir: &Path, place: &Place, error: ReadError) -> Error {
@@ -191,16 +246,20 @@ fn unread(dir: &Path, place: &Place, error: ReadError) -> Error {
     }
 }
 
-/// Takes what one batch says of the exchange.
-fn batch(reader: &mut SegmentReader<Input>, id: ExchangeId, into: &mut Recording) -> Result<(), ReadError> {
+/// Takes the wanted records of one batch.
+fn batch(
+    reader: &mut SegmentReader<Input>,
+    wanted: &Wanted<'_>,
+    take: &mut dyn FnMut(Record),
+) -> Result<(), ReadError> {
     // The header; what follows are its records.
     reader.next_item()?;
     while !reader.is_between_batches() {
         let (segment, offset) = (reader.position().segment, reader.offset());
         let Item::Frame(frame) = reader.next_item()? else { break };
         let damage = |error| Damage { segment, sequence: frame.sequence, offset, why: Why::Payload(error) };
-        if frame.exchange().map_err(damage)? == Some(id) {
-            into.add(&frame.decode().map_err(damage)?);
+        if wanted(&frame).map_err(damage)? {
+            take(frame.decode().map_err(damage)?);
         }
     }
     Ok(())

@@ -21,6 +21,11 @@ CREATE TABLE batch (
     offset INTEGER NOT NULL,
     previous BLOB NOT NULL
 );
+CREATE TABLE config (
+    sequence INTEGER PRIMARY KEY,
+    generation INTEGER NOT NULL,
+    batch INTEGER NOT NULL
+);
 CREATE TABLE session (
     key INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,

@@ -18,6 +18,7 @@ mod inert;
 mod init;
 mod man;
 mod output;
+mod policy;
 mod profile;
 mod reindex;
 mod reload;
@@ -86,6 +87,7 @@ enum Command {
     Status(status::Command),
     Healthcheck(healthcheck::Command),
     Sessions(sessions::Command),
+    Policy(policy::Command),
     Audit(audit::Command),
     Token(token::Command),
     Env(env::Command),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(&mut output),
         Command::Healthcheck(command) => command.run(&mut output),
         Command::Sessions(command) => command.run(&mut output),
+        Command::Policy(command) => command.run(&mut output),
         Command::Audit(command) => command.run(&mut output),
         Command::Token(command) => command.run(&mut output),
         Command::Env(command) => command.run(&mut output),

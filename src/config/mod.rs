@@ -32,7 +32,7 @@ mod tree;
 mod upstreams;
 mod value;
 
-pub use compile::{compile, unreadable_secret};
+pub use compile::{compile, mask_rules, unreadable_secret};
 pub use diagnostic::{Diagnostic, Format, Severity, UNREADABLE_FILE};
 pub use document::Document;
 pub use host::Host;

@@ -4,9 +4,9 @@ mod export;
 mod lines;
 mod list;
 mod replay;
-mod source;
+pub(super) mod source;
 mod tail;
-mod when;
+pub(super) mod when;
 
 use super::{exit, output::Output};
 use clap::{Args, Subcommand};

@@ -329,7 +329,7 @@ fn segment(name: &str) -> String {
 }
 
 /// What went wrong with a folder.
-pub(super) fn failure(error: Error) -> Failure {
+pub(in crate::cli) fn failure(error: Error) -> Failure {
     let code = if matches!(error, Error::Damage(_)) { exit::AUDIT } else { exit::FAILED };
     Failure { message: inert::line(&error.to_string()), code }
 }

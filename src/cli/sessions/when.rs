@@ -4,10 +4,10 @@ use crate::{config::Period, time::Timestamp};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How to name a point in time, for help texts.
-pub(super) const EXAMPLE: &str = "TIME";
+pub(in crate::cli) const EXAMPLE: &str = "TIME";
 
 /// A time in UTC, or how long ago.
-pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<Timestamp, String> {
     if let Ok(Period(ago)) = text.parse::<Period>() {
         let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
         return Ok(Timestamp(now().0.saturating_sub(ago)));

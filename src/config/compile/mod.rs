@@ -7,6 +7,8 @@ mod policies;
 mod routes;
 mod upstreams;
 
+pub use routes::mask_rules;
+
 use super::snapshot::{AccessLog, AuditPlan, CapacityPlan, LogPlan, RuntimePlan, Snapshot};
 use super::tree::{Path, at};
 use super::{Diagnostic, Document, Host, Loaded, Severity, Text, diagnostic};

@@ -41,18 +41,13 @@ impl Compiler<'_> {
     }
 
     fn masks(&mut self, index: usize, written: &config::Route) -> Option<Arc<MaskSet>> {
-        let document = self.document;
-        let mut rules = Vec::new();
-        for name in &written.masks {
-            let Some(at) = document.mask.iter().position(|mask| mask.name == *name) else { continue };
-            match rule(&document.mask[at]) {
-                Ok(rule) => rules.push(rule),
-                Err(error) => {
-                    self.error(&at!["mask", at, "replace"], "mask", error.to_string(), "");
-                    return None;
-                }
+        let rules = match mask_rules(self.document, written) {
+            Ok(rules) => rules,
+            Err((at, error)) => {
+                self.error(&at!["mask", at, "replace"], "mask", error.to_string(), "");
+                return None;
             }
-        }
+        };
         match MaskSet::compile(rules) {
             Ok(set) => Some(Arc::new(set)),
             Err(error) => {
@@ -78,6 +73,19 @@ impl Compiler<'_> {
         // Both kinds of error were found with the document.
         Router::new(matchers.collect::<Result<Vec<_>, _>>().ok()?).ok()
     }
+}
+
+/// The masks of a route, in their order, which records count by.
+///
+/// # Errors
+/// The index of the mask that cannot be compiled, and why: the operator's fault.
+pub fn mask_rules(
+    document: &config::Document,
+    route: &config::Route,
+) -> Result<Vec<Rule>, (usize, crate::inspect::Error)> {
+    let find = |name: &String| document.mask.iter().position(|mask| mask.name == *name);
+    let found = route.masks.iter().filter_map(find);
+    found.map(|at| rule(&document.mask[at]).map_err(|error| (at, error))).collect()
 }
 
 fn rule(mask: &config::Mask) -> Result<Rule, crate::inspect::Error> {
