@@ -10,6 +10,7 @@ mod canary;
 mod demo;
 mod issuer;
 mod lifecycle;
+mod policy_replay;
 mod sdk;
 mod sessions;
 mod upstream_tls;
