@@ -205,8 +205,11 @@ impl Counts {
     fn text(&self) -> String {
         let same = self.exchanges - self.different - self.unknown;
         let mut text = format!(
-            "{} requests: {} the same, {} different, {} unknown\n",
-            self.exchanges, same, self.different, self.unknown
+            "{} request{}: {same} the same, {} different, {} unknown\n",
+            self.exchanges,
+            if self.exchanges == 1 { "" } else { "s" },
+            self.different,
+            self.unknown
         );
         for (change, count) in &self.changes {
             text += &format!("  {:<22}{count:>8}  {}\n", change, meaning(change));
