@@ -2,13 +2,16 @@
 
 use super::report::{About, Finding, Report, Shape};
 use crate::{
-    archive::{Archive, Exchange, Span},
+    archive::{Archive, Exchange, Filter, Span},
     cli::{
         ConfigFile,
         admin_client::Failure,
         audit_proof, exit,
         output::Output,
-        sessions::{source::failure, when},
+        sessions::{
+            source::{failure, open_folder},
+            when,
+        },
     },
     config::{self, Host, Snapshot, Text},
     exchange::replay::{Recorded, Replayer},
@@ -39,6 +42,9 @@ pub(super) struct Replay {
     /// Folder of the log [default: that of the configuration]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// File with the age identity of an auditor, for segments that are encrypted
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// Only what began since then: a time in UTC such as 2026-11-21T09:30:00Z, or how long ago, such as 2h
     #[arg(long, value_name = when::EXAMPLE, value_parser = when::parse)]
     since: Option<Timestamp>,
@@ -81,8 +87,11 @@ impl Replay {
     pub(super) fn run(self, output: &mut Output) -> Result<u8, Stop> {
         let snapshot = self.other(output)?;
         let dir = audit_proof::folder(self.dir.clone(), &self.file, output).map_err(Stop::Said)?;
-        let archive = Archive::open(&dir)?;
-        archive.catch_up(0)?;
+        let archive = open_folder(&dir, self.identity.as_deref())?;
+        let closed = archive.sessions(&Filter { limit: Some(1), ..Filter::default() })?.encrypted_segments;
+        if closed > 0 {
+            output.note(&format!("{closed} encrypted segments are left out: --identity opens them"));
+        }
         let session = match &self.session {
             Some(id) => Some(archive.session(id)?.id),
             None => None,

@@ -10,7 +10,7 @@ use crate::{
 };
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Exchanges that one question gives.
 const PAGE: usize = 500;
@@ -67,19 +67,28 @@ impl Place {
     /// There is no log in the folder, or it is damaged.
     pub(super) fn open(self) -> Result<Source, Failure> {
         let Some(dir) = self.dir else { return Ok(Source::Gateway(Box::new(self.target))) };
-        let archive = match self.identity.as_deref() {
-            None => Archive::open(&dir).map_err(failure)?,
-            Some(file) => {
-                let unreadable = |error| Failure {
-                    message: format!("--identity {}: {error}", file.display()),
-                    code: exit::USAGE,
-                };
-                Archive::open_with(&dir, Keys::read(file).map_err(unreadable)?).map_err(failure)?
-            }
-        };
-        archive.catch_up(0).map_err(failure)?;
+        let archive = open_folder(&dir, self.identity.as_deref())?;
         Ok(Source::Folder(Box::new(archive)))
     }
+}
+
+/// The log in `dir`, read up to its end; `identity` opens its encrypted segments.
+///
+/// # Errors
+/// There is no log in the folder, or it is damaged; the identity cannot be read.
+pub(in crate::cli) fn open_folder(dir: &Path, identity: Option<&Path>) -> Result<Archive, Failure> {
+    let archive = match identity {
+        None => Archive::open(dir).map_err(failure)?,
+        Some(file) => {
+            let unreadable = |error| Failure {
+                message: format!("--identity {}: {error}", file.display()),
+                code: exit::USAGE,
+            };
+            Archive::open_with(dir, Keys::read(file).map_err(unreadable)?).map_err(failure)?
+        }
+    };
+    archive.catch_up(0).map_err(failure)?;
+    Ok(archive)
 }
 
 impl Source {
