@@ -3,7 +3,8 @@
 //! The request goes through the very states that a live one goes through ([`Exchange`]); only its caller is
 //! taken from the record instead of from a token, and nothing is asked, forwarded or recorded. What the
 //! record does not hold is [`Unknown`], never guessed. This does not read the log (`archive`) and words
-//! nothing for people (`cli`). Start at [`Replayer::replay`]; `recorded` reads records, `masks` compares spans.
+//! nothing for people (`cli`). Start at [`Replayer::replay`]; `recorded` reads records, `masks` compares
+//! spans.
 
 mod masks;
 mod recorded;
