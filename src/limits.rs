@@ -232,6 +232,8 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// A CHECKPOINT record stands at most this many records behind those that it covers: a reader keeps their
 /// hashes.
 pub const CHECKPOINT_LAG_RECORDS_MAX: usize = 256 * KIB;
+/// Exchanges that one ERASED record names.
+pub const ERASED_EXCHANGES_MAX: usize = 16 * KIB;
 /// Bytes of a sealed segment that are packed at once; between two pieces the packing can be stopped.
 pub const PACK_PIECE_BYTES: usize = 256 << 10;
 

@@ -31,6 +31,20 @@ pub struct Consistency {
     pub checkpoint: String,
 }
 
+/// What was erased of a subject's bodies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedBodies {
+    /// Exchanges of the subject that the log holds.
+    pub exchanges: u64,
+    /// Records whose bytes were replaced by zeros now, and those bytes with their salts.
+    pub contents: u64,
+    pub bytes: u64,
+    /// Nonces that were removed now.
+    pub nonces: u64,
+    /// Segments that are encrypted to auditors: their bytes stay, with nothing that opens their commitments.
+    pub encrypted_segments: u64,
+}
+
 /// Why there is no proof, or no other key; in words, without anything secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unproven {
@@ -56,6 +70,7 @@ pub(super) fn routes() -> Router<Arc<super::routes::Desk>> {
         .route("/api/v1/audit/prove", get(prove))
         .route("/api/v1/audit/consistency", get(consistency))
         .route("/api/v1/audit/key:rotate", post(rotate))
+        .route("/api/v1/audit/erase", post(erase))
 }
 
 fn plain(text: String) -> Response {
@@ -110,6 +125,28 @@ async fn consistency(
         desk.control.consistency(from, to).await
     });
     Ok(answer(StatusCode::OK, &proof.await??))
+}
+
+/// Whose bodies are erased.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    subject: String,
+    issuer: Option<String>,
+}
+
+async fn erase(
+    State(desk): Desked,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<Whose>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(Whose { subject, issuer }) =
+        query.map_err(|_| Problem::malformed("want ?subject=S, and &issuer=I for one issuer's alone"))?;
+    no_body(&desk, request).await?;
+    let author = caller.author()?.to_owned();
+    let erased = finished(async move { desk.control.erase(author, subject, issuer).await });
+    Ok(answer(StatusCode::OK, &erased.await??))
 }
 
 async fn rotate(

@@ -1,6 +1,6 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
-use super::{Consistency, Readiness, Status, Unproven};
+use super::{Consistency, ErasedBodies, Readiness, Status, Unproven};
 use crate::{
     archive::{self, Archive},
     metrics::Scrape,
@@ -59,6 +59,17 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// [`Unproven::Failed`] (operator).
     fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>>;
+
+    /// Takes the bodies of `subject` out of the log, of tokens of one issuer or of all.
+    ///
+    /// # Errors
+    /// [`Unproven::Failed`] (operator).
+    fn erase(
+        &self,
+        author: String,
+        subject: String,
+        issuer: Option<String>,
+    ) -> Work<'_, Result<ErasedBodies, Unproven>>;
 
     /// Begins to drain: no new connections, the process ends when the open ones are through. A second call
     /// changes nothing.

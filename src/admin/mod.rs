@@ -21,7 +21,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Consistency, Unproven};
+pub use audit::{Consistency, ErasedBodies, Unproven};
 pub use control::{Control, Rejected, Reloaded, Work};
 pub use server::Server;
 pub use status::{

@@ -3,14 +3,14 @@
 use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
-        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, IssuerStatus,
-        LimitStatus, ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus, ShardStatus, Status,
-        Unproven, UpstreamConnections, UpstreamStatus, Work,
+        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, ErasedBodies,
+        IssuerStatus, LimitStatus, ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus,
+        ShardStatus, Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
     },
     archive::{self, Archive},
     audit::{Access, Commit, Record},
     config::{self, Format, diagnostic},
-    journal::{self, Level, ProveError},
+    journal::{self, Erasure, Level, ProveError},
     metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
     time::Timestamp,
@@ -130,6 +130,28 @@ impl Control for Operator {
         }))
     }
 
+    fn erase(
+        &self,
+        author: String,
+        subject: String,
+        issuer: Option<String>,
+    ) -> Work<'_, Result<ErasedBodies, Unproven>> {
+        let journal = self.core.journal.clone();
+        Box::pin(blocking(move || {
+            let (subject, issuer) = (subject.into(), issuer.map(Into::into));
+            let erased = journal.erase(&Erasure { author: author.into(), issuer, subject });
+            let erased = erased.map_err(|error| Unproven::Failed(error.to_string()))?;
+            tracing::info!(exchanges = erased.exchanges, contents = erased.contents, "bodies were erased");
+            Ok(ErasedBodies {
+                exchanges: erased.exchanges,
+                contents: erased.contents,
+                bytes: erased.bytes,
+                nonces: erased.nonces,
+                encrypted_segments: erased.encrypted_segments,
+            })
+        }))
+    }
+
     fn drain(&self, author: &str) {
         tracing::info!(author, "a drain was asked for");
         reload::request_drain(&self.core);
@@ -173,9 +195,10 @@ async fn blocking<T: Send + 'static>(
 
 fn unproven(error: &ProveError) -> Unproven {
     match error {
-        ProveError::NoCheckpoint | ProveError::NotCovered { .. } | ProveError::Sizes { .. } => {
-            Unproven::NotCovered(error.to_string())
-        }
+        ProveError::NoCheckpoint
+        | ProveError::NotCovered { .. }
+        | ProveError::Sizes { .. }
+        | ProveError::Erased(_) => Unproven::NotCovered(error.to_string()),
         ProveError::Log(_) | ProveError::Contradiction(_) => Unproven::Failed(error.to_string()),
     }
 }

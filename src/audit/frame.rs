@@ -96,6 +96,8 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
     /// Salt and body bytes, where they are stored.
     pub kept: Option<&'a [u8]>,
+    /// Zeros stand in their place: they were erased.
+    pub erased: bool,
     /// All its bytes in the segment.
     pub length: usize,
 }
@@ -142,10 +144,13 @@ impl<'a> Frame<'a> {
             _ => return Err(FrameError::Shape),
         };
         let payload = &bytes[FRAME_HEADER_BYTES..hashed];
-        if let Some(kept) = kept {
+        let erased = kept.is_some_and(is_erased);
+        if let Some(kept) = kept
+            && !erased
+        {
             check_kept(payload, kept)?;
         }
-        Ok(Frame { kind, sequence, leaf, hash, payload, kept, length })
+        Ok(Frame { kind, sequence, leaf, hash, payload, kept, erased, length })
     }
 
     /// The bytes that its leaf hash is over: header and payload.
@@ -167,7 +172,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// [`DecodeError`]: the payload is not one of its kind; its writer is at fault, for the chain held.
     pub fn decode(&self) -> Result<Record, DecodeError> {
-        payload::read(self.kind, self.payload, self.kept)
+        payload::read(self.kind, self.payload, self.kept.filter(|_| !self.erased))
     }
 
     /// The exchange that the record belongs to; `None` for kinds without one.
@@ -226,6 +231,11 @@ impl<'a> LoneFrame<'a> {
     pub(super) fn decode(&self) -> Result<Record, DecodeError> {
         payload::read(self.kind, self.payload, self.kept)
     }
+}
+
+/// Whether a salt and the bytes behind it were erased. No random salt is zero.
+fn is_erased(kept: &[u8]) -> bool {
+    kept.iter().all(|byte| *byte == 0)
 }
 
 fn check_kept(payload: &[u8], kept: &[u8]) -> Result<(), FrameError> {

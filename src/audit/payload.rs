@@ -4,9 +4,9 @@ use super::{
     ExchangeId,
     merkle::Frontier,
     record::{
-        Access, Cause, Commitment, Config, Content, Decision, Direction, Edit, Head, Intent, IntentBody,
-        Kind, LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages, State,
-        Subject,
+        Access, Cause, Commitment, Config, Content, Decision, Direction, Edit, Erased, Head, Intent,
+        IntentBody, Kind, LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages,
+        State, Subject,
     },
     signed::{Signed, StatedKey},
     wire::{DecodeError, Fields, Reader, Writer, array, choice, id, number, present, short, text, time},
@@ -61,6 +61,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         Record::Recovery(recovery) => recovery.write(out),
         Record::State(state) => state.write(out),
         Record::Admin(access) | Record::Read(access) => access.write(out),
+        Record::Erased(erased) => erased.write(out),
         Record::Checkpoint(signed) | Record::Key(signed) => signed.write(out),
     }
 }
@@ -80,6 +81,7 @@ pub(super) fn read(kind: Kind, payload: &[u8], kept: Option<&[u8]>) -> Result<Re
         Kind::State => Record::State(State::read(payload)?),
         Kind::Admin => Record::Admin(Access::read(payload)?),
         Kind::Read => Record::Read(Access::read(payload)?),
+        Kind::Erased => Record::Erased(Box::new(Erased::read(payload)?)),
         Kind::Checkpoint => Record::Checkpoint(Signed::read(payload)?),
         Kind::Key => Record::Key(Signed::read(payload)?),
         _ => return Err(DecodeError::Kind(kind)),
@@ -421,6 +423,36 @@ impl Fields for Access {
             }
         }
         Ok(access)
+    }
+}
+
+impl Fields for Erased {
+    fn write(&self, out: &mut Writer<'_>) {
+        out.time(1, self.at);
+        out.text(2, &self.author);
+        out.text(3, &self.issuer);
+        out.text(4, &self.subject);
+        for id in &self.exchanges {
+            out.bytes(5, &id.0);
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Result<Erased, DecodeError> {
+        let empty = || Arc::<str>::from("");
+        let (at, exchanges) = (Timestamp(0), Vec::new());
+        let mut erased = Erased { at, author: empty(), issuer: empty(), subject: empty(), exchanges };
+        let mut fields = Reader::new(bytes, &[5]);
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => erased.at = time(tag, value)?,
+                2 => erased.author = text(tag, value)?.into(),
+                3 => erased.issuer = text(tag, value)?.into(),
+                4 => erased.subject = text(tag, value)?.into(),
+                5 => erased.exchanges.push(id(tag, value)?),
+                _ => return Err(DecodeError::Unknown(tag)),
+            }
+        }
+        Ok(erased)
     }
 }
 

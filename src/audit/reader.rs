@@ -65,6 +65,8 @@ pub enum Why {
     Chain,
     #[error("the stored body bytes were changed")]
     Content,
+    #[error("stored body bytes were removed, and no ERASED record says so")]
+    Erased,
     #[error("record kind {0} is newer than this program: read it with the ringward that wrote it")]
     Kind(u8),
     #[error("the record cannot be read: {0}")]

@@ -33,6 +33,8 @@ pub enum Record {
     Admin(Access),
     /// Somebody read a recording.
     Read(Access),
+    /// What was kept of a subject's bodies is taken out of the log.
+    Erased(Box<Erased>),
     /// The tree's head was signed.
     Checkpoint(Signed),
     /// A key signs from here on.
@@ -71,7 +73,7 @@ pub enum Kind {
     Recovery = 12,
     /// A signed tree head.
     Checkpoint = 13,
-    /// Reserved: bodies were erased.
+    /// Bodies were erased.
     Erased = 14,
     /// The key that signs from here on.
     Key = 15,
@@ -413,6 +415,20 @@ pub struct Access {
     pub object: Arc<str>,
 }
 
+/// ERASED: whose bodies were taken out of the log, and of which exchanges. Their records stay, with zeros
+/// where salt and bytes were; so do their commitments, whose nonces are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    pub at: Timestamp,
+    /// `local:UID`, or the subject that logged in.
+    pub author: Arc<str>,
+    /// Empty: whoever issued the token.
+    pub issuer: Arc<str>,
+    pub subject: Arc<str>,
+    /// Sorted; more than a record holds are named in several.
+    pub exchanges: Vec<ExchangeId>,
+}
+
 impl Record {
     /// Its kind.
     pub fn kind(&self) -> Kind {
@@ -426,6 +442,7 @@ impl Record {
             Record::State(_) => Kind::State,
             Record::Admin(_) => Kind::Admin,
             Record::Read(_) => Kind::Read,
+            Record::Erased(_) => Kind::Erased,
             Record::Checkpoint(_) => Kind::Checkpoint,
             Record::Key(_) => Kind::Key,
         }

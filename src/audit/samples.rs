@@ -1,5 +1,6 @@
 //! Records and small logs for tests.
 
+use super::record::Erased;
 use super::*;
 use crate::{
     buffer::Chunk,
@@ -169,6 +170,17 @@ pub fn later_kinds() -> Vec<Record> {
         object: object.into(),
     };
     vec![Record::Admin(access("drain", "")), Record::Read(access("export jsonl", "ses_0123456789ABCDEF"))]
+}
+
+/// ERASED came after those.
+pub fn erased(exchanges: &[u8]) -> Record {
+    Record::Erased(Box::new(Erased {
+        at: Timestamp(1_795_257_002_000_000),
+        author: "local:1000".into(),
+        issuer: "https://issuer.example".into(),
+        subject: "agent-7".into(),
+        exchanges: exchanges.iter().map(|number| id(*number)).collect(),
+    }))
 }
 
 /// A key of the log whose first key has seed `log`: its name comes from that one.

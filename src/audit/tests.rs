@@ -25,7 +25,7 @@ fn frames(segment: &[u8]) -> Vec<(u64, Record)> {
 
 #[test]
 fn every_kind_comes_back_as_it_was() {
-    let records = [every_kind(), later_kinds()].concat();
+    let records = [every_kind(), later_kinds(), vec![erased(&[2, 7])]].concat();
     let segment = segment_of(&records);
     let read: Vec<_> = frames(&segment).into_iter().map(|(_, record)| record).collect();
     assert_eq!(segment_of(&read), segment, "what was read is written the same way");
@@ -37,6 +37,7 @@ fn every_kind_comes_back_as_it_was() {
             (Record::State(a), Record::State(b)) => assert_eq!(a, b),
             (Record::Admin(a), Record::Admin(b)) | (Record::Read(a), Record::Read(b)) => assert_eq!(a, b),
             (Record::Recovery(a), Record::Recovery(b)) => assert_eq!(a, b),
+            (Record::Erased(a), Record::Erased(b)) => assert_eq!(a, b),
             (Record::Intent(a), Record::Intent(b)) => {
                 assert_eq!((&a.subject, &a.decision, &a.secrets), (&b.subject, &b.decision, &b.secrets));
                 assert_eq!((a.head.peer, &a.head.method), (b.head.peer, &b.head.method));
@@ -101,6 +102,52 @@ fn the_later_kinds_of_version_1_are_read_for_ever() {
     assert_eq!(segment_of(&read), golden, "version 1 is no longer written byte for byte");
     assert_eq!(format!("{read:?}"), format!("{:?}", later_kinds()));
     assert_eq!(verify(&[golden.to_vec()]).unwrap().records, 2);
+}
+
+/// A record of an erased body, with zeros for its salt and bytes.
+fn with_zeros(segment: &[u8], of: &[u8]) -> Vec<u8> {
+    let mut segment = segment.to_vec();
+    let at = segment.windows(of.len()).position(|part| part == of).expect("it is in there");
+    segment[at - 32..at + of.len()].fill(0);
+    segment
+}
+
+#[test]
+fn erased_bodies_verify_where_a_later_record_names_them() {
+    let log = |last: Record| {
+        let mut log = Log::new();
+        let body = committed(content(1, b"a body to forget", true));
+        log.batch(&[intent(1), body, outcome(1), last]);
+        log.seal(SealReason::Closed);
+        with_zeros(&log.segments[0], b"a body to forget")
+    };
+    let good = log(erased(&[1]));
+    assert_eq!(verify(std::slice::from_ref(&good)).unwrap().erased, 1);
+    let Record::Content(left) = &frames(&good)[1].1 else { panic!("no content") };
+    assert!(left.bytes.is_empty() && left.leaves.is_some());
+    // Nobody says so, or says it of another exchange.
+    for last in [refusal(3), erased(&[2])] {
+        let damage = verify(&[log(last)]).unwrap_err();
+        assert_eq!((damage.why, damage.sequence), (Why::Erased, 2), "{damage}");
+    }
+    // What it says of bodies that come later does not count.
+    let mut early = Log::new();
+    early.batch(&[erased(&[1]), intent(1), committed(content(1, b"a body to forget", true)), outcome(1)]);
+    early.seal(SealReason::Closed);
+    let early = with_zeros(&early.segments[0], b"a body to forget");
+    assert_eq!(verify(&[early]).unwrap_err().why, Why::Erased);
+    // The bytes without their salt are damage of the old kind.
+    let mut only_bytes = Log::new();
+    only_bytes.batch(&[
+        intent(1),
+        committed(content(1, b"a body to forget", true)),
+        outcome(1),
+        erased(&[1]),
+    ]);
+    let mut segment = only_bytes.segments[0].clone();
+    let at = segment.windows(16).position(|part| part == b"a body to forget").unwrap();
+    segment[at..at + 16].fill(0);
+    assert_eq!(verify(&[segment]).unwrap_err().why, Why::Content);
 }
 
 #[test]

@@ -9,7 +9,10 @@ use super::{
     removal::Removal,
     segment::{SealReason, SegmentHeader},
 };
-use std::{collections::BTreeSet, io::Read};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
 /// What a log holds, as far as it was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Report {
     /// died.
     pub exchanges_open: u64,
     pub refusals: u64,
+    /// CONTENT records whose bytes were erased.
+    pub erased: u64,
     /// Segments without their preallocated rest, in bytes.
     pub bytes: u64,
     /// Whether the last segment was closed cleanly.
@@ -117,7 +122,8 @@ impl Verifier {
             match reader.next_item()? {
                 Item::Batch(batch) => progress(u64::from(batch.length)),
                 Item::Frame(frame) => {
-                    book.enter(&frame).map_err(|why| Damage { segment: number, sequence, offset, why })?
+                    let place = Damage { segment: number, sequence, offset, why: Why::Erased };
+                    book.enter(&frame, place).map_err(|why| Damage { why, ..place })?
                 }
                 Item::End(end) => break end,
             }
@@ -149,6 +155,9 @@ impl Verifier {
         let Position { segment, sequence, .. } = self.position;
         let damage = |why| Damage { segment: segment - 1, sequence, offset: 0, why };
         let signatures = self.book.heads.finish().map_err(damage)?;
+        if let Some(first) = self.book.erased.values().min_by_key(|place| place.sequence) {
+            return Err(*first);
+        }
         Ok(Report {
             exchanges_open: self.book.open.len() as u64,
             records: self.position.sequence - 1 - removed_through,
@@ -179,10 +188,12 @@ struct Book {
     heads: Heads,
     /// What the newest record of a removal says.
     recorded: Option<Removal>,
+    /// Where the first erased body of each exchange is, until a record says that it was erased.
+    erased: BTreeMap<ExchangeId, Damage>,
 }
 
 impl Book {
-    fn enter(&mut self, frame: &Frame<'_>) -> Result<(), Why> {
+    fn enter(&mut self, frame: &Frame<'_>, place: Damage) -> Result<(), Why> {
         self.heads.push(frame.leaf);
         // Bodies are not copied for a check of the other fields.
         let record = Frame { kept: None, ..*frame }.decode().map_err(Why::Payload)?;
@@ -199,6 +210,18 @@ impl Book {
             Record::State(state) => self.open.iter().eq(&state.open),
             Record::Admin(_) => {
                 self.recorded = Removal::of(&record).or(self.recorded);
+                true
+            }
+            Record::Content(content) if frame.erased => {
+                self.report.erased += 1;
+                self.erased.entry(content.id).or_insert(place);
+                true
+            }
+            Record::Erased(erased) => {
+                // It stands behind what it names.
+                for id in &erased.exchanges {
+                    self.erased.remove(id);
+                }
                 true
             }
             _ => true,

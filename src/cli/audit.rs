@@ -1,5 +1,6 @@
 //! `ringward audit`.
 
+use super::audit_erase::Erase;
 use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, identity, public_key};
 use super::output::{Output, hex};
 use super::{ConfigFile, exit};
@@ -25,6 +26,7 @@ enum What {
     Key(Key),
     RotateKey(RotateKey),
     Reindex(super::reindex::Reindex),
+    Erase(Erase),
 }
 
 /// Check the whole log: its chain, its order, its signatures, and that every exchange makes sense
@@ -66,6 +68,7 @@ impl Command {
             What::Key(key) => key.run(output),
             What::RotateKey(rotate) => rotate.run(output),
             What::Reindex(reindex) => reindex.run(output),
+            What::Erase(erase) => erase.run(output),
         }
     }
 }

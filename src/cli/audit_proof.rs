@@ -156,7 +156,8 @@ fn refused(error: &ProveError, output: &mut Output) -> u8 {
         ProveError::Log(VerifyError::Io { .. } | VerifyError::Empty(_))
         | ProveError::NoCheckpoint
         | ProveError::NotCovered { .. }
-        | ProveError::Sizes { .. } => exit::FAILED,
+        | ProveError::Sizes { .. }
+        | ProveError::Erased(_) => exit::FAILED,
         ProveError::Log(_) | ProveError::Contradiction(_) => exit::AUDIT,
     }
 }
@@ -177,7 +178,7 @@ fn ask(target: &Target, path: &str, output: &mut Output) -> u8 {
 }
 
 /// What a problem says (RFC 9457), else the answer as it is.
-fn detail(body: &str) -> String {
+pub(super) fn detail(body: &str) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
     detail.unwrap_or(body.trim_end()).to_owned()

@@ -5,6 +5,7 @@
 
 mod admin_client;
 mod audit;
+mod audit_erase;
 mod audit_proof;
 mod check;
 mod completions;

@@ -14,7 +14,7 @@ use super::{
     sync::{Mark, Sync},
 };
 use crate::{
-    audit::{Batch, Commit, Frontier, Hash, KeyChain, Kind, Position, Record, SealReason, State},
+    audit::{Batch, Commit, Frontier, KeyChain, Kind, Position, Record, SealReason, SegmentHeader, State},
     limits::{
         BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
         JOURNAL_PARK_MAX, UNSYNCED_BYTES_MAX,
@@ -25,6 +25,7 @@ use crossbeam::queue::ArrayQueue;
 use std::{
     collections::VecDeque,
     io,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     time::Instant,
 };
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) reserve: Reserve,
     pub(super) signer: Option<Arc<Signer>>,
     pub(super) packer: Packer,
+    pub(super) openings_dir: PathBuf,
 }
 
 impl Shared {
@@ -73,6 +75,8 @@ pub(super) struct Committer {
     began: Option<Instant>,
     /// Whether it is due: somebody waits for one of its records, or they waited long enough in their ring.
     due: bool,
+    /// The segment is sealed behind the next batch, full or not.
+    seal_next: bool,
     /// Who waits for its write, and who for its sync.
     written: Vec<Waiter>,
     durable: Vec<Waiter>,
@@ -107,7 +111,7 @@ impl Committer {
     ) -> io::Result<Committer> {
         let Live { book, mut tree, keys } = live;
         let (mut segments, mut checkpoints) = (segments, checkpoints);
-        let (active, batch, leaf) = begin(&mut segments, position, state(&book, &tree, &keys))?;
+        let (active, batch, leaf) = segment::begin(&mut segments, position, state(&book, &tree, &keys))?;
         tree.push(leaf);
         checkpoints.entered(Kind::State);
         let lanes = shared.lanes.len();
@@ -122,6 +126,7 @@ impl Committer {
             batch,
             began: None,
             due: false,
+            seal_next: false,
             written: Vec::new(),
             durable: Vec::new(),
             openings: Vec::new(),
@@ -135,7 +140,8 @@ impl Committer {
             idle: None,
         };
         committer.activate();
-        committer.shared.packer.sealed_below(committer.active.header.number);
+        let SegmentHeader { number, first_sequence, .. } = committer.active.header;
+        committer.shared.packer.sealed_below(number, first_sequence);
         Ok(committer)
     }
 
@@ -210,6 +216,7 @@ impl Committer {
             self.book.forget(&record);
             return self.refuse(to, failure);
         }
+        let seals = matches!(record, Record::Erased(_));
         let result = match record {
             Record::Content(content) => self.push_content(*content),
             _ => self.book.complete(&mut record).and_then(|()| self.push(&record)),
@@ -218,11 +225,15 @@ impl Committer {
             Err(failure) => self.refuse(to, failure),
             // It is in memory and may yet be written, but nobody may rely on it.
             Ok(_) if self.failure.is_some() => self.refuse(to, Failure::NoSpace),
-            Ok(sequence) => match (&to, commit) {
-                (To::Nobody, _) => {}
-                (_, Commit::Written) => self.written.push(Waiter { to, sequence }),
-                (_, Commit::Durable) => self.durable.push(Waiter { to, sequence }),
-            },
+            Ok(sequence) => {
+                // What is erased lies in sealed segments.
+                self.seal_next |= seals;
+                match (&to, commit) {
+                    (To::Nobody, _) => {}
+                    (_, Commit::Written) => self.written.push(Waiter { to, sequence }),
+                    (_, Commit::Durable) => self.durable.push(Waiter { to, sequence }),
+                }
+            }
         }
     }
 
@@ -335,7 +346,7 @@ impl Committer {
         self.shared.acks.commit(&mut self.written);
         self.trim();
         self.segments.prepare_next(&self.active);
-        if self.active.is_full()
+        if (self.active.is_full() || std::mem::take(&mut self.seal_next))
             && let Err(error) = self.rotate()
         {
             self.fail(&error);
@@ -411,7 +422,7 @@ impl Committer {
         self.trim();
         let position = self.position();
         let state = state(&self.book, &self.tree, &self.keys);
-        let (active, batch, leaf) = begin(&mut self.segments, &position, state)?;
+        let (active, batch, leaf) = segment::begin(&mut self.segments, &position, state)?;
         let old = std::mem::replace(&mut self.active, active);
         self.batch = batch;
         self.tree.push(leaf);
@@ -419,7 +430,7 @@ impl Committer {
         self.activate();
         let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);
         sealed.and_then(|()| old.openings.file().sync()).map_err(beyond_retry)?;
-        self.shared.packer.sealed_below(self.active.header.number);
+        self.shared.packer.sealed_below(self.active.header.number, self.active.header.first_sequence);
         Ok(())
     }
 
@@ -518,15 +529,4 @@ fn state(book: &Book, tree: &Frontier, keys: &KeyChain) -> State {
         tree: Some(tree.clone()),
         keys: keys.stated().cloned().collect(),
     }
-}
-
-/// A new segment that begins with STATE, the empty batch behind it, and the leaf hash of STATE.
-fn begin(segments: &mut Segments, position: &Position, state: State) -> io::Result<(Active, Batch, Hash)> {
-    let mut batch = Batch::new(position.sequence, position.hash, Vec::new());
-    // `OPEN_EXCHANGES_MAX` ids are far below the bound of a record.
-    batch.push(&Record::State(state)).map_err(io::Error::other)?;
-    let leaf = batch.leaf();
-    let active = segments.create(position, &mut std::iter::once(&mut batch))?;
-    let buffer = Vec::with_capacity(BATCH_BUFFER_BYTES);
-    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), buffer), leaf))
 }

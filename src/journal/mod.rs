@@ -14,6 +14,7 @@ mod book;
 mod checkpoint;
 mod commit;
 mod disk;
+mod erase;
 #[cfg(test)]
 mod faults;
 mod health;
@@ -33,6 +34,7 @@ mod tests;
 pub use crate::audit::Commit;
 pub use crate::segments::{Keys, Recipient};
 pub use checkpoint::RotateError;
+pub use erase::{EraseError, ErasedReport, Erasure};
 pub use health::{Health, Latency, WRITE_BUCKETS_US};
 pub use keep::{Bound, Keep, Level, Room};
 pub use keys::KeyFileError;
@@ -181,6 +183,7 @@ impl Journal {
             sync: Default::default(),
             gauges: Default::default(),
             signer: signer.clone(),
+            openings_dir: openings.clone(),
             packer: Packer::start(Arc::clone(&disk), dir, options.packing.clone()).map_err(io_error)?,
             reserve: Reserve::new(Arc::clone(&disk), segments.reserve_path(), options.keep.reserve_bytes),
         });

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::audit::{Direction, ExchangeId, Hash};
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -61,8 +62,37 @@ impl Openings {
     }
 }
 
+/// The file of the openings of segment `number`.
 pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:012}.openings"))
+}
+
+/// The openings of one segment, to take some out.
+pub(super) struct Nonces(Vec<u8>);
+
+impl Nonces {
+    /// Those of segment `number`; `None` if there are none.
+    pub(super) fn read(folder: &Path, number: u64) -> io::Result<Option<Nonces>> {
+        match fs::read(path(folder, number)) {
+            Ok(bytes) if bytes.starts_with(MAGIC) => Ok(Some(Nonces(bytes))),
+            Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file without the nonces of `exchanges`, and how many that were.
+    pub(super) fn without(&self, exchanges: &BTreeSet<ExchangeId>) -> (Vec<u8>, u64) {
+        let (mut left, mut removed) = (MAGIC.to_vec(), 0);
+        for entry in self.0[MAGIC.len()..].chunks_exact(ENTRY_BYTES) {
+            let is_named = entry.first_chunk().is_some_and(|id| exchanges.contains(&ExchangeId(*id)));
+            removed += u64::from(is_named);
+            if !is_named {
+                left.extend_from_slice(entry);
+            }
+        }
+        (left, removed)
+    }
 }
 
 /// The nonces of the bodies that began in segment `number`. A torn last entry is left out.

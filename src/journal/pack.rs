@@ -10,7 +10,7 @@ use super::{
     recover,
 };
 use crate::{
-    limits::PACK_PIECE_BYTES,
+    limits::{CALL_TIMEOUT, PACK_PIECE_BYTES},
     runtime,
     segments::{self, Encryptor, Form, Recipient, SegmentFile, WINDOW_LOG},
 };
@@ -20,8 +20,8 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -29,6 +29,13 @@ use zstd::stream::{raw::CParameter, write};
 
 /// The fastest of zstd's usual levels: what is gained here is gained by long matches.
 const LEVEL: i32 = 1;
+
+/// What the name of a file ends with that is not done yet.
+const STAGED: &str = "staged";
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What to do with sealed segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,15 +59,27 @@ pub(super) struct Packer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
-    disk: Arc<dyn Disk>,
-    folder: PathBuf,
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) folder: PathBuf,
     packing: Packing,
-    /// Segments below this one are sealed.
-    active: AtomicU64,
+    sealed: Mutex<Sealed>,
+    /// Somebody waits for more sealed segments.
+    more: Condvar,
+    /// Held by whoever exchanges files of sealed segments.
+    turn: Mutex<()>,
     stopping: AtomicBool,
     /// Held while files take the place of others, and while retention deletes.
     quiet: Mutex<()>,
+}
+
+/// What is sealed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sealed {
+    /// All segments below this one,
+    pub(super) below: u64,
+    /// and so all records below this one.
+    pub(super) first_sequence: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -73,17 +92,20 @@ impl Packer {
     /// A packer of `folder`; without a thread where nothing is to be packed.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, or the folder cannot be cleared of what a former process staged.
     pub(super) fn start(disk: Arc<dyn Disk>, folder: &Path, packing: Packing) -> io::Result<Packer> {
         let is_idle = !packing.compress && packing.recipients.is_empty();
         let shared = Arc::new(Shared {
             disk,
             folder: folder.to_owned(),
             packing,
-            active: AtomicU64::new(0),
+            sealed: Mutex::default(),
+            more: Condvar::new(),
+            turn: Mutex::default(),
             stopping: AtomicBool::new(false),
             quiet: Mutex::new(()),
         });
+        shared.discard_staged()?;
         let thread = if is_idle {
             None
         } else {
@@ -102,23 +124,29 @@ impl Packer {
         self.shared.pack_below(number)
     }
 
-    /// Segments below `number` are sealed now.
-    pub(super) fn sealed_below(&self, number: u64) {
-        self.shared.active.store(number, Ordering::Release);
-        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// What is shared with the thread.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Segments below `number`, which begins with record `first_sequence`, are sealed now.
+    pub(super) fn sealed_below(&self, number: u64, first_sequence: u64) {
+        *lock(&self.shared.sealed) = Sealed { below: number, first_sequence };
+        self.shared.more.notify_all();
+        if let Some(thread) = &*lock(&self.thread) {
             thread.thread().unpark();
         }
     }
 
     /// Nothing is packed until this is dropped.
     pub(super) fn quiet(&self) -> MutexGuard<'_, ()> {
-        self.shared.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.quiet)
     }
 
     /// Ends the thread; a segment that is half packed is packed again after the next start.
     pub(super) fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             thread.thread().unpark();
             drop(thread.join());
@@ -132,7 +160,7 @@ impl Shared {
         let _ = runtime::run_when_idle();
         let mut done = 0;
         while !self.stopping.load(Ordering::Acquire) {
-            let active = self.active.load(Ordering::Acquire);
+            let active = lock(&self.sealed).below;
             if active == done {
                 thread::park();
                 continue;
@@ -147,7 +175,33 @@ impl Shared {
         }
     }
 
+    /// Waits until record `sequence` is in a sealed segment, and says what is sealed then; `None` if that
+    /// takes too long.
+    pub(super) fn wait_sealed(&self, sequence: u64) -> Option<Sealed> {
+        let waits = |sealed: &mut Sealed| sealed.first_sequence <= sequence;
+        let waited = self.more.wait_timeout_while(lock(&self.sealed), CALL_TIMEOUT, waits);
+        let (sealed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!timeout.timed_out()).then_some(*sealed)
+    }
+
+    /// Nobody else exchanges files of sealed segments as long as this is held.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
+    }
+
+    /// Removes what a former process did not get done.
+    fn discard_staged(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == STAGED) {
+                self.disk.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn pack_below(&self, active: u64) -> io::Result<()> {
+        let _turn = self.turn();
         let (segments, _) = segments::list(&self.folder)?;
         for segment in segments.iter().filter(|segment| segment.number < active) {
             if segment.form == Form::Raw && recover::seal_of(segment)?.is_some() {
@@ -159,53 +213,74 @@ impl Shared {
 
     /// Puts a packed file in the place of `segment`'s, after it was read back and compared.
     fn pack(&self, segment: &SegmentFile) -> io::Result<()> {
-        let staging = self.folder.join(format!(".{:012}.packing", segment.number));
+        let name = format!("{:012}.segment{}", segment.number, self.packing.form().suffix());
+        let open = || -> io::Result<Box<dyn Read>> { Ok(Box::new(File::open(&segment.path)?)) };
+        let is_there = self.replace(&segment.path, &self.folder.join(name), |output| {
+            if self.packing.recipients.is_empty() {
+                return self.compress(&open, Some(segment.bytes), output).map(drop);
+            }
+            let encryptor = Encryptor::new(output, &self.packing.recipients)?;
+            self.compress(&open, Some(segment.bytes), encryptor)?.finish().map(drop)
+        })?;
+        if !is_there {
+            return Ok(());
+        }
+        match self.disk.remove(&segment.path) {
+            // Retention was faster.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.disk.sync_folder(&self.folder)
+    }
+
+    /// Puts what `write` writes in the place of the file at `path`, durably and at once. `false`: the file at
+    /// `original` that it is made of was deleted meanwhile, and nothing was put anywhere.
+    pub(super) fn replace(
+        &self,
+        original: &Path,
+        path: &Path,
+        write: impl FnOnce(Appender) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let name = path.file_name().ok_or_else(invalid)?.to_string_lossy();
+        let staging = path.with_file_name(format!(".{name}.{STAGED}"));
         match self.disk.remove(&staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let packed = self.write(segment, &staging);
-        if packed.is_err() {
+        let file = self.disk.create(&staging)?;
+        let written = write(Appender { file: Arc::clone(&file), offset: 0 }).and_then(|()| file.sync());
+        if let Err(error) = written {
             // If it cannot be removed now, the next attempt says so.
             let _ = self.disk.remove(&staging);
+            return Err(error);
         }
-        let file = packed?;
-        file.sync()?;
-        let _quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        if !segment.path.exists() {
-            // Retention deleted it meanwhile.
-            return self.disk.remove(&staging);
+        let _quiet = lock(&self.quiet);
+        if !original.exists() {
+            // Retention deleted it.
+            return self.disk.remove(&staging).map(|()| false);
         }
-        let name = format!("{:012}.segment{}", segment.number, self.packing.form().suffix());
-        self.disk.rename(&staging, &self.folder.join(name))?;
-        self.disk.sync_folder(&self.folder)?;
-        self.disk.remove(&segment.path)?;
-        self.disk.sync_folder(&self.folder)
+        self.disk.rename(&staging, path)?;
+        self.disk.sync_folder(path.parent().ok_or_else(invalid)?)?;
+        Ok(true)
     }
 
-    fn write(&self, segment: &SegmentFile, staging: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.create(staging)?;
-        let output = Appender { file: Arc::clone(&file), offset: 0 };
-        if self.packing.recipients.is_empty() {
-            self.compress(segment, output)?;
-        } else {
-            let encryptor = Encryptor::new(output, &self.packing.recipients)?;
-            self.compress(segment, encryptor)?.finish()?;
-        }
-        Ok(file)
-    }
-
-    /// Compresses the segment into `output`, and beside that decompresses and compares.
-    fn compress<W: Write>(&self, segment: &SegmentFile, output: W) -> io::Result<W> {
-        let mut raw = File::open(&segment.path)?;
-        let original = Original { file: File::open(&segment.path)?, scratch: Vec::new() };
+    /// Compresses into `output` what `open` opens, and beside that decompresses and compares.
+    pub(super) fn compress<W: Write>(
+        &self,
+        open: &dyn Fn() -> io::Result<Box<dyn Read>>,
+        bytes: Option<u64>,
+        output: W,
+    ) -> io::Result<W> {
+        let mut raw = open()?;
+        let original = Original { input: open()?, scratch: Vec::new() };
         let mut check = write::Decoder::new(original)?;
         check.window_log_max(WINDOW_LOG)?;
         let mut encoder = write::Encoder::new(Tee { output, check }, LEVEL)?;
         encoder.include_checksum(true)?;
         encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
         encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
-        encoder.set_pledged_src_size(Some(segment.bytes))?;
+        encoder.set_pledged_src_size(bytes)?;
         let mut piece = vec![0; PACK_PIECE_BYTES];
         loop {
             if self.stopping.load(Ordering::Acquire) {
@@ -218,7 +293,7 @@ impl Shared {
         }
         let Tee { output, mut check } = encoder.finish()?;
         check.flush()?;
-        let mut rest = check.into_inner().file;
+        let mut rest = check.into_inner().input;
         if rest.read(&mut piece)? != 0 {
             return Err(io::Error::other("the packed segment lacks bytes of the segment"));
         }
@@ -227,7 +302,7 @@ impl Shared {
 }
 
 /// Writes to the end of a file.
-struct Appender {
+pub(super) struct Appender {
     file: Arc<dyn DiskFile>,
     offset: u64,
 }
@@ -262,16 +337,16 @@ impl<W: Write, C: Write> Write for Tee<W, C> {
     }
 }
 
-/// Takes only what stands in a file, in order.
+/// Takes only what is read elsewhere, in order.
 struct Original {
-    file: File,
+    input: Box<dyn Read>,
     scratch: Vec<u8>,
 }
 
 impl Write for Original {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.scratch.resize(bytes.len(), 0);
-        self.file.read_exact(&mut self.scratch)?;
+        self.input.read_exact(&mut self.scratch)?;
         if self.scratch != bytes {
             return Err(io::Error::other("the packed segment differs from the segment"));
         }

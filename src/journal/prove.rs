@@ -30,6 +30,9 @@ pub enum ProveError {
         "there is no consistency from {from} to {to} records: want 1 to {covered}, the smaller one first"
     )]
     Sizes { from: u64, to: u64, covered: u64 },
+    /// What the record holds was taken out of the log.
+    #[error("the bytes of record {0} were erased: nobody can prove any more what they were")]
+    Erased(u64),
     /// The log contradicts its checkpoint.
     #[error("the log does not hold what its checkpoint says ({0}): `ringward audit verify` names the place")]
     Contradiction(ProofError),
@@ -63,6 +66,9 @@ pub fn prove(folder: &Path, keys: &Keys, sequence: u64) -> Result<Proof, ProveEr
         prover.push(found.leaf);
         if found.sequence == sequence {
             frame = found.leaf_bytes();
+            if found.erased {
+                return Err(ProveError::Erased(sequence));
+            }
             kept = found.kept.map(<[u8]>::to_vec);
         }
         stated.extend(stated_key(found)?);

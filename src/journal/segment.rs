@@ -4,8 +4,13 @@ use super::{
     openings::Openings,
 };
 use crate::{
-    audit::{Batch, Position, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader},
-    limits::{BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES, SEGMENT_FILL_PIECE_BYTES},
+    audit::{
+        Batch, Hash, Position, Record, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader,
+        State,
+    },
+    limits::{
+        BATCH_BUFFER_BYTES, BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES, SEGMENT_FILL_PIECE_BYTES,
+    },
     segments::{self, random},
     time::Timestamp,
 };
@@ -187,4 +192,19 @@ fn allocate(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskF
     }
     file.sync()?;
     Ok(file)
+}
+
+/// A new segment that begins with STATE, the empty batch behind it, and the leaf hash of STATE.
+pub(super) fn begin(
+    segments: &mut Segments,
+    position: &Position,
+    state: State,
+) -> io::Result<(Active, Batch, Hash)> {
+    let mut batch = Batch::new(position.sequence, position.hash, Vec::new());
+    // `OPEN_EXCHANGES_MAX` ids are far below the bound of a record.
+    batch.push(&Record::State(state)).map_err(io::Error::other)?;
+    let leaf = batch.leaf();
+    let active = segments.create(position, &mut std::iter::once(&mut batch))?;
+    let buffer = Vec::with_capacity(BATCH_BUFFER_BYTES);
+    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), buffer), leaf))
 }

@@ -1,6 +1,7 @@
 //! The journal against real files, against failing ones, and against death.
 
 mod crash;
+mod erasing;
 mod failing;
 mod keeping;
 mod packing;

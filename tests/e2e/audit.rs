@@ -3,7 +3,7 @@
 
 use super::support::{
     eventually,
-    gateway::{Gateway, open_route, ringward},
+    gateway::{Demo, Gateway, open_route, ringward},
     http::{Client, ask},
     upstream::Upstream,
 };
@@ -37,7 +37,11 @@ fn verify(folder: &Path) -> (Option<i32>, String) {
 
 /// The segment files, in order.
 fn segments(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder.join("audit")).unwrap().map(|entry| entry.unwrap().path());
+    files(&folder.join("audit"))
+}
+
+fn files(log: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
     files.sort();
     files
@@ -82,6 +86,39 @@ fn a_restart_goes_on_with_the_same_log() {
     gateway.process.wait();
     let (code, said) = verify(gateway.folder.path());
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn what_a_subject_sent_is_erased_and_the_log_verifies() {
+    let demo = Demo::start();
+    let bearer = demo.bearer();
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let body = r#"{"sql":"select forget_me from words"}"#;
+    assert_eq!(ask(demo.get("gateway"), "POST", "/warehouse/query", &headers, body).status, 200);
+    let log = demo.path("audit_dir");
+    let holds = || {
+        let inside = |path: &PathBuf| match path.extension() {
+            Some(extension) if extension == "zst" => zstd::decode_all(fs::File::open(path).unwrap()).unwrap(),
+            _ => fs::read(path).unwrap(),
+        };
+        let all: Vec<u8> = files(&log).iter().flat_map(inside).collect();
+        all.windows(9).any(|part| part == b"forget_me")
+    };
+    assert!(holds());
+    let admin = format!("unix:{}", demo.get("admin_socket"));
+    let erase = |subject: &str| {
+        let erased =
+            ringward(&["audit", "erase", "--subject", subject, "--json"], &[("RINGWARD_ADMIN", &admin)]);
+        assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
+        serde_json::from_slice::<serde_json::Value>(&erased.stdout).unwrap()
+    };
+    assert_eq!(erase("somebody & else")["exchanges"], 0);
+    assert!(holds());
+    let erased = erase("agent-7");
+    assert!(erased["contents"].as_u64() >= Some(2) && erased["nonces"].as_u64() >= Some(2), "{erased}");
+    assert!(!holds());
+    let verified = ringward(&["audit", "verify", log.to_str().unwrap()], &[]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
 
 /// What a command prints; `None` where it is not installed.

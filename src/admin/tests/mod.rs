@@ -7,8 +7,8 @@ mod readiness;
 mod sessions;
 
 use super::{
-    AuditState, AuditStatus, Consistency, Control, IssuerStatus, Parts, Rejected, Reloaded, SecretStatus,
-    Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
+    AuditState, AuditStatus, Consistency, Control, ErasedBodies, IssuerStatus, Parts, Rejected, Reloaded,
+    SecretStatus, Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
 };
 use crate::{
     archive::{self, Archive},
@@ -93,6 +93,18 @@ impl Control for Process {
         Box::pin(async move {
             self.note(format!("key rotated by {author}"));
             Ok("log+00000000+AQ==".to_owned())
+        })
+    }
+
+    fn erase(
+        &self,
+        author: String,
+        subject: String,
+        issuer: Option<String>,
+    ) -> Work<'_, Result<ErasedBodies, Unproven>> {
+        Box::pin(async move {
+            self.note(format!("{subject} of {issuer:?} erased by {author}"));
+            Ok(ErasedBodies { exchanges: 1, contents: 2, bytes: 3, nonces: 4, encrypted_segments: 5 })
         })
     }
 

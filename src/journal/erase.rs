@@ -1,0 +1,237 @@
+//! Taking the bodies of a subject out of the log. Its records stay, and everything still verifies: zeros
+//! replace salts and bytes, and the nonces leave the openings store.
+
+use super::{
+    Failure, Handle,
+    openings::{self, Nonces},
+    pack::Shared,
+};
+use crate::{
+    audit::{BATCH_HEADER_BYTES, Commit, Erased, ExchangeId, Item, Record, SegmentReader},
+    limits::ERASED_EXCHANGES_MAX,
+    segments::{self, Form, Keys, SegmentFile},
+};
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
+
+/// Whose bodies are erased, and who asked for it.
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    pub author: Arc<str>,
+    /// Only tokens of this issuer; `None`: of every issuer.
+    pub issuer: Option<Arc<str>>,
+    pub subject: Arc<str>,
+}
+
+/// What was erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErasedReport {
+    /// Exchanges of the subject that the log holds.
+    pub exchanges: u64,
+    /// CONTENT records whose bytes were replaced now.
+    pub contents: u64,
+    /// Those bytes.
+    pub bytes: u64,
+    /// Nonces that were removed now.
+    pub nonces: u64,
+    /// Segments that only auditors can read: nothing was erased in them but their nonces.
+    pub encrypted_segments: u64,
+}
+
+/// Why nothing, or not everything, was erased; asked again, it goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// The journal does not record that it happens, so that it does not happen.
+    #[error("the erasure cannot be recorded, so nothing was erased: {0}")]
+    Record(#[from] Failure),
+    /// The segment that is being written was not sealed in time.
+    #[error("the segment in use was not sealed in time; nothing was erased: try again")]
+    Unsealed,
+    #[error("the log cannot be read or rewritten: {0}; erase again to go on")]
+    Io(#[from] io::Error),
+}
+
+impl Handle {
+    /// Erases the bodies of `erasure.subject` that are in the log by now: first an ERASED record says so,
+    /// then the segment in use is sealed and the bytes are replaced. Blocks for as long as reading the whole
+    /// log takes.
+    ///
+    /// # Errors
+    /// [`EraseError`].
+    pub fn erase(&self, erasure: &Erasure) -> Result<ErasedReport, EraseError> {
+        let shared = self.0.packer.shared();
+        let mut report = ErasedReport::default();
+        let exchanges = exchanges_of(&shared.folder, erasure)?;
+        report.exchanges = exchanges.len() as u64;
+        let Some((first, last)) = self.record_erasure(erasure, &exchanges)? else { return Ok(report) };
+        let sealed = shared.wait_sealed(last).ok_or(EraseError::Unsealed)?;
+        let _turn = shared.turn();
+        let (segments, _) = segments::list(&shared.folder)?;
+        for segment in segments.iter().filter(|segment| segment.number < sealed.below) {
+            if segment.form == Form::Encrypted {
+                report.encrypted_segments += 1;
+            } else {
+                erase_in(shared, segment, &exchanges, first, &mut report)?;
+            }
+            report.nonces += erase_nonces(shared, &self.0.openings_dir, segment.number, &exchanges)?;
+        }
+        Ok(report)
+    }
+
+    /// The first and the last record that name the exchanges; nothing, if there are none.
+    fn record_erasure(
+        &self,
+        erasure: &Erasure,
+        exchanges: &BTreeSet<ExchangeId>,
+    ) -> Result<Option<(u64, u64)>, Failure> {
+        let all: Vec<ExchangeId> = exchanges.iter().copied().collect();
+        let mut records = None;
+        for exchanges in all.chunks(ERASED_EXCHANGES_MAX) {
+            let record = Record::Erased(Box::new(Erased {
+                at: super::segment::now(),
+                author: erasure.author.clone(),
+                issuer: erasure.issuer.clone().unwrap_or_default(),
+                subject: erasure.subject.clone(),
+                exchanges: exchanges.to_vec(),
+            }));
+            let sequence = self.append_blocking(Commit::Durable, record)?;
+            records = Some((records.map_or(sequence, |(first, _)| first), sequence));
+        }
+        Ok(records)
+    }
+}
+
+/// The exchanges of the subject in all segments that can be read.
+fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<ExchangeId>> {
+    let mut found = BTreeSet::new();
+    for segment in segments::list(folder)?.0.iter().filter(|segment| segment.form != Form::Encrypted) {
+        each_record(segment, |_, record, _| {
+            let (id, subject) = match &record {
+                Record::Intent(intent) => (intent.id, &intent.subject),
+                Record::Refusal(refusal) => (refusal.id, &refusal.subject),
+                _ => return,
+            };
+            if let Some(subject) = subject
+                && subject.subject == erasure.subject
+                && erasure.issuer.as_ref().is_none_or(|issuer| *issuer == subject.issuer)
+            {
+                found.insert(id);
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+/// Calls `each` for the records of a segment: their sequence, what they say without bodies, and the place of
+/// salt and bytes where there are any left. What is not whole at the end of the segment in use is left out.
+fn each_record(
+    segment: &SegmentFile,
+    mut each: impl FnMut(u64, Record, Option<Range<u64>>),
+) -> io::Result<()> {
+    let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let input = segment.open(&Keys::default())?;
+    let Ok(mut reader) = SegmentReader::open(input, segment.number, None) else { return Ok(()) };
+    // Where the next record begins.
+    let mut start = 0;
+    loop {
+        // Behind the last whole batch.
+        let behind = reader.offset();
+        let Ok(item) = reader.next_item() else { return Ok(()) };
+        match item {
+            Item::Batch(_) => start = behind + BATCH_HEADER_BYTES as u64,
+            Item::End(_) => return Ok(()),
+            Item::Frame(frame) => {
+                start += frame.length as u64;
+                let tail = frame.kept.filter(|_| !frame.erased);
+                let tail = tail.map(|kept| start - kept.len() as u64..start);
+                let record = crate::audit::Frame { kept: None, ..frame }.decode();
+                each(frame.sequence, record.map_err(|error| damaged(error.to_string()))?, tail);
+            }
+        }
+    }
+}
+
+/// Replaces salts and bytes of the exchanges in one sealed segment, in the records before `until`.
+fn erase_in(
+    shared: &Shared,
+    segment: &SegmentFile,
+    exchanges: &BTreeSet<ExchangeId>,
+    until: u64,
+    report: &mut ErasedReport,
+) -> io::Result<()> {
+    let mut ranges = Vec::new();
+    each_record(segment, |sequence, record, tail| {
+        if let (Record::Content(content), Some(tail)) = (record, tail)
+            && sequence < until
+            && exchanges.contains(&content.id)
+        {
+            ranges.push(tail);
+        }
+    })?;
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let ranges: Arc<[Range<u64>]> = ranges.into();
+    let open = || -> io::Result<Box<dyn Read>> {
+        let input = segment.open(&Keys::default())?;
+        Ok(Box::new(Zeroed { input, ranges: Arc::clone(&ranges), next: 0, offset: 0 }))
+    };
+    shared.replace(&segment.path, &segment.path, |mut output| match segment.form {
+        Form::Packed => shared.compress(&open, None, output).map(drop),
+        _ => io::copy(&mut open()?, &mut output).map(drop),
+    })?;
+    report.contents += ranges.len() as u64;
+    report.bytes += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+    Ok(())
+}
+
+/// Takes the nonces of the exchanges out of the openings of one segment.
+fn erase_nonces(
+    shared: &Shared,
+    folder: &Path,
+    number: u64,
+    exchanges: &BTreeSet<ExchangeId>,
+) -> io::Result<u64> {
+    let Some(nonces) = Nonces::read(folder, number)? else { return Ok(0) };
+    let (left, removed) = nonces.without(exchanges);
+    if removed > 0 {
+        let path = openings::path(folder, number);
+        shared.replace(&path, &path, |mut output| io::Write::write_all(&mut output, &left))?;
+    }
+    Ok(removed)
+}
+
+/// Reads zeros in the place of some ranges.
+struct Zeroed {
+    input: Box<dyn Read>,
+    /// In order, apart from each other.
+    ranges: Arc<[Range<u64>]>,
+    /// The first one that does not lie before `offset`.
+    next: usize,
+    offset: u64,
+}
+
+impl Read for Zeroed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        let end = self.offset + read as u64;
+        while let Some(range) = self.ranges.get(self.next)
+            && range.start < end
+        {
+            let from = range.start.max(self.offset) - self.offset;
+            let to = range.end.min(end) - self.offset;
+            buffer[from as usize..to as usize].fill(0);
+            if range.end > end {
+                break;
+            }
+            self.next += 1;
+        }
+        self.offset = end;
+        Ok(read)
+    }
+}
