@@ -4,11 +4,11 @@
 use super::{
     Failure, Handle,
     openings::{self, Nonces},
-    pack::Shared,
+    pack::{Sealed, Shared},
 };
 use crate::{
     audit::{BATCH_HEADER_BYTES, Commit, Erased, ExchangeId, Item, Record, SegmentReader},
-    limits::ERASED_EXCHANGES_MAX,
+    limits::{CALL_TIMEOUT, ERASED_EXCHANGES_MAX},
     segments::{self, Form, Keys, SegmentFile},
 };
 use std::{
@@ -17,7 +17,11 @@ use std::{
     ops::Range,
     path::Path,
     sync::Arc,
+    time::{Duration, Instant},
 };
+
+/// While the segment in use is not sealed yet, the journal's health is looked at this often.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Whose bodies are erased, and who asked for it.
 #[derive(Clone, Debug)]
@@ -69,7 +73,7 @@ impl Handle {
         let exchanges = exchanges_of(&shared.folder, erasure)?;
         report.exchanges = exchanges.len() as u64;
         let Some((first, last)) = self.record_erasure(erasure, &exchanges)? else { return Ok(report) };
-        let sealed = shared.wait_sealed(last).ok_or(EraseError::Unsealed)?;
+        let sealed = self.sealed_behind(last)?;
         let _turn = shared.turn();
         let (segments, _) = segments::list(&shared.folder)?;
         for segment in segments.iter().filter(|segment| segment.number < sealed.below) {
@@ -81,6 +85,19 @@ impl Handle {
             report.nonces += erase_nonces(shared, &self.0.openings_dir, segment.number, &exchanges)?;
         }
         Ok(report)
+    }
+
+    /// What is sealed once record `sequence` is.
+    fn sealed_behind(&self, sequence: u64) -> Result<Sealed, EraseError> {
+        let begun = Instant::now();
+        loop {
+            if let Some(sealed) = self.0.packer.shared().wait_sealed(sequence, LOOK) {
+                return Ok(sealed);
+            }
+            if begun.elapsed() >= CALL_TIMEOUT || self.health().failure.is_some() {
+                return Err(EraseError::Unsealed);
+            }
+        }
     }
 
     /// The first and the last record that name the exchanges; nothing, if there are none.

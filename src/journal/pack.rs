@@ -10,7 +10,7 @@ use super::{
     recover,
 };
 use crate::{
-    limits::{CALL_TIMEOUT, PACK_PIECE_BYTES},
+    limits::PACK_PIECE_BYTES,
     runtime,
     segments::{self, Encryptor, Form, Recipient, SegmentFile, WINDOW_LOG},
 };
@@ -24,6 +24,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 use zstd::stream::{raw::CParameter, write};
 
@@ -176,10 +177,10 @@ impl Shared {
     }
 
     /// Waits until record `sequence` is in a sealed segment, and says what is sealed then; `None` if that
-    /// takes too long.
-    pub(super) fn wait_sealed(&self, sequence: u64) -> Option<Sealed> {
+    /// takes longer than `patience`.
+    pub(super) fn wait_sealed(&self, sequence: u64, patience: Duration) -> Option<Sealed> {
         let waits = |sealed: &mut Sealed| sealed.first_sequence <= sequence;
-        let waited = self.more.wait_timeout_while(lock(&self.sealed), CALL_TIMEOUT, waits);
+        let waited = self.more.wait_timeout_while(lock(&self.sealed), patience, waits);
         let (sealed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         (!timeout.timed_out()).then_some(*sealed)
     }
