@@ -55,7 +55,10 @@ fn records_are_signed_while_they_come_and_at_the_end() {
 
     let report = check(&house, trusting(&key(&house)));
     assert!(report.sealed && report.signatures.checkpoints >= 2, "{report:?}");
-    assert_eq!(report.signatures.signed_through, report.records - 1, "all but the last CHECKPOINT");
+    // One may have been under way when the journal was closed: it stands in front of the last one.
+    let unsigned = house.records().split_off(report.signatures.signed_through as usize);
+    assert!((1..=2).contains(&unsigned.len()), "{} records", unsigned.len());
+    assert!(unsigned.iter().all(|(_, record)| record.kind() == Kind::Checkpoint));
     let kept = Trust { checkpoints: vec![early], ..Trust::default() };
     assert_eq!(check(&house, kept).signatures, report.signatures);
     let records = house.records();
