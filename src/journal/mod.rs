@@ -204,13 +204,8 @@ impl Journal {
             }
         });
         let sync = sync.map_err(io_error)?;
-        let mut journal = Journal {
-            shared: Arc::clone(&shared),
-            commit: None,
-            sync: Some(sync),
-            keeper: None,
-            _lock: lock,
-        };
+        let (keeper, commit, sync) = (None, None, Some(sync));
+        let mut journal = Journal { shared: Arc::clone(&shared), commit, sync, keeper, _lock: lock };
         committer.write_first(recovery_records(recovered).chain(first_key)).map_err(io_error)?;
         let guard = DeathNotice(Arc::clone(&shared));
         let commit = spawn("journal", move || {
