@@ -302,6 +302,19 @@ impl Gateway {
         }
     }
 
+    /// Waits until a record holds `text`.
+    #[track_caller]
+    pub fn until_recorded(&self, text: &str) {
+        let began = Instant::now();
+        while !inside(&self.running.addresses.audit_dir)
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+        {
+            assert!(began.elapsed() < PATIENCE, "no record holds {text}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Stops the gateway and verifies its log: every forwarded exchange has one INTENT and one OUTCOME, every
     /// refused one a REFUSAL.
     #[track_caller]
@@ -371,14 +384,19 @@ impl Log {
 
     /// The bytes of all segments: what must never hold a secret.
     pub fn bytes(&self) -> Vec<u8> {
-        let (segments, _) = segments::list(&self.audit).unwrap();
-        let inside = |segment: &SegmentFile| {
-            let mut bytes = Vec::new();
-            segment.open(&Keys::default()).unwrap().read_to_end(&mut bytes).unwrap();
-            bytes
-        };
-        segments.iter().flat_map(inside).collect()
+        inside(&self.audit)
     }
+}
+
+/// The bytes of all segments of a log, which may be in use.
+fn inside(audit: &Path) -> Vec<u8> {
+    let (segments, _) = segments::list(audit).unwrap();
+    let inside = |segment: &SegmentFile| {
+        let mut bytes = Vec::new();
+        segment.open(&Keys::default()).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    segments.iter().flat_map(inside).collect()
 }
 
 /// Asserts that nobody listens at `address` any more.
