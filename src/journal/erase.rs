@@ -7,7 +7,7 @@ use super::{
     pack::{Sealed, Shared},
 };
 use crate::{
-    audit::{BATCH_HEADER_BYTES, Commit, Erased, ExchangeId, Item, Record, SegmentReader},
+    audit::{BATCH_HEADER_BYTES, Commit, Erased, ExchangeId, Item, ReadError, Record, SegmentReader},
     limits::{CALL_TIMEOUT, ERASED_EXCHANGES_MAX},
     segments::{self, Form, Keys, SegmentFile},
 };
@@ -126,8 +126,10 @@ impl Handle {
 /// The exchanges of the subject in all segments that can be read.
 fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<ExchangeId>> {
     let mut found = BTreeSet::new();
-    for segment in segments::list(folder)?.0.iter().filter(|segment| segment.form != Form::Encrypted) {
-        each_record(segment, |_, record, _| {
+    let (segments, _) = segments::list(folder)?;
+    let last = segments.last().map_or(0, |segment| segment.number);
+    for segment in segments.iter().filter(|segment| segment.form != Form::Encrypted) {
+        each_record(segment, segment.number == last, |_, record, _| {
             let (id, subject) = match &record {
                 Record::Intent(intent) => (intent.id, &intent.subject),
                 Record::Refusal(refusal) => (refusal.id, &refusal.subject),
@@ -145,20 +147,32 @@ fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<Exchang
 }
 
 /// Calls `each` for the records of a segment: their sequence, what they say without bodies, and the place of
-/// salt and bytes where there are any left. What is not whole at the end of the segment in use is left out.
+/// salt and bytes where there are any left. Of the segment in use (`is_growing`) what is not whole is left
+/// out.
 fn each_record(
     segment: &SegmentFile,
+    is_growing: bool,
     mut each: impl FnMut(u64, Record, Option<Range<u64>>),
 ) -> io::Result<()> {
-    let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let damaged = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+    let unread = |error: ReadError| match error {
+        ReadError::Damage(_) if is_growing => Ok(()),
+        error => Err(damaged(error.to_string())),
+    };
     let input = segment.open(&Keys::default())?;
-    let Ok(mut reader) = SegmentReader::open(input, segment.number, None) else { return Ok(()) };
+    let mut reader = match SegmentReader::open(input, segment.number, None) {
+        Ok(reader) => reader,
+        Err(error) => return unread(error),
+    };
     // Where the next record begins.
     let mut start = 0;
     loop {
         // Behind the last whole batch.
         let behind = reader.offset();
-        let Ok(item) = reader.next_item() else { return Ok(()) };
+        let item = match reader.next_item() {
+            Ok(item) => item,
+            Err(error) => return unread(error),
+        };
         match item {
             Item::Batch(_) => start = behind + BATCH_HEADER_BYTES as u64,
             Item::End(_) => return Ok(()),
@@ -182,7 +196,7 @@ fn erase_in(
     report: &mut ErasedReport,
 ) -> io::Result<()> {
     let mut ranges = Vec::new();
-    each_record(segment, |sequence, record, tail| {
+    each_record(segment, false, |sequence, record, tail| {
         if let (Record::Content(content), Some(tail)) = (record, tail)
             && sequence < until
             && exchanges.contains(&content.id)

@@ -85,6 +85,26 @@ fn only_the_named_issuer_is_meant() {
     assert_eq!(house.verify().erased, 1);
 }
 
+/// A damaged segment was passed over, and what it held stayed.
+#[test]
+fn a_damaged_log_is_not_erased_in_part() {
+    let house = House::new();
+    {
+        let (journal, mut producer) = house.open();
+        exchange(&mut producer, &house, 1, "ada", FORGET);
+        journal.close().unwrap();
+    }
+    let (journal, _producer) = house.open();
+    let path = crate::segments::path(&house.log(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = memchr::memmem::find(&bytes, FORGET).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = journal.handle().erase(&erasure("ada")).unwrap_err().to_string();
+    assert!(error.contains("segment 1") && error.contains("the stored body bytes were changed"), "{error}");
+    journal.close().unwrap();
+}
+
 /// Erasing takes effect between two gateways' lives, too: what a crash interrupted is done by erasing again.
 #[test]
 fn any_operation_of_erasing_may_fail() {
