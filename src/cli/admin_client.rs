@@ -3,6 +3,7 @@
 use super::{ConfigFile, exit, output::Output};
 use crate::config::{self, Host};
 use clap::Args;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -141,6 +142,22 @@ impl Target {
         })?;
         Ok(Some(Zeroizing::new(token)))
     }
+}
+
+/// `path` with the fields of `question` as its query; a field that is `null` is not asked for.
+///
+/// # Errors
+/// The question is no struct.
+pub(super) fn with_query(path: &str, question: &impl Serialize) -> Result<String, Failure> {
+    let unasked = |error: &dyn std::fmt::Display| Failure { message: error.to_string(), code: exit::FAILED };
+    let fields = serde_json::to_value(question).map_err(|error| unasked(&error))?;
+    let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let pairs = fields.map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), value)
+    });
+    let url = reqwest::Url::parse_with_params("http://localhost/", pairs).map_err(|error| unasked(&error))?;
+    Ok(format!("{path}?{}", url.query().unwrap_or_default()))
 }
 
 fn unreachable(message: String) -> Failure {

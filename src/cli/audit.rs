@@ -2,12 +2,11 @@
 
 use super::audit_erase::Erase;
 use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, identity, public_key};
-use super::output::{Output, hex};
+use super::output::{BYTES_BAR, Output, hex};
 use super::{ConfigFile, exit};
 use crate::audit::{PublicKey, Report, Trust};
 use crate::journal::{self, VerifyError};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 
 /// Look at the record of what happened
@@ -94,7 +93,7 @@ impl Verify {
             Ok(keys) => keys,
             Err(code) => return code,
         };
-        let bar = progress(output);
+        let bar = output.progress(BYTES_BAR);
         let verified = journal::verify_dir_against(&dir, &keys, trust, |done, total| {
             bar.set_length(total);
             bar.set_position(done);
@@ -177,16 +176,6 @@ impl Verify {
         };
         format!("  {through}\n  key {key}{keys}\n{trusted}")
     }
-}
-
-/// A bar on a terminal, unless little is to be said.
-pub(super) fn progress(output: &Output) -> ProgressBar {
-    let target =
-        if output.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    let style = "{bar:30} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
-    // The template is a constant; without it the bar only looks plainer.
-    ProgressStyle::with_template(style).map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
 /// What is wrong, with the first bad record where there is one.

@@ -1,13 +1,14 @@
 //! `ringward audit erase`.
 
 use super::{
-    admin_client::{Target, report},
+    admin_client::{Target, report, with_query},
     audit_proof::detail,
     block_on, exit,
     output::Output,
 };
 use crate::admin::ErasedBodies;
 use clap::Args;
+use serde::Serialize;
 
 /// Take the recorded bodies of a subject out of the log
 ///
@@ -30,10 +31,19 @@ pub(super) struct Erase {
     json: bool,
 }
 
+/// Whose bodies go.
+#[derive(Serialize)]
+struct Question<'a> {
+    subject: &'a str,
+    issuer: Option<&'a str>,
+}
+
 impl Erase {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        let path = path(&self.subject, self.issuer.as_deref());
-        let answer = match block_on(self.target.ask(reqwest::Method::POST, &path)) {
+        let question = Question { subject: &self.subject, issuer: self.issuer.as_deref() };
+        let answer = with_query("/api/v1/audit/erase", &question)
+            .and_then(|path| block_on(self.target.ask(reqwest::Method::POST, &path)));
+        let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => return report(&failure, output),
         };
@@ -51,14 +61,6 @@ impl Erase {
         }
         exit::OK
     }
-}
-
-/// The path that asks for it.
-fn path(subject: &str, issuer: Option<&str>) -> String {
-    let pairs = [("subject", Some(subject)), ("issuer", issuer)];
-    let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let url = reqwest::Url::parse_with_params("http://localhost/api/v1/audit/erase", pairs);
-    url.map_or_else(|_| String::new(), |url| format!("{}?{}", url.path(), url.query().unwrap_or_default()))
 }
 
 fn sentence(erased: &ErasedBodies, subject: &str) -> String {

@@ -1,7 +1,14 @@
 //! What commands say: results on standard output, everything else on standard error.
 
 use crate::config::{Diagnostic, Format, diagnostic};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
+
+/// How far reading the bytes of a log is.
+pub const BYTES_BAR: &str =
+    "{bar:30} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+/// How far reading the requests of a log is.
+pub const REQUESTS_BAR: &str = "{bar:40} {pos}/{len} requests, {eta} left";
 
 /// Both streams, and how much is wanted on them.
 pub struct Output {
@@ -34,11 +41,6 @@ impl Output {
         self.color
     }
 
-    /// Whether only results and errors are wanted.
-    pub fn is_quiet(&self) -> bool {
-        self.quiet
-    }
-
     /// A result. A reader that went away is no failure.
     pub fn result(&mut self, text: &str) {
         self.piece(text);
@@ -53,6 +55,19 @@ impl Output {
     /// Whether progress may be shown: on a terminal, unless less is wanted.
     pub fn shows_progress(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()
+    }
+
+    /// A bar that is drawn as `template` says where progress may be shown; elsewhere it only counts.
+    pub fn progress(&self, template: &str) -> ProgressBar {
+        if !self.shows_progress() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(0);
+        // The templates are ours; without one the bar only looks plainer.
+        match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
     }
 
     /// A result as one JSON document.

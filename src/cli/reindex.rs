@@ -1,6 +1,11 @@
 //! `ringward audit reindex`.
 
-use super::{ConfigFile, audit::progress, audit_proof::folder, exit, inert, output::Output};
+use super::{
+    ConfigFile,
+    audit_proof::folder,
+    exit, inert,
+    output::{BYTES_BAR, Output},
+};
 use crate::archive::{Archive, Error};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -73,7 +78,7 @@ impl Made {
 fn rebuild(dir: &Path, output: &Output) -> Result<Option<Made>, Error> {
     let archive = Archive::open(dir)?;
     let Some(index) = archive.index_file() else { return Ok(None) };
-    let bar = progress(output);
+    let bar = output.progress(BYTES_BAR);
     bar.set_length(archive.bytes()?);
     let caught = archive.rebuild(&mut |done| bar.set_position(done));
     bar.finish_and_clear();

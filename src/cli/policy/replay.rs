@@ -7,7 +7,7 @@ use crate::{
         ConfigFile,
         admin_client::Failure,
         audit_proof, exit,
-        output::Output,
+        output::{Output, REQUESTS_BAR},
         sessions::{
             source::{failure, open_folder},
             when,
@@ -19,7 +19,6 @@ use crate::{
     time::Timestamp,
 };
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 /// Exchanges that are listed at once.
@@ -97,7 +96,7 @@ impl Replay {
             None => None,
         };
         let span = Span { session, since: self.since, until: self.until, ..Span::default() };
-        let bar = progress(output);
+        let bar = output.progress(REQUESTS_BAR);
         bar.set_length(archive.count(&span)?);
         let shape = if self.json { Shape::Json } else { Shape::Text };
         let mut report = Report::new(shape, bar.clone());
@@ -200,17 +199,4 @@ fn masks(source: &str) -> ByRoute {
     routes
         .filter_map(|route| Some((route.name.clone(), config::mask_rules(document, route).ok()?.into())))
         .collect()
-}
-
-/// A bar on a terminal; elsewhere it only counts.
-fn progress(output: &Output) -> ProgressBar {
-    if !output.shows_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    // The template is one of ours: it is sound.
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {eta} left") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -6,11 +6,14 @@ use super::{
 };
 use crate::{
     archive::{Har, Recording, Span},
-    cli::{admin_client::Failure, exit, output::Output},
+    cli::{
+        admin_client::Failure,
+        exit,
+        output::{Output, REQUESTS_BAR},
+    },
     time::Timestamp,
 };
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     fs::{File, OpenOptions},
     io::{BufWriter, Write},
@@ -57,7 +60,7 @@ impl Export {
         };
         let span = Span { session, since: self.since, until: self.until, ..Span::default() };
         let mut sink = Sink::open(self.output.as_deref(), self.format)?;
-        let bar = progress(output);
+        let bar = output.progress(REQUESTS_BAR);
         let mut is_read = sink.begin()?;
         source
             .recordings(
@@ -78,19 +81,6 @@ impl Export {
         output.detail(&format!("{count} requests written{to}"));
         Ok(())
     }
-}
-
-/// A bar on a terminal; elsewhere it only counts.
-fn progress(output: &Output) -> ProgressBar {
-    if !output.shows_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    // The template is one of ours: it is sound.
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {eta} left") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Where an export goes.

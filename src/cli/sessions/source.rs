@@ -3,7 +3,7 @@
 use crate::{
     archive::{Archive, Error, Exchange, Filter, Recording, Session, Sessions, Span},
     cli::{
-        admin_client::{Answer, Failure, Target},
+        admin_client::{Answer, Failure, Target, with_query},
         exit, inert,
     },
     segments::Keys,
@@ -316,17 +316,6 @@ fn refused(answer: &Answer) -> Failure {
         status => format!("the gateway answers with status {status}{said}"),
     };
     Failure { message: inert::line(&message), code }
-}
-
-fn with_query(path: &str, question: &impl Serialize) -> Result<String, Failure> {
-    let unasked = |error: &dyn std::fmt::Display| Failure { message: error.to_string(), code: exit::FAILED };
-    let fields = serde_json::to_value(question).map_err(|error| unasked(&error))?;
-    let pairs = fields.as_object().into_iter().flatten().map(|(name, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        (name.clone(), value)
-    });
-    let url = reqwest::Url::parse_with_params("http://localhost/", pairs).map_err(|error| unasked(&error))?;
-    Ok(format!("{path}?{}", url.query().unwrap_or_default()))
 }
 
 /// A name as one segment of a path: what no id holds cannot leave it.
