@@ -12,8 +12,8 @@ use ringward::{
     },
     buffer::Chunk,
     http::Method,
-    journal::{Ack, AckSink, Journal, Keys, Options, Producer, Submission, verify_dir},
-    segments::list,
+    journal::{Ack, AckSink, Journal, Options, Producer, Submission, verify_dir},
+    segments::{Keys, list},
     time::Timestamp,
 };
 use std::{

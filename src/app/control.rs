@@ -13,6 +13,7 @@ use crate::{
     journal::{self, Erasure, Level, ProveError},
     metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
+    segments::Keys,
     time::Timestamp,
     upstream::Retired,
 };
@@ -95,7 +96,7 @@ impl Control for Operator {
     fn prove(&self, record: u64) -> Work<'_, Result<String, Unproven>> {
         let dir = self.core.addresses.audit_dir.clone();
         Box::pin(blocking(move || {
-            journal::prove(&dir, &journal::Keys::default(), record)
+            journal::prove(&dir, &Keys::default(), record)
                 .map(|proof| proof.to_text())
                 .map_err(|error| unproven(&error))
         }))
@@ -104,8 +105,8 @@ impl Control for Operator {
     fn consistency(&self, from: u64, to: Option<u64>) -> Work<'_, Result<Consistency, Unproven>> {
         let dir = self.core.addresses.audit_dir.clone();
         Box::pin(blocking(move || {
-            let found = journal::consistency(&dir, &journal::Keys::default(), from, to)
-                .map_err(|error| unproven(&error))?;
+            let found =
+                journal::consistency(&dir, &Keys::default(), from, to).map_err(|error| unproven(&error))?;
             let proof = found.path.iter().map(|hash| STANDARD.encode(hash)).collect();
             Ok(Consistency { from, to: found.to, proof, checkpoint: found.checkpoint })
         }))

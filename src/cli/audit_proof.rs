@@ -10,7 +10,8 @@ use crate::{
     app,
     audit::{PROOF_BYTES_MAX, Proof, Proven, PublicKey, Record},
     config,
-    journal::{self, Journal, Keys, OpenError, ProveError, VerifyError},
+    journal::{self, Journal, OpenError, ProveError, VerifyError},
+    segments::Keys,
 };
 use clap::Args;
 use std::{

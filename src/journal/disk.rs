@@ -23,6 +23,13 @@ pub(super) trait Disk: Send + Sync + Debug {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a file that a failed start, or somebody who was faster, may have left or taken.
+    fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
     /// The room on the disk that `path` lies on.
     fn room(&self, path: &Path) -> io::Result<Room>;
     /// Makes created and renamed names in a folder durable.

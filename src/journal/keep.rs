@@ -208,25 +208,16 @@ impl Keeper {
         recorded.map_err(io::Error::other)?;
         // Oldest first: wherever this ends, what is left is the end of a log.
         for file in &files[..count] {
-            self.remove(&openings::path(&self.openings, file.number))?;
+            self.disk.remove_if_there(&openings::path(&self.openings, file.number))?;
             // A process that died while it packed may have left it in two forms.
             for form in Form::ALL {
-                let mut path = segments::path(&self.folder, file.number).into_os_string();
-                path.push(form.suffix());
-                self.remove(Path::new(&path))?;
+                self.disk.remove_if_there(&segments::path_in(&self.folder, file.number, form))?;
             }
         }
         self.disk.sync_folder(&self.folder)?;
         self.shared.gauges.removed.store(removal.segment, Ordering::Relaxed);
         tracing::info!(%removal, "old audit segments were deleted");
         Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        match self.disk.remove(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// The oldest segments that go, and how many they are.

@@ -32,7 +32,6 @@ mod sync;
 mod tests;
 
 pub use crate::audit::Commit;
-pub use crate::segments::{Keys, Recipient};
 pub use checkpoint::RotateError;
 pub use erase::{EraseError, ErasedReport, Erasure};
 pub use health::{Health, Latency, WRITE_BUCKETS_US};

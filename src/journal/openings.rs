@@ -10,6 +10,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    slice::ChunksExact,
     sync::Arc,
 };
 
@@ -29,10 +30,7 @@ impl Openings {
     /// A new store for segment `number`; one that a failed start left behind is replaced.
     pub(super) fn create(disk: &dyn Disk, folder: &Path, number: u64) -> io::Result<Openings> {
         let path = path(folder, number);
-        match disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        disk.remove_if_there(&path)?;
         let file = disk.create(&path)?;
         file.write_at(MAGIC, 0)?;
         Ok(Openings { file, offset: MAGIC.len() as u64 })
@@ -81,10 +79,15 @@ impl Nonces {
         }
     }
 
+    /// What is there of each nonce. A torn last one is left out.
+    fn entries(&self) -> ChunksExact<'_, u8> {
+        self.0[MAGIC.len()..].chunks_exact(ENTRY_BYTES)
+    }
+
     /// The file without the nonces of `exchanges`, and how many that were.
     pub(super) fn without(&self, exchanges: &BTreeSet<ExchangeId>) -> (Vec<u8>, u64) {
         let (mut left, mut removed) = (MAGIC.to_vec(), 0);
-        for entry in self.0[MAGIC.len()..].chunks_exact(ENTRY_BYTES) {
+        for entry in self.entries() {
             let is_named = entry.first_chunk().is_some_and(|id| exchanges.contains(&ExchangeId(*id)));
             removed += u64::from(is_named);
             if !is_named {
@@ -100,8 +103,7 @@ impl Nonces {
 /// # Errors
 /// The file cannot be read, or is not an openings file.
 pub fn read_openings(folder: &Path, number: u64) -> io::Result<Vec<(ExchangeId, Direction, Hash)>> {
-    let bytes = fs::read(path(folder, number))?;
-    let entries = bytes.strip_prefix(MAGIC).ok_or(io::ErrorKind::InvalidData)?;
+    let nonces = Nonces::read(folder, number)?.ok_or(io::ErrorKind::NotFound)?;
     let entry = |entry: &[u8]| {
         let direction = match entry[16] {
             1 => Direction::Request,
@@ -111,5 +113,5 @@ pub fn read_openings(folder: &Path, number: u64) -> io::Result<Vec<(ExchangeId, 
         let id = ExchangeId(entry[..16].try_into().ok()?);
         Some((id, direction, entry[32..].try_into().ok()?))
     };
-    Ok(entries.chunks_exact(ENTRY_BYTES).filter_map(entry).collect())
+    Ok(nonces.entries().filter_map(entry).collect())
 }

@@ -214,9 +214,9 @@ impl Shared {
 
     /// Puts a packed file in the place of `segment`'s, after it was read back and compared.
     fn pack(&self, segment: &SegmentFile) -> io::Result<()> {
-        let name = format!("{:012}.segment{}", segment.number, self.packing.form().suffix());
+        let packed = segments::path_in(&self.folder, segment.number, self.packing.form());
         let open = || -> io::Result<Box<dyn Read>> { Ok(Box::new(File::open(&segment.path)?)) };
-        let is_there = self.replace(&segment.path, &self.folder.join(name), |output| {
+        let is_there = self.replace(&segment.path, &packed, |output| {
             if self.packing.recipients.is_empty() {
                 return self.compress(&open, Some(segment.bytes), output).map(drop);
             }
@@ -226,11 +226,8 @@ impl Shared {
         if !is_there {
             return Ok(());
         }
-        match self.disk.remove(&segment.path) {
-            // Retention was faster.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        // It is gone where retention was faster.
+        self.disk.remove_if_there(&segment.path)?;
         self.disk.sync_folder(&self.folder)
     }
 
@@ -245,10 +242,7 @@ impl Shared {
         let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
         let name = path.file_name().ok_or_else(invalid)?.to_string_lossy();
         let staging = path.with_file_name(format!(".{name}.{STAGED}"));
-        match self.disk.remove(&staging) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        self.disk.remove_if_there(&staging)?;
         let file = self.disk.create(&staging)?;
         let written = write(Appender { file: Arc::clone(&file), offset: 0 }).and_then(|()| file.sync());
         if let Err(error) = written {

@@ -83,10 +83,7 @@ impl Segments {
     }
 
     fn discard_staged(&self) -> io::Result<()> {
-        match self.disk.remove(&self.staging) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        self.disk.remove_if_there(&self.staging)
     }
 
     /// Creates the segment at `position` holding `batches`, durable with its name when this returns.

@@ -13,7 +13,7 @@ use super::{
     *,
 };
 use crate::audit::{End, Frame, Item, ReadError, SegmentReader, samples};
-use crate::segments::{SegmentFile, list};
+use crate::segments::{Keys, SegmentFile, list};
 use std::{
     collections::BTreeMap,
     sync::{Condvar, Mutex},
@@ -158,4 +158,14 @@ fn copy_log(from: &Path, to: &Path) {
     for file in list(from).unwrap().0 {
         fs::copy(&file.path, to.join(file.path.file_name().unwrap())).unwrap();
     }
+}
+
+/// What is inside of each segment of a folder.
+fn insides(folder: &Path) -> Vec<Vec<u8>> {
+    let inside = |file: &SegmentFile| {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file.open(&Keys::default()).unwrap(), &mut bytes).unwrap();
+        bytes
+    };
+    list(folder).unwrap().0.iter().map(inside).collect()
 }

@@ -110,9 +110,8 @@ impl SegmentFile {
         for form in [Form::Packed, Form::Encrypted] {
             if matches!(&opened.0, Err(error) if error.kind() == io::ErrorKind::NotFound) {
                 // It was packed since the folder was listed.
-                let mut name = path(Path::new(""), self.number).into_os_string();
-                name.push(form.suffix());
-                opened = (File::open(self.path.with_file_name(name)), form);
+                let folder = self.path.parent().unwrap_or(Path::new(""));
+                opened = (File::open(path_in(folder, self.number, form)), form);
             }
         }
         let (file, form) = (opened.0?, opened.1);
@@ -124,9 +123,14 @@ impl SegmentFile {
     }
 }
 
-/// The file of segment `number` in `folder`.
+/// The file of segment `number` in `folder` as it is written.
 pub fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:0DIGITS$}{SUFFIX}"))
+    path_in(folder, number, Form::Raw)
+}
+
+/// The file of segment `number` in `folder` where it is there in this form.
+pub fn path_in(folder: &Path, number: u64, form: Form) -> PathBuf {
+    folder.join(format!("{number:0DIGITS$}{SUFFIX}{}", form.suffix()))
 }
 
 /// The segments of a folder in order, and the files that do not belong there. Names that begin with a dot
@@ -255,12 +259,7 @@ impl Seek for Input {
 
 /// Whether segment `number` of `folder` is there in some form.
 pub fn exists(folder: &Path, number: u64) -> bool {
-    let name = |form: Form| {
-        let mut name = path(folder, number).into_os_string();
-        name.push(form.suffix());
-        PathBuf::from(name)
-    };
-    Form::ALL.into_iter().any(|form| name(form).exists())
+    Form::ALL.into_iter().any(|form| path_in(folder, number, form).exists())
 }
 
 /// The bytes that were compressed into `input`.

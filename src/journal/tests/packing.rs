@@ -7,7 +7,7 @@ use crate::{
         faults::{FaultDisk, Faulty},
         pack::Packer,
     },
-    segments::{Decryptor, Encryptor, Form, Identity, KeyError},
+    segments::{Decryptor, Encryptor, Form, Identity, KeyError, Recipient},
 };
 use proptest::prelude::*;
 use std::io::{Read, Write};
@@ -130,16 +130,6 @@ fn sealed_log(house: &House) -> u64 {
     house.acks.wait(16).unwrap();
     journal.close().unwrap();
     list(&house.log()).unwrap().0.len() as u64
-}
-
-/// What is inside of each segment of a folder.
-fn insides(folder: &Path) -> Vec<Vec<u8>> {
-    let inside = |file: &SegmentFile| {
-        let mut bytes = Vec::new();
-        file.open(&Keys::default()).unwrap().read_to_end(&mut bytes).unwrap();
-        bytes
-    };
-    list(folder).unwrap().0.iter().map(inside).collect()
 }
 
 #[test]
