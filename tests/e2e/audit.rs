@@ -2,7 +2,7 @@
 //! nothing is forwarded.
 
 use super::support::{
-    eventually,
+    all_bytes, eventually,
     gateway::{Demo, Gateway, open_route, ringward},
     http::{Client, ask},
     upstream::Upstream,
@@ -96,14 +96,7 @@ fn what_a_subject_sent_is_erased_and_the_log_verifies() {
     let body = r#"{"sql":"select forget_me from words"}"#;
     assert_eq!(ask(demo.get("gateway"), "POST", "/warehouse/query", &headers, body).status, 200);
     let log = demo.path("audit_dir");
-    let holds = || {
-        let inside = |path: &PathBuf| match path.extension() {
-            Some(extension) if extension == "zst" => zstd::decode_all(fs::File::open(path).unwrap()).unwrap(),
-            _ => fs::read(path).unwrap(),
-        };
-        let all: Vec<u8> = files(&log).iter().flat_map(inside).collect();
-        all.windows(9).any(|part| part == b"forget_me")
-    };
+    let holds = || all_bytes(&log).windows(9).any(|part| part == b"forget_me");
     assert!(holds());
     let admin = format!("unix:{}", demo.get("admin_socket"));
     let erase = |subject: &str| {

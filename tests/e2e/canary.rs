@@ -1,26 +1,12 @@
 //! The real credentials are searched for wherever a caller or a reader of logs could find them.
 
 use super::support::{
-    eventually,
+    all_bytes, eventually,
     gateway::{Demo, Gateway},
     http::{Client, ask},
     upstream::Upstream,
 };
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
-
-/// Everything below a folder, as bytes; packed segments unpacked.
-fn all_bytes(folder: &Path) -> Vec<u8> {
-    let mut bytes = vec![];
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        bytes.extend(match path.extension().and_then(|extension| extension.to_str()) {
-            _ if path.is_dir() => all_bytes(&path),
-            Some("zst") => zstd::decode_all(fs::File::open(&path).unwrap()).unwrap(),
-            _ => fs::read(&path).unwrap(),
-        });
-    }
-    bytes
-}
+use std::{fs, os::unix::fs::PermissionsExt};
 
 fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|part| part == needle.as_bytes())
