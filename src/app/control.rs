@@ -115,18 +115,14 @@ impl Control for Operator {
     fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>> {
         let journal = self.core.journal.clone();
         Box::pin(blocking(move || {
-            let key = journal.rotate_key().map_err(|error| Unproven::Failed(error.to_string()))?.to_string();
+            let key = journal.rotate_key().map_err(|error| {
+                record_admin(&journal, &author, "rotate-key", &format!("refused: {error}"));
+                Unproven::Failed(error.to_string())
+            })?;
+            let key = key.to_string();
             tracing::info!(author, key, "the log is signed with a new key");
-            let record = Record::Admin(Access {
-                at: runtime::now().wall,
-                author: author.into(),
-                action: "rotate-key".into(),
-                object: key.as_str().into(),
-            });
             // The KEY record is there in any case; this one says who asked.
-            if let Err(error) = journal.append_blocking(Commit::Written, record) {
-                tracing::error!(%error, "who rotated the key is not recorded");
-            }
+            record_admin(&journal, &author, "rotate-key", &key);
             Ok(key)
         }))
     }
@@ -140,8 +136,13 @@ impl Control for Operator {
         let journal = self.core.journal.clone();
         Box::pin(blocking(move || {
             let (subject, issuer) = (subject.into(), issuer.map(Into::into));
-            let erased = journal.erase(&Erasure { author: author.into(), issuer, subject });
-            let erased = erased.map_err(|error| Unproven::Failed(error.to_string()))?;
+            let erasure = Erasure { author: author.into(), issuer, subject };
+            // What is erased says itself who did it.
+            let erased = journal.erase(&erasure).map_err(|error| {
+                let refused = format!("refused: {}: {error}", erasure.subject);
+                record_admin(&journal, &erasure.author, "erase", &refused);
+                Unproven::Failed(error.to_string())
+            })?;
             tracing::info!(exchanges = erased.exchanges, contents = erased.contents, "bodies were erased");
             Ok(ErasedBodies {
                 exchanges: erased.exchanges,
@@ -155,13 +156,28 @@ impl Control for Operator {
 
     fn drain(&self, author: &str) {
         tracing::info!(author, "a drain was asked for");
-        reload::request_drain(&self.core);
+        self.core.draining.store(true, Ordering::Relaxed);
+        let (core, author) = (self.core.clone(), author.to_owned());
+        // Recorded before the process ends.
+        self.core.background.spawn_blocking(move || {
+            record_admin(&core.journal, &author, "drain", "");
+            reload::request_drain(&core);
+        });
     }
 
     fn set_log_level(&self, author: &str, level: &str) -> Result<(), String> {
-        logging::set_level(level)?;
-        tracing::info!(author, level, "log level changed");
-        Ok(())
+        let result = logging::set_level(level);
+        if result.is_ok() {
+            tracing::info!(author, level, "log level changed");
+        }
+        let object = match &result {
+            Ok(()) => level.to_owned(),
+            Err(error) => format!("refused: {error}"),
+        };
+        let (journal, author) = (self.core.journal.clone(), author.to_owned());
+        let record = move || record_admin(&journal, &author, "log-level", &object);
+        self.core.background.spawn_blocking(record);
+        result
     }
 
     fn archive(&self) -> Result<(Arc<Archive>, u64), archive::Error> {
@@ -183,6 +199,22 @@ impl Control for Operator {
         };
         let recorded = self.core.journal.append_blocking(Commit::Durable, Record::Read(access));
         recorded.map(drop).map_err(|failure| failure.to_string())
+    }
+}
+
+/// Bytes of what an ADMIN record says it was done to.
+const OBJECT_BYTES_MAX: usize = 1_024;
+
+/// Records what an operator did or tried, and what came of it. Blocks.
+pub fn record_admin(journal: &journal::Handle, author: &str, action: &str, object: &str) {
+    let record = Record::Admin(Access {
+        at: runtime::now().wall,
+        author: author.into(),
+        action: action.into(),
+        object: object[..object.floor_char_boundary(OBJECT_BYTES_MAX)].into(),
+    });
+    if let Err(error) = journal.append_blocking(Commit::Written, record) {
+        tracing::error!(%error, author, action, "what an operator did is not recorded");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads a configuration and everything that it names; swaps it in while requests go on.
 
-use super::{Core, Error, Options, build};
+use super::{Core, Error, Options, build, control::record_admin};
 use crate::{
     background::{
         client::{self, Clients},
@@ -162,6 +162,14 @@ pub async fn reload(core: Arc<Core>, author: String) -> Result<u64, Error> {
         None => tracing::info!(author, "configuration reloaded"),
         Some(error) => tracing::error!(author, %error, "configuration refused; the old one stays"),
     }
+    let object = match (&result, &error) {
+        (Ok(generation), _) => format!("generation {generation}"),
+        (_, error) => format!("refused: {}", error.as_deref().unwrap_or_default()),
+    };
+    let journal = core.journal.clone();
+    let recording = move || record_admin(&journal, &author, "reload", &object);
+    // It says itself when it fails.
+    let _ = tokio::task::spawn_blocking(recording).await;
     *core.last_reload_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     result
 }
