@@ -105,7 +105,7 @@ fn write_log(folder: &Path, body: usize, bytes: usize) {
 }
 
 fn submit(producer: &mut Producer, record: Record) {
-    let mut submission = Submission { ticket: 0, commit: Commit::Written, record };
+    let mut submission = Submission { share: 0, ticket: 0, commit: Commit::Written, record };
     while producer.inflight_bytes() > 16 << 20 {
         std::thread::yield_now();
     }

@@ -123,7 +123,7 @@ fn cpu_ns() -> u64 {
 }
 
 fn submit(producer: &mut Producer, ticket: u64, commit: Commit, record: Record) {
-    let mut submission = Submission { ticket, commit, record };
+    let mut submission = Submission { share: 0, ticket, commit, record };
     while let Err(full) = producer.submit(submission) {
         submission = full.0;
         thread::yield_now();

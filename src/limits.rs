@@ -144,6 +144,9 @@ pub const ERRAND_QUEUE: usize = 4 * KIB;
 pub const LOG_QUEUE_LINES: usize = 16 * KIB;
 /// An INTENT that is not acknowledged within this time fails the request (SECURITY "Audit").
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
+/// So long an INTENT waits for room in the share of its agent; the rest of [`RECORD_TIMEOUT`] is left for its
+/// acknowledgement.
+pub const SHARE_WAIT_MAX: Duration = Duration::from_millis(500);
 /// A record that found the queue full is offered again after this time, then after twice as long, and so on.
 pub const RECORD_RETRY_MIN: Duration = Duration::from_millis(1);
 /// Longest pause between two offers.
@@ -165,6 +168,21 @@ pub const SLICES_MAX: usize = 16;
 pub const SLICE_BYTES_MIN: usize = 256;
 /// Recorded body bytes of one shard that the journal has not written yet; beyond it reading stops.
 pub const RECORD_INFLIGHT_BYTES_MAX: usize = 64 * MIB;
+/// Default of `audit.agent_share_percent`: how much of a shard's queue into the journal one agent may fill
+/// (SECURITY R44).
+pub const AGENT_SHARE_PERCENT: u8 = 25;
+/// Agents that one shard holds to a share of their own at once; more have one together.
+pub const SHARES_MAX: usize = 4 * KIB;
+/// The smallest share, in records: a body, its INTENT and its OUTCOME, and what follows meanwhile.
+pub const SHARE_RECORDS_MIN: usize = 8;
+/// Default of `audit.refusals_per_second`: REFUSALs of one unproven caller that are recorded one by one.
+pub const REFUSALS_PER_SECOND: u32 = 20;
+/// And so many seconds' worth of them at once.
+pub const REFUSAL_BURST: u64 = 10;
+/// Refusals that are alike are recorded together once in so long.
+pub const FOLD_INTERVAL: Duration = Duration::from_secs(1);
+/// Kinds of refusals that gather at once in one shard; more are not told apart.
+pub const FOLDS_MAX: usize = KIB;
 
 // --- Secrets -------------------------------------------------------------------------------------------
 
@@ -221,6 +239,8 @@ pub const BATCH_BUFFER_BYTES: usize = BATCH_BYTES_TARGET + 2 * CONTENT_BYTES_MAX
 /// So long a write goes around the page cache, which would take new memory for all of it; a shorter one is
 /// done sooner when it ends there.
 pub const DIRECT_WRITE_BYTES_MIN: usize = 128 * KIB;
+/// Names and values of a response's fields that its OUTCOME holds.
+pub const RESPONSE_FIELDS_BYTES_MAX: usize = 8 * KIB;
 /// Edits of one CONTENT record.
 pub const CONTENT_EDITS_MAX: usize = 16 * KIB;
 /// Exchanges that may be open at once, in all shards.
@@ -274,6 +294,8 @@ const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(PAGE_BYTES as u64));
 const _: () = assert!(SEGMENT_FILL_BYTES.is_multiple_of(PAGE_BYTES as u64));
 const _: () = assert!(SEGMENT_FILL_PIECE_BYTES.is_multiple_of(PAGE_BYTES as u64));
 const _: () = assert!(JOURNAL_WAKE_RECORDS * 4 <= JOURNAL_QUEUE_RECORDS);
+const _: () = assert!(SHARE_WAIT_MAX.as_millis() < RECORD_TIMEOUT.as_millis());
+const _: () = assert!(SHARE_RECORDS_MIN >= 8 && SHARE_RECORDS_MIN <= JOURNAL_QUEUE_RECORDS / 100);
 // With the tree: 64 nodes.
 const _: () = assert!(OPEN_EXCHANGES_MAX * 18 + 4 * KIB <= RECORD_BYTES_MAX);
 const _: () = assert!(CONTENT_EDITS_MAX * 32 <= RECORD_BYTES_MAX);

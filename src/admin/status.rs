@@ -300,6 +300,7 @@ impl Status {
             secret_age: self.secrets.iter().filter_map(|one| age(&one.name, one.age_s)).collect(),
             certificate_expiry: self.listeners.iter().flat_map(ListenerStatus::expiry).collect(),
             audit_sequence: self.audit.sequence,
+            audit_signed_sequence: self.audit.signed_through,
             audit_queue_depth: self.audit.queue_depth,
             audit_disk_bytes: self.audit.disk_bytes,
             audit_disk_available_bytes: self.audit.disk_available_bytes,

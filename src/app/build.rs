@@ -12,7 +12,7 @@ use crate::{
     background::{access_log, errands, resolve::Resolver},
     config::{AccessLog, AuditPlan, Share, Snapshot},
     exchange::handover::Delivery,
-    journal::{self, Bound, Journal, Keep, Options as JournalOptions, Producer},
+    journal::{self, Bound, Disk, Journal, Keep, Options as JournalOptions, OsDisk, Producer},
     limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
     metrics::Metrics,
     runtime::{self, Driver, Listener, Mailbox, MailboxSender, mailbox, sys},
@@ -40,6 +40,14 @@ const FIRST_FETCH_TIMEOUT: Duration = Duration::from_millis(500);
 /// # Errors
 /// See [`Error`]; nothing is left running.
 pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
+    start_on(Arc::new(OsDisk), path, options)
+}
+
+/// [`start`] with an audit log on another file system than the real one: on one that is slow, or fails.
+///
+/// # Errors
+/// As there.
+pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Running, Error> {
     let started = runtime::now();
     // A process without core files and without a debugger's view keeps its secrets (SECURITY R46).
     let host = |what| move |source| Error::Host { what, source };
@@ -51,7 +59,7 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
     metrics.epoll_fallback.set(i64::from(placed.iter().any(|shard| shard.driver == Driver::Epoll)));
     let sockets = Sockets::bind(&snapshot, placed.len())?;
     let (senders, mailboxes) = mailboxes(placed.len())?;
-    let (journal, producers) = open_journal(&snapshot, placed.len(), senders.clone())?;
+    let (journal, producers) = open_journal(disk, &snapshot, placed.len(), senders.clone())?;
     let (background, handle, stop_background) = background_thread()?;
     let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.resolver()))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot, room)));
@@ -245,6 +253,7 @@ fn mailboxes(shards: usize) -> Result<Mailboxes, Error> {
 }
 
 fn open_journal(
+    disk: Arc<dyn Disk>,
     snapshot: &Snapshot,
     shards: usize,
     senders: Vec<MailboxSender<Delivery>>,
@@ -254,7 +263,7 @@ fn open_journal(
     options.key = Some(snapshot.audit.key.clone());
     options.packing = snapshot.audit.packing.clone();
     options.keep = keep(&snapshot.audit);
-    Ok(Journal::open(options, shards, Box::new(Acknowledgements(senders)))?)
+    Ok(Journal::open_on(disk, options, shards, Box::new(Acknowledgements(senders)))?)
 }
 
 /// How the configuration bounds the log.

@@ -46,6 +46,8 @@ impl Room {
         Capacity {
             connections_max: plan.connections_max.unwrap_or(CONNECTIONS_MAX).min(allowed),
             memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX) / self.shards,
+            agent_share_percent: plan.agent_share_percent,
+            refusals_per_second: plan.refusals_per_second,
         }
     }
 }
@@ -98,11 +100,17 @@ mod tests {
     #[test]
     fn descriptors_and_memory_are_shared_out() {
         let room = Room { descriptors: 20_000, memory_bytes: 16 * GIB, shards: 4 };
-        let none = CapacityPlan { connections_max: None, memory_bytes: None };
+        let none = CapacityPlan {
+            connections_max: None,
+            memory_bytes: None,
+            agent_share_percent: 25,
+            refusals_per_second: 20,
+        };
         let capacity = room.capacity(&none);
         assert_eq!((capacity.connections_max, capacity.memory_bytes), (9_744, 1 << 30));
-        let written = CapacityPlan { connections_max: Some(50), memory_bytes: Some(GIB) };
-        assert_eq!(room.capacity(&written), Capacity { connections_max: 50, memory_bytes: 1 << 28 });
+        let written = CapacityPlan { connections_max: Some(50), memory_bytes: Some(GIB), ..none };
+        let expected = Capacity { connections_max: 50, memory_bytes: 1 << 28, ..capacity };
+        assert_eq!(room.capacity(&written), expected);
         let more = CapacityPlan { connections_max: Some(100_000), ..none };
         assert_eq!(room.capacity(&more).connections_max, 9_744, "more than there are descriptors for");
         let rich = Room { descriptors: 1 << 30, ..room };

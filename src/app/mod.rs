@@ -43,7 +43,7 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
-pub use build::{openings_dir, start};
+pub use build::{openings_dir, start, start_on};
 
 /// How long exchanges that are cut may take to end.
 const CUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ use crate::{
     exchange::{
         Summary, Unavailable,
         handover::{Delivery, Errand, Errands, LogSink, Recorder, Refused, ShardTicket},
+        share::{Held, ShareId},
     },
     journal::{Ack, AckSink, Failure, Producer, Submission},
     metrics::Metrics,
@@ -24,22 +25,33 @@ const MAILBOX_TRIES_MAX: u32 = 50_000;
 pub struct JournalRecorder(pub Producer);
 
 impl Recorder for JournalRecorder {
-    fn submit(&mut self, ticket: ShardTicket, commit: Commit, record: Record) -> Result<(), Refused> {
-        self.0.submit(Submission { ticket, commit, record }).map_err(|full| {
-            let is_intent = full.0.record.kind() == Kind::Intent;
-            if self.0.is_failed() || (is_intent && self.0.refuses_intents()) {
-                return Refused::Failed;
+    fn submit(
+        &mut self,
+        share: ShareId,
+        ticket: ShardTicket,
+        commit: Commit,
+        record: Record,
+    ) -> Result<(), Refused> {
+        self.0.submit(Submission { share: share.0, ticket, commit, record }).map_err(|full| {
+            let record = Box::new(full.0.record);
+            if self.0.is_failed() || (record.kind() == Kind::Intent && self.0.refuses_intents()) {
+                return Refused::Failed(record);
             }
-            Refused::Full(Box::new(full.0.record))
+            Refused::Full(record)
         })
+    }
+
+    fn held(&self, share: ShareId) -> Held {
+        let (queued, bytes, open) = self.0.held(share.0);
+        Held { queued, open, bytes }
     }
 
     fn inflight_bytes(&self) -> usize {
         self.0.inflight_bytes()
     }
 
-    fn intent_refused(&mut self) {
-        self.0.forget_intent();
+    fn intent_refused(&mut self, share: ShareId) {
+        self.0.forget_intent(share.0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP Archive 1.2, which browsers and proxies read (<http://www.softwareishard.com/blog/har-12-spec/>).
 //!
-//! What the log does not hold is left empty, as the format wants: it records no response fields, so the type
-//! of a response is told from its bytes.
+//! What the log does not hold is left empty, as the format wants: where it has no response fields, as before
+//! they were recorded, the type of a response is told from its bytes.
 
 use super::recording::{Body, Recording};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -58,6 +58,7 @@ pub fn entry(recording: &Recording) -> Value {
             "cause": exchange.cause,
             "reason": exchange.reason,
             "masks": recording.masks,
+            "folded": recording.folded,
             "request_whole": recording.request.whole,
             "response_whole": recording.response.whole,
         },
@@ -66,22 +67,19 @@ pub fn entry(recording: &Recording) -> Value {
 
 fn request(recording: &Recording) -> Value {
     let exchange = &recording.exchange;
-    let headers: Vec<_> =
-        recording.headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     let mut request = json!({
         "method": exchange.method.as_deref().unwrap_or(""),
         "url": url(recording),
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": headers,
+        "headers": fields(&recording.headers),
         "queryString": query(exchange.target.as_deref().unwrap_or("")),
         "headersSize": -1,
         "bodySize": recording.request.bytes,
     });
     let body = recording.request.content();
     if !body.is_empty() {
-        let named = recording.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        let kind = named.map_or_else(|| kind(&body), |(_, value)| value.as_str());
+        let kind = field(&recording.headers, "content-type").unwrap_or_else(|| kind(&body));
         let mut data = json!({ "mimeType": kind, "text": String::from_utf8_lossy(&body) });
         if std::str::from_utf8(&body).is_err() {
             // The format has base64 for responses only.
@@ -101,17 +99,27 @@ fn response(recording: &Recording) -> Value {
         "statusText": status_text.unwrap_or(""),
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": [],
-        "content": content(&recording.response),
-        "redirectURL": "",
+        "headers": fields(&recording.response_headers),
+        "content": content(&recording.response, field(&recording.response_headers, "content-type")),
+        "redirectURL": field(&recording.response_headers, "location").unwrap_or(""),
         "headersSize": -1,
         "bodySize": recording.response.bytes,
     })
 }
 
-fn content(body: &Body) -> Value {
+/// Fields of a message, in their order.
+fn fields(headers: &[(String, String)]) -> Vec<Value> {
+    headers.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+}
+
+/// The first field of that name.
+fn field<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(named, _)| named.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+fn content(body: &Body, named: Option<&str>) -> Value {
     let bytes = body.content();
-    let mut content = json!({ "size": body.bytes, "mimeType": kind(&bytes) });
+    let mut content = json!({ "size": body.bytes, "mimeType": named.unwrap_or_else(|| kind(&bytes)) });
     match String::from_utf8(bytes) {
         Ok(text) if text.is_empty() => {}
         Ok(text) => content["text"] = text.into(),
@@ -139,11 +147,11 @@ fn kind(body: &[u8]) -> &'static str {
     }
 }
 
-/// Where the caller sent its request. The scheme is not recorded: https, as callers should.
+/// Where the caller sent its request; https, as callers should, where the scheme was not recorded.
 fn url(recording: &Recording) -> String {
     let authority = if recording.authority.is_empty() { "unknown.invalid" } else { &recording.authority };
     let target = recording.exchange.target.as_deref().filter(|target| target.starts_with('/')).unwrap_or("/");
-    format!("https://{authority}{target}")
+    format!("{}://{authority}{target}", recording.scheme.as_deref().unwrap_or("https"))
 }
 
 fn query(target: &str) -> Vec<Value> {

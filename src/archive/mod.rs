@@ -25,7 +25,7 @@ mod tests;
 pub use error::Error;
 pub use har::{Har, entry as har_entry};
 pub use query::{Decisions, Exchange, Filter, Session, Sessions, Span};
-pub use recording::{Body, Piece, Recording, Ruling, Who};
+pub use recording::{Body, Flood, Piece, Recording, Ruling, Who};
 pub use session::{NamedBy, SessionId};
 
 use crate::{audit::Record, segments::Keys};

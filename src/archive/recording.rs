@@ -10,7 +10,10 @@ use crate::audit::{
     Content, Damage, Decision, DecodeError, Direction, ExchangeId, Frame, Head, Item, MaskHits, Outcome,
     ReadError, Record, SegmentReader, Subject, Why,
 };
-use crate::segments::{Input, Keys};
+use crate::{
+    http::Headers,
+    segments::{Input, Keys},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
@@ -31,6 +34,15 @@ pub struct Recording {
     pub authority: String,
     /// The caller's fields without credentials. Bytes that are not UTF-8 are shown as U+FFFD.
     pub headers: Vec<(String, String)>,
+    /// `http` or `https`, where that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// The fields that the caller got, the same way; empty where they were not recorded.
+    #[serde(default)]
+    pub response_headers: Vec<(String, String)>,
+    /// Of a flood of refusals: how many more this one stands for, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded: Option<Flood>,
     pub ruling: Option<Ruling>,
     /// Names of the secrets that were injected.
     pub secrets: Vec<String>,
@@ -50,6 +62,15 @@ pub struct Who {
     pub purpose: Option<String>,
     /// The token's `jti`.
     pub token: Option<String>,
+}
+
+/// Refusals that have no record of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flood {
+    /// How many, without the recorded one.
+    pub more: u64,
+    /// When the first of them was.
+    pub since: String,
 }
 
 /// What the policy said.
@@ -278,6 +299,8 @@ impl Recording {
                 self.opening(&refusal.head, refusal.subject.as_deref(), session);
                 self.ruling = refusal.decision.as_ref().map(ruling);
                 self.exchange.reason = Some(format!("{}: {}", refusal.code, refusal.reason));
+                self.folded =
+                    refusal.folded.map(|folded| Flood { more: folded.more, since: folded.since.to_string() });
             }
             Record::Content(content) => match content.direction {
                 Direction::Request => self.request.add(content),
@@ -295,13 +318,14 @@ impl Recording {
         self.listener = head.listener.to_string();
         self.peer = head.peer.map(|peer| peer.to_string());
         self.authority = head.authority.clone();
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        self.headers = head.headers.iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
+        self.headers = fields(&head.headers);
+        self.scheme = head.scheme.map(|scheme| scheme.as_str().to_owned());
     }
 
     fn end(&mut self, outcome: &Outcome) {
         let hits = outcome.masks.iter().map(|MaskHits { mask, count }| (mask.to_string(), *count));
         self.masks = hits.collect();
+        self.response_headers = fields(&outcome.headers);
         self.exchange.cause = Some(cause_name(outcome.cause).to_owned());
         // Where bodies were not recorded their lengths are.
         self.request.whole &= self.request.bytes >= outcome.request.sent.min(outcome.request.received);
@@ -309,6 +333,11 @@ impl Recording {
         self.request.bytes = self.request.bytes.max(outcome.request.sent);
         self.response.bytes = self.response.bytes.max(outcome.response.sent);
     }
+}
+
+fn fields(headers: &Headers) -> Vec<(String, String)> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    headers.iter().map(|(name, value)| (name.to_owned(), text(value))).collect()
 }
 
 fn who(subject: &Subject) -> Who {

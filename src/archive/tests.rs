@@ -116,6 +116,7 @@ fn refusal(number: u16, who: u8, session: &str) -> Record {
         code: "policy_denied".into(),
         reason: "no".into(),
         body: None,
+        folded: None,
     }))
 }
 
@@ -552,7 +553,8 @@ fn a_reader_follows_a_journal_at_work() {
     let archive = Archive::open(&dir).unwrap();
     let writer = std::thread::spawn(move || {
         let mut submit = |record: Record| {
-            let mut submission = Submission { ticket: 0, commit: crate::audit::Commit::Written, record };
+            let mut submission =
+                Submission { share: 0, ticket: 0, commit: crate::audit::Commit::Written, record };
             while let Err(full) = producers[0].submit(submission) {
                 submission = full.0;
                 std::thread::yield_now();

@@ -1,12 +1,17 @@
 //! Fields of the parts that several records share: subject, head, decision.
 
 use super::{
-    record::{Action, Decision, DryRun, Edit, Head, LeaseFacts, MaskHits, Predicate, Stages, Subject},
+    record::{
+        Action, Decision, DryRun, Edit, Head, LeaseFacts, MaskHits, Predicate, Scheme, Stages, Subject,
+    },
     wire::{DecodeError, Fields, Reader, Writer, array, choice, present, short, text, time},
 };
-use crate::http::Method;
+use crate::http::{Headers, Method};
 use std::net::{IpAddr, SocketAddr};
 
+const SCHEMES: [(u8, Scheme); 2] = [(1, Scheme::Http), (2, Scheme::Https)];
+/// How the caller's connection was protected. A reader may skip it.
+const SCHEME_TAG: u8 = 0x80;
 const ACTIONS: [(u8, Action); 3] = [(1, Action::Allow), (2, Action::Block), (3, Action::Approve)];
 
 impl Fields for Subject {
@@ -49,6 +54,23 @@ impl Fields for Subject {
     }
 }
 
+/// Each field of a message under `tag`.
+pub(super) fn write_headers(tag: u8, headers: &Headers, out: &mut Writer<'_>) {
+    for (name, value) in headers.iter() {
+        out.nested(tag, |out| {
+            out.bytes(1, name.as_bytes());
+            out.bytes(2, value);
+        });
+    }
+}
+
+/// Reads one field and appends it.
+pub(super) fn add_header(headers: &mut Headers, bytes: &[u8]) -> Result<(), DecodeError> {
+    let (name, value) = read_header(bytes)?;
+    headers.append(name, value);
+    Ok(())
+}
+
 fn read_header(bytes: &[u8]) -> Result<(&str, &[u8]), DecodeError> {
     let (mut name, mut value) = (None, None);
     let mut fields = Reader::new(bytes, &[]);
@@ -77,17 +99,15 @@ impl Fields for Head {
         out.optional(5, &self.method.as_ref().map(Method::as_str));
         out.text(6, &self.authority);
         out.text(7, &self.target);
-        for (name, value) in self.headers.iter() {
-            out.nested(8, |out| {
-                out.bytes(1, name.as_bytes());
-                out.bytes(2, value);
-            });
+        write_headers(8, &self.headers, out);
+        if let Some(scheme) = self.scheme {
+            out.bytes(SCHEME_TAG, &[scheme as u8]);
         }
     }
 
     fn read(bytes: &[u8]) -> Result<Head, DecodeError> {
         let mut head = Head::default();
-        let mut fields = Reader::new(bytes, &[8]);
+        let mut fields = Reader::new(bytes, &[8]).knowing(&[SCHEME_TAG]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => head.listener = text(tag, value)?.into(),
@@ -97,10 +117,8 @@ impl Fields for Head {
                 5 => head.method = Some(Method::from_token(text(tag, value)?)),
                 6 => head.authority = text(tag, value)?.into(),
                 7 => head.target = text(tag, value)?.into(),
-                8 => {
-                    let (name, value) = read_header(value)?;
-                    head.headers.append(name, value);
-                }
+                8 => add_header(&mut head.headers, value)?,
+                SCHEME_TAG => head.scheme = Some(choice(tag, value, &SCHEMES)?),
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }

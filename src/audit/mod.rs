@@ -43,8 +43,8 @@ pub use proof::{PROOF_BYTES_MAX, Proof, ProofError, Proven};
 pub use reader::{Damage, End, Item, Position, ReadError, SegmentReader, Summary, Why, parse_segment};
 pub use record::{
     Access, Action, Cause, Commit, Commitment, Commitments, Config, Content, Decision, Direction, DryRun,
-    Edit, Erased, Head, Intent, IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome, Place,
-    Predicate, Record, Recovery, Refusal, Stages, State, Subject,
+    Edit, Erased, Folded, Head, Intent, IntentBody, Kind, LeaseFacts, Leaves, Lengths, MaskHits, Outcome,
+    Place, Predicate, Record, Recovery, Refusal, Scheme, Stages, State, Subject,
 };
 pub use removal::Removal;
 pub use segment::{

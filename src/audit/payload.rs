@@ -2,9 +2,10 @@
 
 use super::{
     ExchangeId,
+    facts::{add_header, write_headers},
     merkle::Frontier,
     record::{
-        Access, Cause, Commitment, Config, Content, Decision, Direction, Edit, Erased, Head, Intent,
+        Access, Cause, Commitment, Config, Content, Decision, Direction, Edit, Erased, Folded, Head, Intent,
         IntentBody, Kind, LeaseFacts, Leaves, MaskHits, Outcome, Place, Record, Recovery, Refusal, Stages,
         State, Subject,
     },
@@ -20,6 +21,11 @@ use std::sync::Arc;
 /// What STATE says of the tree and of its keys. A reader may skip it: it follows from the records before.
 const TREE_TAG: u8 = 0x80;
 const KEY_TAG: u8 = 0x81;
+/// What REFUSAL says of those that it stands for.
+const FOLDED_TAG: u8 = 0x80;
+const SINCE_TAG: u8 = 0x81;
+/// The fields of a response, which OUTCOME says.
+const HEADER_TAG: u8 = 0x80;
 
 const DIRECTIONS: [(u8, Direction); 2] = [(1, Direction::Request), (2, Direction::Response)];
 const CAUSES: [(u8, Cause); 12] = [
@@ -276,12 +282,13 @@ impl Fields for Outcome {
             out.part(14, Some(hits));
         }
         out.part(15, Some(&self.stages));
+        write_headers(HEADER_TAG, &self.headers, out);
     }
 
     fn read(bytes: &[u8]) -> Result<Outcome, DecodeError> {
         let mut outcome = Outcome::lost(read_id(bytes)?, Timestamp(0));
         let (mut cause, mut place, mut stages) = (None, None, None);
-        let mut fields = Reader::new(bytes, &[14]);
+        let mut fields = Reader::new(bytes, &[14, HEADER_TAG]).knowing(&[HEADER_TAG]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => {}
@@ -299,6 +306,7 @@ impl Fields for Outcome {
                 13 => outcome.lease = Some(LeaseFacts::read(value)?),
                 14 => outcome.masks.push(MaskHits::read(value)?),
                 15 => stages = Some(Stages::read(value)?),
+                HEADER_TAG => add_header(&mut outcome.headers, value)?,
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }
@@ -324,6 +332,10 @@ impl Fields for Refusal {
         if let Some(Commitment(hash)) = self.body {
             out.bytes(11, &hash);
         }
+        if let Some(Folded { more, since }) = self.folded {
+            out.number(FOLDED_TAG, more);
+            out.time(SINCE_TAG, since);
+        }
     }
 
     fn read(bytes: &[u8]) -> Result<Refusal, DecodeError> {
@@ -339,9 +351,10 @@ impl Fields for Refusal {
             code: "".into(),
             reason: "".into(),
             body: None,
+            folded: None,
         };
-        let mut head = None;
-        let mut fields = Reader::new(bytes, &[]);
+        let (mut head, mut more, mut since) = (None, 0, Timestamp(0));
+        let mut fields = Reader::new(bytes, &[]).knowing(&[FOLDED_TAG, SINCE_TAG]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => {}
@@ -355,10 +368,13 @@ impl Fields for Refusal {
                 9 => refusal.code = text(tag, value)?.to_owned().into(),
                 10 => refusal.reason = text(tag, value)?.to_owned().into(),
                 11 => refusal.body = Some(Commitment(array(tag, value)?)),
+                FOLDED_TAG => more = present(tag, value)?,
+                SINCE_TAG => since = time(tag, value)?,
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }
         refusal.head = head.ok_or(DecodeError::Missing(6))?;
+        refusal.folded = (more > 0).then_some(Folded { more, since });
         Ok(refusal)
     }
 }

@@ -119,6 +119,26 @@ pub struct Head {
     pub target: String,
     /// The caller's fields. Whoever submits them has removed every credential.
     pub headers: Headers,
+    /// How the caller's connection was protected; `None` where its writer did not say.
+    pub scheme: Option<Scheme>,
+}
+
+/// The scheme of the URL that the caller used (RFC 9110 section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Scheme {
+    Http = 1,
+    Https = 2,
+}
+
+impl Scheme {
+    /// As URLs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
 }
 
 /// What policy said.
@@ -353,6 +373,9 @@ pub struct Outcome {
     pub lease: Option<LeaseFacts>,
     pub masks: Vec<MaskHits>,
     pub stages: Stages,
+    /// The fields that the caller got from upstream. Whoever submits them has redacted every credential, and
+    /// left out what is too much.
+    pub headers: Headers,
 }
 
 /// REFUSAL: an exchange that was not admitted. It has no INTENT and no OUTCOME.
@@ -373,6 +396,17 @@ pub struct Refusal {
     pub reason: Cow<'static, str>,
     /// Filled in by the journal from CONTENT that was submitted before.
     pub body: Option<Commitment>,
+    /// Of a flood: the refusals before it that have no record of their own.
+    pub folded: Option<Folded>,
+}
+
+/// Further refusals of the same caller with the same code, which one REFUSAL stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// How many, without the one that is recorded; never zero.
+    pub more: u64,
+    /// When the first of them was.
+    pub since: Timestamp,
 }
 
 /// RECOVERY: what a start found after an unclean end.
@@ -488,6 +522,7 @@ impl Outcome {
             lease: None,
             masks: Vec::new(),
             stages: Stages::default(),
+            headers: Headers::new(),
         }
     }
 }

@@ -40,6 +40,7 @@ pub fn head() -> Head {
         authority: "gw.example:8443".into(),
         target: "/v1/messages?beta=true".into(),
         headers,
+        scheme: None,
     }
 }
 
@@ -111,6 +112,23 @@ pub fn outcome(number: u8) -> Record {
     }))
 }
 
+/// An OUTCOME with the fields of a response.
+pub fn outcome_with_fields(number: u8) -> Record {
+    let Record::Outcome(mut outcome) = outcome(number) else { unreachable!("a sample of that kind") };
+    outcome.headers.append("content-type", b"text/event-stream");
+    outcome.headers.append("set-cookie", b"sid=[redacted]; Path=/");
+    Record::Outcome(outcome)
+}
+
+/// A REFUSAL that stands for a flood.
+pub fn refusals(number: u8) -> Record {
+    let Record::Refusal(mut refusal) = refusal(number) else { unreachable!("a sample of that kind") };
+    refusal.folded = Some(super::Folded { more: 999, since: Timestamp(3) });
+    refusal.head.scheme = Some(super::Scheme::Https);
+    refusal.body = None;
+    Record::Refusal(refusal)
+}
+
 pub fn refusal(number: u8) -> Record {
     Record::Refusal(Box::new(Refusal {
         id: id(number),
@@ -124,6 +142,7 @@ pub fn refusal(number: u8) -> Record {
         code: "malformed_request".into(),
         reason: "bare_line_feed".into(),
         body: Some(Commitment([6; 32])),
+        folded: None,
     }))
 }
 

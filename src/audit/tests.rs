@@ -104,6 +104,34 @@ fn the_later_kinds_of_version_1_are_read_for_ever() {
     assert_eq!(verify(&[golden.to_vec()]).unwrap().records, 2);
 }
 
+/// Fields that were added to version 1 after it was first written.
+fn later_fields() -> Vec<Record> {
+    vec![samples::intent(1), samples::outcome_with_fields(1), samples::refusals(2)]
+}
+
+#[test]
+#[ignore = "writes a golden file"]
+fn write_the_golden_file_of_later_fields() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1-fields");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("000000000001.segment"), segment_of(&later_fields())).unwrap();
+}
+
+#[test]
+fn the_later_fields_of_version_1_are_read_for_ever() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1-fields");
+    let golden = std::fs::read(folder.join("000000000001.segment")).unwrap();
+    let read: Vec<_> = frames(&golden).into_iter().map(|(_, record)| record).collect();
+    assert_eq!(segment_of(&read), golden, "version 1 is no longer written byte for byte");
+    assert_eq!(format!("{read:?}"), format!("{:?}", later_fields()));
+    let (Record::Outcome(outcome), Record::Refusal(refusal)) = (&read[1], &read[2]) else {
+        panic!("{read:?}")
+    };
+    assert_eq!(outcome.headers.get_str("set-cookie"), Some("sid=[redacted]; Path=/"));
+    assert_eq!((refusal.folded.unwrap().more, refusal.head.scheme), (999, Some(Scheme::Https)));
+    assert_eq!(verify(&[golden]).unwrap().refusals, 1);
+}
+
 /// A record of an erased body, with zeros for its salt and bytes.
 fn with_zeros(segment: &[u8], of: &[u8]) -> Vec<u8> {
     let mut segment = segment.to_vec();

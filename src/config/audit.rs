@@ -1,6 +1,7 @@
 //! `[audit]`: the record of everything that happened.
 
 use super::{Period, Share, Size};
+use crate::limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,15 @@ pub struct Audit {
     /// Used part of the disk, in percent, from which on requests are refused: what is open can still be
     /// recorded.
     pub disk_refuse_percent: u8,
+    /// How much of the queue into the log one agent may fill, in percent: a subject, or an address that
+    /// proves nothing (IPv6: a /64 network). Beyond it nothing more is read of its bodies, and its further
+    /// requests are answered 503 `audit_backpressure` after a second. From 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub agent_share_percent: u8,
+    /// Refusals of one such address that are recorded one by one, a second, after ten times as many at once.
+    /// Further ones with the same code become one record a second that says how many they were.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub refusals_per_second: u32,
 }
 
 impl Audit {
@@ -70,6 +80,8 @@ impl Default for Audit {
             max: None,
             disk_warn_percent: 90,
             disk_refuse_percent: 95,
+            agent_share_percent: limits::AGENT_SHARE_PERCENT,
+            refusals_per_second: limits::REFUSALS_PER_SECOND,
         }
     }
 }

@@ -105,6 +105,10 @@ pub struct CapacityPlan {
     pub connections_max: Option<usize>,
     /// Memory for connections and bodies, all shards together; `None`: as the host has.
     pub memory_bytes: Option<u64>,
+    /// How much of a shard's queue into the journal one agent may fill.
+    pub agent_share_percent: u8,
+    /// REFUSALs of one unproven caller that are recorded one by one.
+    pub refusals_per_second: u32,
 }
 
 /// Shards and their driver.

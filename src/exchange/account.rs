@@ -4,8 +4,9 @@ use super::{Cause, Ending, Exchange, Side};
 use crate::{
     audit::{self, Content, Direction, Head, Intent, IntentBody, Lengths, MaskHits, Outcome, Record},
     buffer::Segments,
-    http::{Headers, RequestHead, target},
+    http::{Headers, RequestHead, rules, target},
     identity::Principal,
+    limits::RESPONSE_FIELDS_BYTES_MAX,
     policy::{self, Ruling},
     protocol::Code,
     secrets::{self, Lease},
@@ -65,8 +66,17 @@ impl Exchange {
         }))
     }
 
+    /// Keeps what the record will say of the response's fields. Their buffer is not kept, for it may hold
+    /// much of the body: they are copied, without credentials (SECURITY R40).
+    pub(super) fn keep_response_headers(&mut self, headers: &Headers) {
+        if self.recording() == super::plan::Recording::Off {
+            return;
+        }
+        self.facts.response_headers = recorded_response_headers(headers);
+    }
+
     /// OUTCOME of an admitted exchange, REFUSAL of another one; nothing where the operator switched it off.
-    pub(super) fn last_record(&self, now: Now, lease: Option<&Lease>) -> Option<Record> {
+    pub(super) fn last_record(&mut self, now: Now, lease: Option<&Lease>) -> Option<Record> {
         if self.route.is_some() && self.recording() == super::plan::Recording::Off {
             return None;
         }
@@ -86,6 +96,7 @@ impl Exchange {
             code,
             reason,
             body: None,
+            folded: None,
         })))
     }
 
@@ -97,7 +108,7 @@ impl Exchange {
         headers
     }
 
-    fn outcome(&self, now: Now, lease: Option<&Lease>) -> Outcome {
+    fn outcome(&mut self, now: Now, lease: Option<&Lease>) -> Outcome {
         let (cause, place) = self.ending.cause_and_place(self.request.ended);
         let is_complete = cause == audit::Cause::Complete;
         Outcome {
@@ -119,6 +130,7 @@ impl Exchange {
                 total_us: now.instant.since(self.started.instant).as_micros() as u64,
                 ..audit::Stages::default()
             },
+            headers: std::mem::take(&mut self.facts.response_headers),
         }
     }
 
@@ -154,6 +166,7 @@ impl Exchange {
             authority: self.facts.authority.clone(),
             target: target::without_credentials(&self.facts.target).into_owned(),
             headers,
+            scheme: Some(if self.caller.secure { audit::Scheme::Https } else { audit::Scheme::Http }),
         }
     }
 
@@ -233,7 +246,7 @@ impl Ending {
             (Some((Side::Upstream, Cause::Busy)), _) => (End::Refused, Place::Connect),
             (None, Some(refused)) => match refused.code {
                 Code::ResponseUnmaskable => (End::Unmaskable, place),
-                Code::AuditUnavailable => (End::Unrecorded, Place::RequestBody),
+                Code::AuditUnavailable | Code::AuditBackpressure => (End::Unrecorded, Place::RequestBody),
                 Code::SecretUnavailable => (End::Refused, Place::Secret),
                 _ => (End::Refused, Place::RequestBody),
             },
@@ -251,6 +264,21 @@ fn redact_referrers(headers: &mut Headers) {
     let referrers: Vec<String> = headers.get_all("referer").map(shown).collect();
     headers.remove("referer");
     referrers.iter().for_each(|referrer| headers.append("referer", referrer.as_bytes()));
+}
+
+/// The fields of a response as they are recorded: bounded, and without credentials.
+fn recorded_response_headers(headers: &Headers) -> Headers {
+    let (mut kept, mut left, mut omitted) = (Headers::new(), RESPONSE_FIELDS_BYTES_MAX, 0);
+    for (name, value) in headers.iter() {
+        match left.checked_sub(name.len() + value.len()) {
+            Some(rest) => (left, _) = (rest, kept.append(name, &rules::without_credential(name, value))),
+            None => omitted += 1,
+        }
+    }
+    if omitted > 0 {
+        kept.append("x-ringward-omitted", omitted.to_string().as_bytes());
+    }
+    kept
 }
 
 /// The caller as the audit log names it.

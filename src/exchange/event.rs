@@ -155,6 +155,8 @@ pub enum Unavailable {
     TurnedAway,
     /// It was taken, but not acknowledged: it may be in the log.
     Failed,
+    /// The caller has as many records on their way as it may have: the record was turned away.
+    Backpressure,
 }
 
 /// What to do next.

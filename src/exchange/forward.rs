@@ -14,6 +14,7 @@ use crate::{
     },
     identity::{self, Accept},
     inspect::{self, Inspector},
+    metrics::Limit,
     protocol::Code,
     secrets::{self, Lease, LeaseKind, Scrub, SecretValue},
     time::Now,
@@ -141,6 +142,12 @@ impl Exchange {
             Err(unavailable) => {
                 // An INTENT that was taken may be in the log: then it must have its OUTCOME.
                 self.ending.intent = unavailable == Unavailable::Failed;
+                if unavailable == Unavailable::Backpressure {
+                    self.ending.limit = Some(Limit::AuditBackpressure);
+                    let detail = "This caller has too many requests that are not recorded yet: \
+                                  audit_backpressure.";
+                    return self.refuse(Code::AuditBackpressure, detail, steps);
+                }
                 let detail = "The audit journal takes no records, so nothing is forwarded.";
                 self.refuse(Code::AuditUnavailable, detail, steps);
             }

@@ -1,6 +1,9 @@
 //! What threads hand to each other: pure messages, so that the io modules need not know one another.
 
-use super::Unavailable;
+use super::{
+    Unavailable,
+    share::{Held, ShareId},
+};
 use crate::{
     audit::{Commit, Record},
     identity::Issuer,
@@ -48,17 +51,27 @@ pub enum Delivery {
 
 /// The way of records from one shard to the journal.
 pub trait Recorder {
-    /// Hands a record over, to be acknowledged under `ticket` (0: without an acknowledgement).
+    /// Hands a record over, to be acknowledged under `ticket` (0: without an acknowledgement). Until it is
+    /// written it counts in `share`, and an INTENT until its OUTCOME is.
     ///
     /// # Errors
     /// Gives the record back when the queue is full or the journal has failed.
-    fn submit(&mut self, ticket: ShardTicket, commit: Commit, record: Record) -> Result<(), Refused>;
+    fn submit(
+        &mut self,
+        share: ShareId,
+        ticket: ShardTicket,
+        commit: Commit,
+        record: Record,
+    ) -> Result<(), Refused>;
+
+    /// What a share has in the queue.
+    fn held(&self, share: ShareId) -> Held;
 
     /// Body bytes on their way that the journal has not written yet.
     fn inflight_bytes(&self) -> usize;
 
-    /// An INTENT that was taken is not in the log after all: no OUTCOME will come for it.
-    fn intent_refused(&mut self) {}
+    /// An INTENT of `share` that was taken is not in the log after all: no OUTCOME will come for it.
+    fn intent_refused(&mut self, _share: ShareId) {}
 }
 
 /// Why a record was not taken, and the record.
@@ -67,7 +80,7 @@ pub enum Refused {
     /// The queue is full; room comes back.
     Full(Box<Record>),
     /// The journal has failed; no room comes back by itself.
-    Failed,
+    Failed(Box<Record>),
 }
 
 /// The way of log lines off the shard. A full queue drops the line and counts it.

@@ -24,6 +24,7 @@ mod account;
 mod admit;
 mod event;
 mod flow;
+pub mod fold;
 mod forward;
 pub mod handover;
 pub mod plan;
@@ -32,6 +33,7 @@ mod refuse;
 pub mod replay;
 mod request;
 mod response;
+pub mod share;
 mod summary;
 
 pub use event::{
@@ -113,6 +115,8 @@ enum Stage {
 struct Facts {
     method: Option<Method>,
     headers: Headers,
+    /// Of the response, as they will be recorded.
+    response_headers: Headers,
     authority: String,
     target: String,
     session: Arc<str>,
@@ -211,6 +215,14 @@ impl Exchange {
     /// Name of this exchange in records and replies.
     pub fn id(&self) -> crate::audit::ExchangeId {
         self.caller.id
+    }
+
+    /// Who is held to a share of the journal for this exchange: what is known by now.
+    pub fn party(&self) -> share::Party {
+        match &self.principal {
+            Some(principal) => share::Party::Subject(principal.clone()),
+            None => share::Party::address(self.caller.peer.ip()),
+        }
     }
 
     fn answer(&mut self, around: &mut Surroundings<'_>, ticket: Ticket, answer: Answer, steps: &mut Steps) {

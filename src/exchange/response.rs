@@ -57,6 +57,7 @@ impl Exchange {
         if end && self.response.is_inspected() {
             head.framing = Framing::Length(data.len_bytes() as u64);
         }
+        self.keep_response_headers(&head.headers);
         // Upstream's own was stripped with the others of that prefix.
         head.headers.append("x-ringward-request-id", &self.caller.id.to_ascii());
         self.ending.status = Some(head.status);

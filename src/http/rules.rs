@@ -5,8 +5,9 @@
 //! (`X_Forwarded_For`). A field whose name only looks like one of the table is never forwarded.
 
 use super::syntax::{is_token, list};
-use super::{Headers, Rejection, Version};
+use super::{Headers, Rejection, Version, target};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// Who the caller is, for the fields that the gateway sets.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,29 @@ pub fn strip_credentials(headers: &mut Headers) {
     if headers.may_have(&[Class::Credential]) {
         headers.retain_classed(|class, _, _| class != Class::Credential);
     }
+}
+
+/// The value of a response's field as it may be recorded: credentials are replaced, of a cookie its value
+/// (RFC 6265 section 4.1.1), of a place to go to those in its query.
+pub fn without_credential<'a>(name: &str, value: &'a [u8]) -> Cow<'a, [u8]> {
+    const REDACTED: &[u8] = target::REDACTED.as_bytes();
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    if is("set-cookie") || is("set-cookie2") {
+        let end = memchr::memchr(b';', value).unwrap_or(value.len());
+        let start = memchr::memchr(b'=', &value[..end]).map_or(0, |at| at + 1);
+        return Cow::Owned([&value[..start], REDACTED, &value[end..]].concat());
+    }
+    if is_credential(name) || is("authentication-info") || is("proxy-authentication-info") {
+        return Cow::Borrowed(REDACTED);
+    }
+    // They may hold URLs.
+    if memchr::memchr(b'?', value).is_some()
+        && let Ok(text) = std::str::from_utf8(value)
+        && let Cow::Owned(text) = target::without_credentials(text)
+    {
+        return Cow::Owned(text.into_bytes());
+    }
+    Cow::Borrowed(value)
 }
 
 /// Whether fields called `name` carry a credential of the caller.
@@ -355,6 +379,25 @@ mod tests {
         response.append("Set-Cookie", b"a=b");
         strip_response(&mut response).unwrap();
         assert_eq!(names(&response), ["Accept", "Set-Cookie"]);
+    }
+
+    #[test]
+    fn what_is_recorded_of_a_response_holds_no_credential() {
+        let cases = [
+            ("Set-Cookie", "sid=s3cret; Path=/; HttpOnly", "sid=[redacted]; Path=/; HttpOnly"),
+            ("set-cookie", "sid=a=b", "sid=[redacted]"),
+            ("set-cookie", "s3cret; Secure", "[redacted]; Secure"),
+            ("X-Auth-Token", "s3cret", "[redacted]"),
+            ("authentication-info", "nextnonce=\"s3cret\"", "[redacted]"),
+            ("location", "/next?access_token=s3cret", "/next?access_token=[redacted]"),
+            ("link", "</p?page=2>; rel=next", "</p?page=2>; rel=next"),
+            ("content-type", "text/plain", "text/plain"),
+        ];
+        for (name, value, expected) in cases {
+            let shown = without_credential(name, value.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&shown), expected, "{name}");
+        }
+        assert_eq!(&*without_credential("x", b"\xff?a"), b"\xff?a");
     }
 
     #[test]

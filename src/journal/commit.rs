@@ -12,6 +12,7 @@ use super::{
     producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, Submission},
     segment::{self, Active, Segments},
     sync::{Mark, Sync},
+    turns::Turns,
 };
 use crate::{
     audit::{Batch, Commit, Frontier, KeyChain, Kind, Position, Record, SealReason, SegmentHeader, State},
@@ -30,8 +31,18 @@ use std::{
     time::Instant,
 };
 
-/// Records taken from one ring before the next one has its turn.
+/// Records taken from one ring before the next one has its turn. As long as there are no more, and they fit
+/// into one batch, it does not matter whose they are.
 const TURN_RECORDS: usize = 64;
+
+/// What a share of a lane gets back.
+#[derive(Debug)]
+struct Returned {
+    lane: usize,
+    share: u32,
+    records: u32,
+    bytes: usize,
+}
 
 /// A record that a thread blocks for.
 pub(super) type Call = (Submission, SyncSender<Result<u64, Failure>>);
@@ -81,8 +92,10 @@ pub(super) struct Committer {
     written: Vec<Waiter>,
     durable: Vec<Waiter>,
     openings: Vec<Opening>,
-    /// Body bytes that each lane gets back once the batch is written.
-    returned: Vec<usize>,
+    /// Records that wait for their turn.
+    turns: Turns,
+    /// What lanes get back once the batch is written.
+    returned: Vec<Returned>,
     /// Batches that are not known to be synced, oldest first: what a fresh segment begins with after a
     /// failure.
     unsynced: VecDeque<Batch>,
@@ -114,7 +127,6 @@ impl Committer {
         let (active, batch, leaf) = segment::begin(&mut segments, position, state(&book, &tree, &keys))?;
         tree.push(leaf);
         checkpoints.entered(Kind::State);
-        let lanes = shared.lanes.len();
         let mut committer = Committer {
             shared,
             segments,
@@ -130,7 +142,8 @@ impl Committer {
             written: Vec::new(),
             durable: Vec::new(),
             openings: Vec::new(),
-            returned: vec![0; lanes],
+            turns: Turns::default(),
+            returned: Vec::new(),
             unsynced: VecDeque::new(),
             unsynced_bytes: 0,
             buffers: Vec::new(),
@@ -172,19 +185,14 @@ impl Committer {
         while self.has_room() {
             let round = taken;
             for (index, lane) in shared.lanes.iter().enumerate() {
-                for _ in 0..TURN_RECORDS {
-                    if !self.has_room() {
-                        break;
-                    }
-                    let Some(submission) = lane.queue.pop() else { break };
-                    taken += 1;
-                    let bytes = submission.record.body_bytes();
-                    self.returned[index] += bytes;
-                    let (ticket, is_urgent) = (submission.ticket, submission.is_urgent());
-                    let to = if ticket == 0 { To::Nobody } else { To::Lane { lane: index, ticket } };
-                    self.take(to, submission.commit, submission.record);
-                    self.due |= is_urgent;
-                }
+                taken += self.drain_lane(index, lane);
+            }
+            while self.has_room()
+                && let Some((index, submission)) = self.turns.next()
+            {
+                taken += 1;
+                shared.lanes[index].staged.fetch_sub(1, Ordering::Relaxed);
+                self.take_from(index, submission);
             }
             while self.has_room()
                 && let Some((submission, sender)) = shared.calls.pop()
@@ -204,6 +212,45 @@ impl Committer {
             self.due = false;
         }
         taken
+    }
+
+    /// Takes what is in one ring, if that is little; else all of it has to wait for its turn. Returns the
+    /// records taken.
+    fn drain_lane(&mut self, index: usize, lane: &Lane) -> usize {
+        let mut taken = 0;
+        if self.turns.is_empty() && !lane.is_crowded(TURN_RECORDS) {
+            while self.has_room()
+                && taken < TURN_RECORDS
+                && let Some(submission) = lane.queue.pop()
+            {
+                taken += 1;
+                self.take_from(index, submission);
+            }
+            return taken;
+        }
+        // Counted before it leaves the ring: who looks for room never sees too much of it.
+        let waiting = lane.queue.len();
+        lane.staged.fetch_add(waiting, Ordering::Relaxed);
+        for _ in 0..waiting {
+            match lane.queue.pop() {
+                Some(submission) => self.turns.push(index, submission),
+                None => drop(lane.staged.fetch_sub(1, Ordering::Relaxed)),
+            }
+        }
+        0
+    }
+
+    /// Puts a record of a lane into the batch.
+    fn take_from(&mut self, index: usize, submission: Submission) {
+        let (bytes, share) = (submission.record.body_bytes(), submission.share);
+        match self.returned.last_mut().filter(|last| (last.lane, last.share) == (index, share)) {
+            Some(last) => (last.records, last.bytes) = (last.records + 1, last.bytes + bytes),
+            None => self.returned.push(Returned { lane: index, share, records: 1, bytes }),
+        }
+        let (ticket, is_urgent) = (submission.ticket, submission.is_urgent());
+        let to = if ticket == 0 { To::Nobody } else { To::Lane { lane: index, ticket } };
+        self.take(to, submission.commit, submission.record);
+        self.due |= is_urgent;
     }
 
     fn has_room(&self) -> bool {
@@ -323,7 +370,7 @@ impl Committer {
     }
 
     fn is_drained(&self) -> bool {
-        self.began.is_none() && self.shared.is_empty()
+        self.began.is_none() && self.turns.is_empty() && self.shared.is_empty()
     }
 
     /// Writes the batch; into memory only while the disk is full.
@@ -407,10 +454,8 @@ impl Committer {
     }
 
     fn return_bytes(&mut self) {
-        for (lane, bytes) in self.shared.lanes.iter().zip(&mut self.returned) {
-            if *bytes > 0 {
-                lane.inflight_bytes.fetch_sub(std::mem::take(bytes), Ordering::Relaxed);
-            }
+        for Returned { lane, share, records, bytes } in self.returned.drain(..) {
+            self.shared.lanes[lane].give_back(share, records, bytes);
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 const FILE_MODE: u32 = 0o600;
 
 /// What the journal does to files. Reading is not behind the seam: it happens at start and by verifiers.
-pub(super) trait Disk: Send + Sync + Debug {
+pub trait Disk: Send + Sync + Debug {
     /// Creates a file that must not exist yet.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for writing.
@@ -37,7 +37,7 @@ pub(super) trait Disk: Send + Sync + Debug {
 }
 
 /// What the journal does to one file.
-pub(super) trait DiskFile: Send + Sync + Debug {
+pub trait DiskFile: Send + Sync + Debug {
     /// Writes all of `bytes` at `offset`. Whole pages of a long write go around the page cache, where they
     /// lie at a page boundary in memory as well and the file system allows it.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -52,7 +52,7 @@ pub(super) trait DiskFile: Send + Sync + Debug {
 
 /// The real file system.
 #[derive(Debug)]
-pub(super) struct OsDisk;
+pub struct OsDisk;
 
 impl Disk for OsDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

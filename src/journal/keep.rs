@@ -220,6 +220,12 @@ impl Keeper {
         Ok(())
     }
 
+    /// What a segment takes of the disk, with its openings.
+    fn bytes_of(&self, file: &SegmentFile) -> u64 {
+        let openings = fs::metadata(openings::path(&self.openings, file.number));
+        file.bytes + openings.map_or(0, |openings| openings.len())
+    }
+
     /// The oldest segments that go, and how many they are.
     fn choose(&self, files: &[SegmentFile]) -> io::Result<Option<(Removal, usize)>> {
         let gauges = &self.shared.gauges;
@@ -229,7 +235,7 @@ impl Keeper {
             Bound::Bytes(bytes) => bytes,
             Bound::Percent(percent) => gauges.snapshot().room.total / 100 * u64::from(percent),
         });
-        let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let mut bytes: u64 = files.iter().map(|file| self.bytes_of(file)).sum();
         let (mut removal, mut count) = (None, 0);
         for file in files.iter().take(REMOVED_SEGMENTS_MAX).take_while(|file| file.number < first_live) {
             // Sealed, or packed since: nothing is written to it any more. What is inside may be for auditors
@@ -239,7 +245,7 @@ impl Keeper {
             if !is_old && max.is_none_or(|max| bytes <= max) {
                 break;
             }
-            bytes -= file.bytes;
+            bytes -= self.bytes_of(file);
             count += 1;
             removal = Some(Removal { segment: file.number });
         }

@@ -30,9 +30,11 @@ mod segment;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use crate::audit::Commit;
 pub use checkpoint::RotateError;
+pub use disk::{Disk, DiskFile, OsDisk};
 pub use erase::{EraseError, ErasedReport, Erasure};
 pub use health::{Health, Latency, WRITE_BUCKETS_US};
 pub use keep::{Bound, Keep, Level, Room};
@@ -53,7 +55,6 @@ use book::Book;
 use checkpoint::{Checkpoints, Signer};
 use commit::{Committer, Live, Shared};
 use crossbeam::queue::ArrayQueue;
-use disk::{Disk, OsDisk};
 use keep::{Keeper, Reserve};
 use pack::Packer;
 use producer::{Bell, STATE_DEAD};
@@ -152,7 +153,11 @@ impl Journal {
         Journal::open_on(Arc::new(OsDisk), options, shards, acks)
     }
 
-    fn open_on(
+    /// [`Journal::open`] on another file system than the real one: on one that is slow, or fails.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(
         disk: Arc<dyn Disk>,
         options: Options,
         shards: usize,
@@ -183,7 +188,8 @@ impl Journal {
             gauges: Default::default(),
             signer: signer.clone(),
             openings_dir: openings.clone(),
-            packer: Packer::start(Arc::clone(&disk), dir, options.packing.clone()).map_err(io_error)?,
+            packer: Packer::start(Arc::clone(&disk), dir, openings, options.packing.clone())
+                .map_err(io_error)?,
             reserve: Reserve::new(Arc::clone(&disk), segments.reserve_path(), options.keep.reserve_bytes),
         });
         let live = Live {
@@ -294,7 +300,7 @@ impl Handle {
     /// [`Failure`]: it is not committed.
     pub fn append_blocking(&self, commit: Commit, record: Record) -> Result<u64, Failure> {
         let (sender, receiver) = sync_channel(1);
-        let submission = Submission { ticket: 1, commit, record };
+        let submission = Submission { share: 0, ticket: 1, commit, record };
         if self.0.bell.closing.load(Ordering::Acquire) {
             return Err(Failure::Closed);
         }
@@ -324,7 +330,7 @@ impl Handle {
         Health {
             signed_through,
             checkpoint_failure,
-            queue_depth: self.0.lanes.iter().map(|lane| lane.queue.len()).sum(),
+            queue_depth: self.0.lanes.iter().map(|lane| lane.depth()).sum(),
             turned_away: self.0.bell.turned_away.load(Ordering::Relaxed),
             ..self.0.gauges.snapshot()
         }

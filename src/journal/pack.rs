@@ -63,6 +63,7 @@ pub(super) struct Packer {
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: PathBuf,
+    openings: PathBuf,
     packing: Packing,
     sealed: Mutex<Sealed>,
     /// Somebody waits for more sealed segments.
@@ -90,15 +91,21 @@ impl fmt::Debug for Shared {
 }
 
 impl Packer {
-    /// A packer of `folder`; without a thread where nothing is to be packed.
+    /// A packer of `folder`, whose nonces lie in `openings`; without a thread where nothing is to be packed.
     ///
     /// # Errors
-    /// The system gives no thread, or the folder cannot be cleared of what a former process staged.
-    pub(super) fn start(disk: Arc<dyn Disk>, folder: &Path, packing: Packing) -> io::Result<Packer> {
+    /// The system gives no thread, or the folders cannot be cleared of what a former process staged.
+    pub(super) fn start(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        openings: &Path,
+        packing: Packing,
+    ) -> io::Result<Packer> {
         let is_idle = !packing.compress && packing.recipients.is_empty();
         let shared = Arc::new(Shared {
             disk,
             folder: folder.to_owned(),
+            openings: openings.to_owned(),
             packing,
             sealed: Mutex::default(),
             more: Condvar::new(),
@@ -192,10 +199,12 @@ impl Shared {
 
     /// Removes what a former process did not get done.
     fn discard_staged(&self) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == STAGED) {
-                self.disk.remove(&path)?;
+        for folder in [&self.folder, &self.openings] {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == STAGED) {
+                    self.disk.remove(&path)?;
+                }
             }
         }
         Ok(())

@@ -1,13 +1,13 @@
 use crate::{
     audit::{Commit, Kind, Record},
-    limits::{BATCH_BYTES_TARGET, JOURNAL_QUEUE_RECORDS, JOURNAL_WAKE_RECORDS},
+    limits::{BATCH_BYTES_TARGET, JOURNAL_QUEUE_RECORDS, JOURNAL_WAKE_RECORDS, SHARES_MAX},
 };
 use crossbeam::queue::ArrayQueue;
 use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread::{self, Thread},
     time::Duration,
@@ -16,6 +16,8 @@ use std::{
 /// One record on its way into the journal.
 #[derive(Debug)]
 pub struct Submission {
+    /// In whose share of the ring it counts: an index below [`SHARES_MAX`].
+    pub share: u32,
     /// Comes back in the [`Ack`]; 0 asks for none.
     pub ticket: u64,
     pub commit: Commit,
@@ -88,8 +90,59 @@ pub trait AckSink: Send {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) queue: ArrayQueue<Submission>,
+    /// Records that the commit thread took out and has not put into a batch yet.
+    pub(super) staged: AtomicUsize,
     /// Body bytes that were submitted and not yet written.
     pub(super) inflight_bytes: AtomicUsize,
+    /// The same, and the records, by share.
+    pub(super) shares: Box<[Gauge]>,
+}
+
+/// What of one share was submitted and not yet written.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    pub(super) records: AtomicU32,
+    pub(super) bytes: AtomicUsize,
+}
+
+impl Lane {
+    fn new() -> Lane {
+        Lane {
+            queue: ArrayQueue::new(JOURNAL_QUEUE_RECORDS),
+            staged: AtomicUsize::new(0),
+            inflight_bytes: AtomicUsize::new(0),
+            shares: (0..SHARES_MAX).map(|_| Gauge::default()).collect(),
+        }
+    }
+
+    /// Records that wait for a batch.
+    pub(super) fn depth(&self) -> usize {
+        self.queue.len() + self.staged.load(Ordering::Relaxed)
+    }
+
+    /// Whether more waits than one batch takes.
+    pub(super) fn is_crowded(&self, records: usize) -> bool {
+        self.queue.len() > records || self.inflight_bytes.load(Ordering::Relaxed) > BATCH_BYTES_TARGET
+    }
+
+    /// Records of one share are written, or never will be.
+    pub(super) fn give_back(&self, share: u32, records: u32, bytes: usize) {
+        if let Some(gauge) = self.shares.get(share as usize) {
+            gauge.records.fetch_sub(records, Ordering::Relaxed);
+            gauge.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        if bytes > 0 {
+            self.inflight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn count(&self, share: u32, bytes: usize) -> usize {
+        if let Some(gauge) = self.shares.get(share as usize) {
+            gauge.records.fetch_add(1, Ordering::Relaxed);
+            gauge.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        self.inflight_bytes.fetch_add(bytes, Ordering::Relaxed)
+    }
 }
 
 /// Records are committed.
@@ -167,15 +220,15 @@ pub struct Producer {
     bell: Arc<Bell>,
     /// Admitted exchanges whose OUTCOME has not been submitted: each holds one place of the ring.
     open: usize,
+    /// The same by share.
+    open_by_share: Box<[u32]>,
 }
 
 impl Producer {
     pub(super) fn new(bell: Arc<Bell>) -> (Producer, Arc<Lane>) {
-        let lane = Arc::new(Lane {
-            queue: ArrayQueue::new(JOURNAL_QUEUE_RECORDS),
-            inflight_bytes: AtomicUsize::new(0),
-        });
-        (Producer { lane: Arc::clone(&lane), bell, open: 0 }, lane)
+        let lane = Arc::new(Lane::new());
+        let open_by_share = vec![0; SHARES_MAX].into();
+        (Producer { lane: Arc::clone(&lane), bell, open: 0, open_by_share }, lane)
     }
 
     /// Queues a record; acknowledgements come in the order of submission within one [`Commit`].
@@ -192,17 +245,21 @@ impl Producer {
             self.bell.turned_away.fetch_add(1, Ordering::Relaxed);
             return Err(Full(submission));
         }
-        let (bytes, waits) = (submission.record.body_bytes(), submission.is_urgent());
-        let before = self.lane.inflight_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (bytes, waits, share) =
+            (submission.record.body_bytes(), submission.is_urgent(), submission.share);
+        let before = self.lane.count(share, bytes);
         if let Err(submission) = self.lane.queue.push(submission) {
             // Only an OUTCOME whose INTENT was never taken comes here: its caller is at fault.
-            self.lane.inflight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.lane.give_back(share, 1, bytes);
             self.bell.turned_away.fetch_add(1, Ordering::Relaxed);
             return Err(Full(submission));
         }
         match kind {
-            Kind::Intent => self.open += 1,
-            Kind::Outcome => self.open = self.open.saturating_sub(1),
+            Kind::Intent => {
+                self.open += 1;
+                self.open_by_share.get_mut(share as usize).into_iter().for_each(|open| *open += 1);
+            }
+            Kind::Outcome => self.end(share),
             _ => {}
         }
         let piles_up = before + bytes >= BATCH_BYTES_TARGET || self.lane.queue.len() >= JOURNAL_WAKE_RECORDS;
@@ -214,10 +271,28 @@ impl Producer {
         Ok(())
     }
 
-    /// An INTENT that was taken was refused with [`Failure::Overloaded`] or the like: gives back the room of
-    /// the OUTCOME that will not come.
-    pub fn forget_intent(&mut self) {
+    /// An INTENT of `share` that was taken was refused with [`Failure::Overloaded`] or the like: gives back
+    /// the room of the OUTCOME that will not come.
+    pub fn forget_intent(&mut self, share: u32) {
+        self.end(share);
+    }
+
+    /// An exchange needs no room for its OUTCOME any more.
+    fn end(&mut self, share: u32) {
         self.open = self.open.saturating_sub(1);
+        let open = self.open_by_share.get_mut(share as usize);
+        open.into_iter().for_each(|open| *open = open.saturating_sub(1));
+    }
+
+    /// What a share has in the ring: records and body bytes that are not written yet, and exchanges whose
+    /// OUTCOME has its room promised.
+    pub fn held(&self, share: u32) -> (usize, usize, usize) {
+        let gauge = self.lane.shares.get(share as usize);
+        let (records, bytes) = gauge.map_or((0, 0), |gauge| {
+            (gauge.records.load(Ordering::Relaxed) as usize, gauge.bytes.load(Ordering::Relaxed))
+        });
+        let open = self.open_by_share.get(share as usize).copied().unwrap_or_default();
+        (records, bytes, open as usize)
     }
 
     /// Body bytes of this shard that the journal has not written yet; beyond
@@ -247,6 +322,6 @@ impl Producer {
             STATE_NO_SPACE => !matches!(kind, Kind::Intent | Kind::Refusal),
             _ => false,
         };
-        taken && self.lane.queue.len() + self.open + places <= self.lane.queue.capacity()
+        taken && self.lane.depth() + self.open + places <= self.lane.queue.capacity()
     }
 }

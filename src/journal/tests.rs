@@ -136,7 +136,7 @@ fn each_frame(file: &SegmentFile, mut each: impl FnMut(&Frame<'_>)) -> Result<En
 }
 
 fn submission(ticket: u64, commit: Commit, record: Record) -> Submission {
-    Submission { ticket, commit, record }
+    Submission { share: 0, ticket, commit, record }
 }
 
 fn submit(producer: &mut Producer, ticket: u64, commit: Commit, record: Record) {

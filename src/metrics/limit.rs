@@ -40,11 +40,13 @@ pub enum Limit {
     MemoryHead,
     /// No memory for a request's body, which a policy has to read as a whole.
     MemoryBody,
+    /// One agent has as much on its way to the audit log as it may have.
+    AuditBackpressure,
 }
 
 impl Limit {
     /// Every limit, in the order of its numbers.
-    pub const ALL: [Limit; 18] = [
+    pub const ALL: [Limit; 19] = [
         Limit::Header,
         Limit::BodyIdle,
         Limit::BodyRate,
@@ -63,6 +65,7 @@ impl Limit {
         Limit::MemoryIdle,
         Limit::MemoryHead,
         Limit::MemoryBody,
+        Limit::AuditBackpressure,
     ];
 
     /// Its name in metrics and records: stable.
@@ -86,6 +89,7 @@ impl Limit {
             Limit::MemoryIdle => "memory_idle",
             Limit::MemoryHead => "memory_head",
             Limit::MemoryBody => "memory_body",
+            Limit::AuditBackpressure => "audit_backpressure",
         }
     }
 

@@ -113,6 +113,7 @@ pub struct Scrape {
     /// Secret and age of its value in seconds.
     pub secret_age: Vec<(String, f64)>,
     pub audit_sequence: u64,
+    pub audit_signed_sequence: u64,
     pub audit_queue_depth: u64,
     pub audit_disk_bytes: u64,
     pub audit_disk_available_bytes: u64,
@@ -141,6 +142,7 @@ pub struct Metrics {
     jwks_age: Family<Named, Gauge<f64, AtomicU64>>,
     secret_age: Family<Named, Gauge<f64, AtomicU64>>,
     audit_sequence: Gauge,
+    audit_signed: Gauge,
     audit_queue_depth: Gauge,
     /// Size of the audit disk, what is available there, and the last segment that retention deleted.
     audit_disk: [Gauge; 3],
@@ -163,6 +165,8 @@ pub struct Metrics {
     pub leases_unrevoked: Counter,
     /// Answers to shards that found no room.
     pub answers_dropped: Counter,
+    /// Refusals that have no record of their own, but are counted in that of another one.
+    pub audit_refusals_folded: Counter,
     /// Access log lines that a slow output dropped.
     pub log_lines_dropped: Counter,
     /// 1 after a good reload, 0 after a refused one.
@@ -191,6 +195,7 @@ impl Default for Metrics {
             jwks_age: Family::default(),
             secret_age: Family::default(),
             audit_sequence: Gauge::default(),
+            audit_signed: Gauge::default(),
             audit_queue_depth: Gauge::default(),
             audit_disk: Default::default(),
             connections: Family::default(),
@@ -207,6 +212,7 @@ impl Default for Metrics {
             panics: Counter::default(),
             leases_unrevoked: Counter::default(),
             answers_dropped: Counter::default(),
+            audit_refusals_folded: Counter::default(),
             log_lines_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             epoll_fallback: Gauge::default(),
@@ -238,6 +244,16 @@ impl Metrics {
         registry.register("secret_age_seconds", "Age of a secret's value", self.secret_age.clone());
         registry.register("audit_sequence", "Last record written", self.audit_sequence.clone());
         registry.register("audit_queue_depth", "Records on their way", self.audit_queue_depth.clone());
+        registry.register(
+            "audit_refusals_folded",
+            "Refusals that are counted in the record of another one",
+            self.audit_refusals_folded.clone(),
+        );
+        registry.register(
+            "audit_signed_sequence",
+            "Last record that a checkpoint covers",
+            self.audit_signed.clone(),
+        );
         let [size, available, removed] = self.audit_disk.clone();
         registry.register("audit_disk_bytes", "Size of the disk of the log", size);
         registry.register("audit_disk_available_bytes", "What is available there", available);
@@ -360,6 +376,7 @@ impl Metrics {
         }
         self.in_flight.set(self.totals().in_flight as i64);
         self.audit_sequence.set(scrape.audit_sequence as i64);
+        self.audit_signed.set(scrape.audit_signed_sequence as i64);
         self.audit_queue_depth.set(scrape.audit_queue_depth as i64);
         let audit =
             [scrape.audit_disk_bytes, scrape.audit_disk_available_bytes, scrape.audit_removed_segment];

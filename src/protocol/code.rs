@@ -29,6 +29,7 @@ pub enum Code {
     KeysUnavailable,
     SecretUnavailable,
     AuditUnavailable,
+    AuditBackpressure,
     Overloaded,
     UpstreamUnreachable,
     UpstreamTls,
@@ -117,7 +118,7 @@ const LIMITED: (&str, Verdict) = (RATE, Verdict::Refuse);
 ///
 /// 401 leaves `x-should-retry` out: Claude Code runs its `apiKeyHelper` again only then.
 #[rustfmt::skip]
-const TABLE: [Row; 33] = [
+const TABLE: [Row; 34] = [
     row(Code::TokenMissing, "token_missing", 401, UNSAID, UNKNOWN, "Token missing"),
     row(Code::TokenInvalid, "token_invalid", 401, UNSAID, UNKNOWN, "Token invalid"),
     row(Code::TokenExpired, "token_expired", 401, UNSAID, UNKNOWN, "Token expired"),
@@ -144,6 +145,7 @@ const TABLE: [Row; 33] = [
     row(Code::KeysUnavailable, "keys_unavailable", 503, AFTER_5_S, FAULT, "Keys of the issuer unavailable"),
     row(Code::SecretUnavailable, "secret_unavailable", 503, AFTER_5_S, FAULT, "Secret unavailable"),
     row(Code::AuditUnavailable, "audit_unavailable", 503, AFTER_5_S, FAULT, "Audit store unavailable"),
+    row(Code::AuditBackpressure, "audit_backpressure", 503, AFTER_1_S, BUSY, "Too much to record"),
     row(Code::Overloaded, "overloaded", 503, AFTER_1_S, BUSY, "Overloaded"),
     row(Code::UpstreamUnreachable, "upstream_unreachable", 502, UNSAID, FAULT, "Upstream unreachable"),
     row(Code::UpstreamTls, "upstream_tls", 502, UNSAID, FAULT, "Upstream certificate refused"),

@@ -1,10 +1,14 @@
 //! Who may open a connection: as many as all shards together, one address and the memory allow
 //! (SECURITY R41).
 
-use crate::{exchange::plan::CallerLimits, limits::CONNECTIONS_PER_ADDRESS, metrics::Limit};
+use crate::{
+    exchange::{plan::CallerLimits, share::network},
+    limits::CONNECTIONS_PER_ADDRESS,
+    metrics::Limit,
+};
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +22,10 @@ pub struct Capacity {
     pub connections_max: usize,
     /// Memory for connections and bodies of one shard, in bytes.
     pub memory_bytes: usize,
+    /// How much of a shard's queue into the journal one agent may fill, in percent.
+    pub agent_share_percent: u8,
+    /// REFUSALs of one unproven caller that are recorded one by one, a second.
+    pub refusals_per_second: u32,
 }
 
 /// The open connections of all shards.
@@ -95,17 +103,6 @@ fn per_address(peer: IpAddr, limits: &CallerLimits) -> Option<usize> {
         Some(most) => Some(most as usize),
         None if peer.is_loopback() => None,
         None => Some(CONNECTIONS_PER_ADDRESS),
-    }
-}
-
-/// What counts as one address: with IPv6 a host may choose within its /64 (RFC 4291 section 2.5.4).
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            let bits = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(bits))
-        }
-        address => address,
     }
 }
 

@@ -1,15 +1,18 @@
 //! Open questions of a shard, by ticket.
 
 use crate::{
-    audit::{Commit, Kind, Record},
+    audit::{Commit, Record, Refusal},
     buffer::Budget,
     exchange::{
         Answer, Ask, Summary, Unavailable,
+        fold::{self, Folds},
         handover::{Delivery, Errand, Errands, Recorder, Refused, ShardTicket, Work},
+        share::{Demand, Party, Share, ShareId, Shares},
     },
     limits::{
-        ERRAND_TIMEOUT, RECORD_INFLIGHT_BYTES_MAX, RECORD_RETRY_MAX, RECORD_RETRY_MIN, RECORD_STALL_MAX,
-        RECORD_TIMEOUT,
+        AGENT_SHARE_PERCENT, ERRAND_TIMEOUT, JOURNAL_QUEUE_RECORDS, RECORD_INFLIGHT_BYTES_MAX,
+        RECORD_RETRY_MAX, RECORD_RETRY_MIN, RECORD_STALL_MAX, RECORD_TIMEOUT, REFUSALS_PER_SECOND,
+        SHARE_WAIT_MAX,
     },
     runtime::{self, Slot},
     secrets::Lease,
@@ -50,6 +53,33 @@ struct Inner {
     last_ticket: Cell<ShardTicket>,
     /// Leases of exchanges that are gone.
     orphans: RefCell<Vec<Lease>>,
+    /// Whose records are on their way.
+    shares: RefCell<Shares>,
+    folds: RefCell<Folds>,
+    /// Refusals that were folded and not counted yet.
+    folded: Cell<u64>,
+    terms: Cell<Terms>,
+}
+
+/// How much of the journal one agent may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Of this shard's queue, in percent.
+    pub share_percent: u8,
+    /// REFUSALs of one unproven caller that are recorded one by one.
+    pub refusals_per_second: u32,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { share_percent: AGENT_SHARE_PERCENT, refusals_per_second: REFUSALS_PER_SECOND }
+    }
+}
+
+/// A record that was not taken, and why.
+struct Untaken {
+    why: Unavailable,
+    record: Record,
 }
 
 /// Open questions of one shard. Clones share them.
@@ -60,8 +90,26 @@ impl Answers {
     /// No question is open; records go to `recorder`.
     pub fn new(recorder: Box<dyn Recorder>, memory: Budget) -> Answers {
         let recorder = RefCell::new(recorder);
-        let (waiters, last_ticket, orphans) = Default::default();
-        Answers(Rc::new(Inner { recorder, memory, waiters, last_ticket, orphans }))
+        let (waiters, last_ticket, orphans, shares) = Default::default();
+        let (folds, folded, terms) = Default::default();
+        let inner = Inner { recorder, memory, waiters, last_ticket, orphans, shares, folds, folded, terms };
+        Answers(Rc::new(inner))
+    }
+
+    /// Changes how much of the journal one agent may have.
+    pub fn set_terms(&self, terms: Terms) {
+        self.0.terms.set(terms);
+    }
+
+    /// The share of `party`, until [`Answers::leave`].
+    pub fn enter(&self, party: &Party) -> ShareId {
+        let recorder = self.0.recorder.borrow();
+        self.0.shares.borrow_mut().enter(party, |share| recorder.held(share).is_empty())
+    }
+
+    /// An exchange of this share has ended.
+    pub fn leave(&self, share: ShareId) {
+        self.0.shares.borrow_mut().leave(share);
     }
 
     /// Takes note of the recorded bytes that wait for the journal, and gives them.
@@ -71,15 +119,50 @@ impl Answers {
         inflight
     }
 
-    /// Whether recorded bytes may go on to the journal: no more than so many, nor than half of the memory.
-    fn has_room_for_bodies(&self) -> bool {
-        self.measure() < RECORD_INFLIGHT_BYTES_MAX.min(self.0.memory.max() / 2)
+    /// Recorded bytes that may be on their way to the journal: no more than so many, nor than half of the
+    /// memory.
+    fn bytes_max(&self) -> usize {
+        RECORD_INFLIGHT_BYTES_MAX.min(self.0.memory.max() / 2)
+    }
+
+    /// Whether there is room for `demand`, in all and in the share of who wants it.
+    ///
+    /// # Errors
+    /// What there would be if it never comes.
+    fn look_for_room(&self, share: ShareId, demand: &Demand) -> Result<(), Unavailable> {
+        if demand.has_body() && self.measure() >= self.bytes_max() {
+            return Err(Unavailable::TurnedAway);
+        }
+        let percent = self.0.terms.get().share_percent;
+        let bounds = Share::of(percent, JOURNAL_QUEUE_RECORDS, self.bytes_max());
+        match bounds.takes(&self.0.recorder.borrow().held(share), demand) {
+            true => Ok(()),
+            false => Err(Unavailable::Backpressure),
+        }
+    }
+
+    /// Waits for room; see [`Answers::look_for_room`].
+    async fn wait_for_room(
+        &self,
+        share: ShareId,
+        demand: &Demand,
+        give_up: Instant,
+    ) -> Result<(), Unavailable> {
+        let mut pause = Pause::until(give_up);
+        loop {
+            let found = self.look_for_room(share, demand);
+            if found.is_ok() || !pause.wait().await {
+                return found;
+            }
+        }
     }
 
     /// Asks, and waits for the answer.
-    pub async fn ask(&self, shard: usize, errands: &dyn Errands, ask: Ask) -> Answer {
+    pub async fn ask(&self, shard: usize, share: ShareId, errands: &dyn Errands, ask: Ask) -> Answer {
         let work = match ask {
-            Ask::Record(records, commit) => return Answer::Recorded(self.record(records, commit).await),
+            Ask::Record(records, commit) => {
+                return Answer::Recorded(self.record(share, records, commit).await);
+            }
             Ask::Keys(issuer) => Work::Keys(issuer),
             Ask::Lease { source, subject_token } => Work::Lease { source, subject_token },
         };
@@ -107,24 +190,31 @@ impl Answers {
 
     /// Hands records over and waits until the journal has answered for each: a body that is not in the log
     /// must not go upstream, though its INTENT is.
-    async fn record(&self, records: Vec<Record>, commit: Commit) -> Result<u64, Unavailable> {
-        let admits = records.iter().any(|record| record.kind() == Kind::Intent);
-        let limit = if admits { RECORD_TIMEOUT } else { RECORD_STALL_MAX };
-        let give_up = runtime::now().instant + limit;
+    async fn record(&self, share: ShareId, records: Vec<Record>, commit: Commit) -> Result<u64, Unavailable> {
+        let demand = Demand::of(&records);
+        let (wait, limit) = match demand.admits() {
+            true => (SHARE_WAIT_MAX, RECORD_TIMEOUT),
+            false => (RECORD_STALL_MAX, RECORD_STALL_MAX),
+        };
+        let began = runtime::now().instant;
+        let give_up = began + limit;
+        // For all of them together: a body is not in the log if its INTENT finds no room in the share.
+        self.wait_for_room(share, &demand, began + wait).await?;
         let mut open = SmallVec::<[(ShardTicket, Slot<Answer>); 2]>::new();
         let mut result = Ok(0);
         for record in records {
             let (ticket, slot) = self.open();
             open.push((ticket, slot));
-            result = self.offer(ticket, commit, record, give_up).await.map(|()| 0);
+            let offered = self.offer(share, ticket, commit, record, give_up).await;
+            result = offered.map(|()| 0).map_err(|untaken| untaken.why);
             if result.is_err() {
                 break;
             }
         }
         if result.is_ok() {
             result = acknowledged(&open, give_up).await;
-            if admits && result == Err(Unavailable::TurnedAway) {
-                self.0.recorder.borrow_mut().intent_refused();
+            if demand.admits() && result == Err(Unavailable::TurnedAway) {
+                self.0.recorder.borrow_mut().intent_refused(share);
             }
         }
         let mut waiters = self.0.waiters.borrow_mut();
@@ -138,28 +228,27 @@ impl Answers {
     /// There was none until `give_up`, or the journal has failed: it will never be in the log.
     async fn offer(
         &self,
+        share: ShareId,
         ticket: ShardTicket,
         commit: Commit,
         mut record: Record,
         give_up: Instant,
-    ) -> Result<(), Unavailable> {
-        let is_body = record.kind() == Kind::Content;
-        let mut pause = RECORD_RETRY_MIN;
+    ) -> Result<(), Box<Untaken>> {
+        let demand = Demand::of([&record]);
+        let mut pause = Pause::until(give_up);
         loop {
-            if !is_body || self.has_room_for_bodies() {
-                match self.0.recorder.borrow_mut().submit(ticket, commit, record) {
+            let mut why = Unavailable::TurnedAway;
+            match self.look_for_room(share, &demand) {
+                Err(none) => why = none,
+                Ok(()) => match self.0.recorder.borrow_mut().submit(share, ticket, commit, record) {
                     Ok(()) => return Ok(()),
-                    Err(Refused::Failed) => return Err(Unavailable::TurnedAway),
+                    Err(Refused::Failed(back)) => return Err(Box::new(Untaken { why, record: *back })),
                     Err(Refused::Full(back)) => record = *back,
-                }
+                },
             }
-            let left = give_up.since(runtime::now().instant);
-            if left.is_zero() {
-                return Err(Unavailable::TurnedAway);
+            if !pause.wait().await {
+                return Err(Box::new(Untaken { why, record }));
             }
-            // Many may wait, and each look costs the shard: they look less and less often.
-            runtime::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(RECORD_RETRY_MAX);
         }
     }
 
@@ -167,33 +256,96 @@ impl Answers {
     ///
     /// # Errors
     /// There was no room for [`RECORD_STALL_MAX`], or the journal has failed.
-    pub async fn note(&self, record: Record) -> Result<(), Unavailable> {
-        self.offer(0, Commit::Written, record, runtime::now().instant + RECORD_STALL_MAX).await
+    pub async fn note(&self, share: ShareId, record: Record) -> Result<(), Unavailable> {
+        let give_up = runtime::now().instant + RECORD_STALL_MAX;
+        let offered = self.offer(share, 0, Commit::Written, record, give_up).await;
+        offered.map_err(|untaken| untaken.why)
     }
 
     /// Hands over the last record of an exchange, as soon as there is room. Its log line comes back at once
-    /// when there is nothing to wait for, else with the acknowledgement.
-    pub async fn finish(&self, record: Option<Record>, summary: Box<Summary>) -> Option<Box<Summary>> {
+    /// when there is nothing to wait for, else with the acknowledgement. A REFUSAL of a flood, or one that
+    /// finds no room, is recorded later together with others.
+    pub async fn finish(
+        &self,
+        share: ShareId,
+        record: Option<Record>,
+        summary: Box<Summary>,
+    ) -> Option<Box<Summary>> {
         let Some(record) = record else { return Some(summary) };
-        let ticket = self.next_ticket();
-        let give_up = runtime::now().instant + RECORD_STALL_MAX;
-        if self.offer(ticket, Commit::Written, record, give_up).await.is_err() {
+        let (ticket, now) = (self.next_ticket(), runtime::now().instant);
+        let record = match record {
+            Record::Refusal(refusal) if self.is_folded(share, &refusal, now) => {
+                self.fold(share, refusal, now);
+                return Some(summary);
+            }
+            record => record,
+        };
+        let is_refusal = matches!(record, Record::Refusal(_));
+        let give_up = now + if is_refusal { RECORD_TIMEOUT } else { RECORD_STALL_MAX };
+        if let Err(untaken) = self.offer(share, ticket, Commit::Written, record, give_up).await {
+            if let Record::Refusal(refusal) = untaken.record {
+                self.fold(share, refusal, now);
+            }
             return Some(summary);
         }
-        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, give_up));
+        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, now + RECORD_STALL_MAX));
         None
     }
 
     /// [`Answers::finish`] where nobody can wait: after a panic.
-    pub fn finish_now(&self, record: Option<Record>, summary: Box<Summary>) -> Option<Box<Summary>> {
+    pub fn finish_now(
+        &self,
+        share: ShareId,
+        record: Option<Record>,
+        summary: Box<Summary>,
+    ) -> Option<Box<Summary>> {
         let Some(record) = record else { return Some(summary) };
         let ticket = self.next_ticket();
-        if self.0.recorder.borrow_mut().submit(ticket, Commit::Written, record).is_err() {
+        if self.0.recorder.borrow_mut().submit(share, ticket, Commit::Written, record).is_err() {
             return Some(summary);
         }
         let give_up = runtime::now().instant + RECORD_STALL_MAX;
         self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, give_up));
         None
+    }
+
+    fn is_folded(&self, share: ShareId, refusal: &Refusal, now: Instant) -> bool {
+        let rate = self.0.terms.get().refusals_per_second;
+        fold::is_folded(refusal, || self.0.shares.borrow_mut().may_refuse(share, now, rate))
+    }
+
+    /// Keeps a refusal to be recorded together with others.
+    fn fold(&self, share: ShareId, refusal: Box<Refusal>, now: Instant) {
+        self.0.folded.set(self.0.folded.get() + 1);
+        if let Some(kept) = self.0.folds.borrow_mut().add(share, refusal, now) {
+            self.0.shares.borrow_mut().hold(kept);
+        }
+    }
+
+    /// Records the refusals that have gathered until `now`, as far as there is room. Gives how many wait.
+    pub fn unfold(&self, now: Instant) -> u64 {
+        let due = self.0.folds.borrow_mut().take_due(now);
+        for (share, refusal) in due {
+            let record = Record::Refusal(refusal);
+            let room = self.look_for_room(share, &Demand::of([&record]));
+            let untaken = match room {
+                Err(_) => Some(record),
+                Ok(()) => match self.0.recorder.borrow_mut().submit(share, 0, Commit::Written, record) {
+                    Ok(()) => None,
+                    Err(Refused::Full(back) | Refused::Failed(back)) => Some(*back),
+                },
+            };
+            match untaken {
+                Some(Record::Refusal(refusal)) => drop(self.0.folds.borrow_mut().add(share, refusal, now)),
+                _ => self.leave(share),
+            }
+        }
+        self.0.folds.borrow().refusals()
+    }
+
+    /// Refusals that were folded since the last call.
+    pub fn take_folded(&self) -> u64 {
+        self.0.folded.take()
     }
 
     /// Gives `log` the lines whose acknowledgement must have come before `now`, the first ones first: whether
@@ -275,6 +427,30 @@ impl Drop for Waiting<'_> {
         if let Some(Answer::Lease(Ok(lease))) = self.slot.try_take() {
             self.answers.0.orphans.borrow_mut().push(lease);
         }
+    }
+}
+
+/// Pauses between looks for room. Many may wait, and each look costs the shard: they look less and less
+/// often.
+struct Pause {
+    next: Duration,
+    give_up: Instant,
+}
+
+impl Pause {
+    fn until(give_up: Instant) -> Pause {
+        Pause { next: RECORD_RETRY_MIN, give_up }
+    }
+
+    /// Waits until the next look is due; false when there is to be none.
+    async fn wait(&mut self) -> bool {
+        let left = self.give_up.since(runtime::now().instant);
+        if left.is_zero() {
+            return false;
+        }
+        runtime::sleep(self.next.min(left)).await;
+        self.next = (self.next * 2).min(RECORD_RETRY_MAX);
+        true
     }
 }
 

@@ -35,12 +35,14 @@ use crate::{
     exchange::{
         Answer, Ask, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errands, LogSink, Recorder},
+        share::ShareId,
     },
     limits::{RECORD_STALL_MAX, RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
     metrics::{Limit, Metrics, ShardMetrics},
     runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
+    time::Instant,
 };
-use answers::{Answers, Taken};
+use answers::{Answers, Taken, Terms};
 use arc_swap::ArcSwap;
 use idle::IdleSet;
 use ids::Ids;
@@ -126,6 +128,7 @@ pub async fn run(parts: Parts) {
         idle: IdleSet::default(),
         date: RefCell::new((0, "".into())),
     });
+    shard.take_terms();
     let listeners: Vec<_> =
         parts.listeners.into_iter().map(|(index, listener)| (index, Rc::new(listener))).collect();
     for (index, listener) in &listeners {
@@ -152,7 +155,7 @@ async fn sweep(shard: Weak<Shard>) {
         let now = runtime::now();
         shard.sweeper.sweep_with(now.instant, |cause| shard.count_late(cause));
         shard.look_after_memory(&gauges);
-        shard.answers.overdue(now.instant, |summary| shard.log.log(summary));
+        shard.look_after_records(now.instant);
         shard.answers.take_orphans().into_iter().for_each(|lease| origin::release(&shard, lease));
         let plan = shard.world.load().plan.clone();
         let is_known = |key| plan.upstreams.iter().any(|upstream| upstream.key == key);
@@ -190,6 +193,20 @@ impl Shard {
         if let Some(limit) = Limit::from_byte(cause).filter(|limit| *limit != Limit::Linger) {
             self.metrics.limit(limit);
         }
+    }
+
+    /// Writes log lines that waited for long enough, and records refusals that were folded.
+    fn look_after_records(&self, now: Instant) {
+        self.answers.overdue(now, |summary| self.log.log(summary));
+        self.take_terms();
+        self.answers.unfold(now);
+        self.metrics.audit_refusals_folded.inc_by(self.answers.take_folded());
+    }
+
+    /// Holds agents to what the configuration in force says of the journal.
+    fn take_terms(&self) {
+        let Capacity { agent_share_percent, refusals_per_second, .. } = self.world.load().capacity;
+        self.answers.set_terms(Terms { share_percent: agent_share_percent, refusals_per_second });
     }
 
     /// Measures the memory in use; where it is short, idle connections are closed, the oldest first.
@@ -240,11 +257,17 @@ impl Shard {
         }
         // The log lines of the last exchanges wait for their records.
         let deadline = runtime::now().instant + RECORD_TIMEOUT;
-        while !self.answers.is_empty() && runtime::now().instant < deadline {
-            runtime::sleep(SETTLE_INTERVAL).await;
-        }
         let all = runtime::now().instant + RECORD_STALL_MAX;
+        let mut folded = self.answers.unfold(all);
+        while (folded > 0 || !self.answers.is_empty()) && runtime::now().instant < deadline {
+            runtime::sleep(SETTLE_INTERVAL).await;
+            folded = self.answers.unfold(all);
+        }
+        if folded > 0 {
+            tracing::error!(shard = self.index, refusals = folded, "refusals are not in the audit log");
+        }
         self.answers.overdue(all, |summary| self.log.log(summary));
+        self.metrics.audit_refusals_folded.inc_by(self.answers.take_folded());
     }
 
     fn order_drain(&self) {
@@ -282,8 +305,8 @@ impl Shard {
     }
 
     /// Asks another thread and waits for the answer.
-    async fn ask(&self, ask: Ask) -> Answer {
-        self.answers.ask(self.index, &*self.errands, ask).await
+    async fn ask(&self, share: ShareId, ask: Ask) -> Answer {
+        self.answers.ask(self.index, share, &*self.errands, ask).await
     }
 
     fn count(&self, summary: &Summary) {
@@ -294,17 +317,17 @@ impl Shard {
     }
 
     /// Counts an ended exchange; its log line follows when its last record is acknowledged.
-    async fn finish(&self, record: Option<Record>, summary: Box<Summary>) {
+    async fn finish(&self, share: ShareId, record: Option<Record>, summary: Box<Summary>) {
         self.count(&summary);
-        if let Some(summary) = self.answers.finish(record, summary).await {
+        if let Some(summary) = self.answers.finish(share, record, summary).await {
             self.log.log(summary);
         }
     }
 
     /// [`Shard::finish`] where nobody can wait.
-    fn finish_now(&self, record: Option<Record>, summary: Box<Summary>) {
+    fn finish_now(&self, share: ShareId, record: Option<Record>, summary: Box<Summary>) {
         self.count(&summary);
-        if let Some(summary) = self.answers.finish_now(record, summary) {
+        if let Some(summary) = self.answers.finish_now(share, record, summary) {
             self.log.log(summary);
         }
     }

@@ -9,12 +9,12 @@ use super::{
     origin, pumps,
 };
 use crate::{
-    exchange::{Answer, Ask, Cause, Event, Exchange, Side, Step, Steps, Times},
+    exchange::{Answer, Ask, Cause, Event, Exchange, Side, Step, Steps, Times, share::ShareId},
     protocol::Reply,
     runtime,
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -27,12 +27,15 @@ pub struct Relay<'a> {
     pub world: Arc<World>,
     exchange: RefCell<Exchange>,
     times: RefCell<Times>,
+    /// Whose share of the journal its records count in; looked up for the first one.
+    share: Cell<Option<ShareId>>,
 }
 
 impl<'a> Relay<'a> {
     /// The relay of an exchange that begins with `world`.
     pub fn new(shard: &'a Rc<Shard>, world: Arc<World>, exchange: Exchange) -> Relay<'a> {
-        Relay { shard, world, exchange: RefCell::new(exchange), times: RefCell::new(Times::default()) }
+        let (exchange, times, share) = (RefCell::new(exchange), RefCell::default(), Cell::default());
+        Relay { shard, world, exchange, times, share }
     }
 
     /// Runs the exchange to its end. True if the caller's connection may carry another one.
@@ -114,7 +117,8 @@ impl<'a> Relay<'a> {
     pub async fn ask(&self, ask: Ask) -> Answer {
         let is_record = matches!(ask, Ask::Record(..));
         let asked = runtime::now().instant;
-        let answer = self.shard.ask(ask).await;
+        let share = if is_record { self.share() } else { ShareId::default() };
+        let answer = self.shard.ask(share, ask).await;
         let waited = runtime::now().instant.since(asked);
         let mut times = self.times.borrow_mut();
         if is_record {
@@ -123,6 +127,16 @@ impl<'a> Relay<'a> {
             times.credential += waited
         }
         answer
+    }
+
+    /// Whose share of the journal its records count in.
+    fn share(&self) -> ShareId {
+        if let Some(share) = self.share.get() {
+            return share;
+        }
+        let share = self.shard.answers.enter(&self.exchange.borrow().party());
+        self.share.set(Some(share));
+        share
     }
 
     /// Changes the stage times.
@@ -136,10 +150,11 @@ impl<'a> Relay<'a> {
     /// The journal took no record in time: the exchange must be cut.
     pub async fn carry_out(&self, step: Step) -> Result<(), crate::exchange::Unavailable> {
         match step {
-            Step::Note(record) => self.shard.answers.note(record).await,
+            Step::Note(record) => self.shard.answers.note(self.share(), record).await,
             Step::Finish(record, mut summary) => {
                 summary.times = *self.times.borrow();
-                self.shard.finish(record, summary).await;
+                let share = if record.is_some() { self.share() } else { ShareId::default() };
+                self.shard.finish(share, record, summary).await;
                 Ok(())
             }
             Step::Release(lease) => {
@@ -177,7 +192,7 @@ impl<'a> Relay<'a> {
         self.feed(Event::Gone(Side::Client, Cause::Internal), &mut steps);
         while let Some(step) = steps.next_step() {
             match step {
-                Step::Finish(record, summary) => self.shard.finish_now(record, summary),
+                Step::Finish(record, summary) => self.shard.finish_now(self.share(), record, summary),
                 Step::Release(lease) => origin::release(self.shard, lease),
                 // Both connections are dropped right after this, which resets them.
                 _ => {}
@@ -190,11 +205,11 @@ impl Drop for Relay<'_> {
     /// A panic ends no exchange without its last record. Whatever broke the exchange may break this too: a
     /// second panic must not end the process.
     fn drop(&mut self) {
-        if self.has_ended() {
-            return;
-        }
-        if catch_unwind(AssertUnwindSafe(|| self.abandon())).is_err() {
+        if !self.has_ended() && catch_unwind(AssertUnwindSafe(|| self.abandon())).is_err() {
             tracing::error!(shard = self.shard.index, "an exchange ended without its last record");
+        }
+        if let Some(share) = self.share.get() {
+            self.shard.answers.leave(share);
         }
     }
 }

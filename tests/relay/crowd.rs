@@ -125,7 +125,10 @@ fn crowd(count: usize, memory: usize) {
         "[limits]\nheader_timeout = \"5s\"\nwrite_timeout = \"5s\"\nmemory = \"{}MiB\"",
         memory / MIB
     );
-    let gateway = Setup::to(address).tables(&limits).start();
+    let mut setup = Setup::to(address).tables(&limits);
+    // All of the crowd have one address.
+    setup.audit = "segment_bytes = \"4MiB\"\nrefusals_per_second = 1000000\nagent_share_percent = 100";
+    let gateway = setup.start();
     let mut client = gateway.connect();
     serve_well(&gateway, &mut client, 1, memory as f64);
     let deaf: Vec<_> = (0..count).map(|_| deaf(gateway.address)).collect();

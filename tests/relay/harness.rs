@@ -5,7 +5,7 @@ use ringward::{
     app::{self, Ended, Options, Running},
     audit::{Cause, Item, Outcome, Place, Record, Refusal, SegmentReader},
     config::{Format, diagnostic},
-    journal,
+    journal::{self, Disk, OsDisk},
     segments::{self, Keys, SegmentFile},
 };
 use std::{
@@ -121,7 +121,8 @@ impl Setup {
             upstream,
             route: empty(),
             tables: empty(),
-            audit: "segment_bytes = \"4MiB\"",
+            // Each refusal has its own record, however many there are.
+            audit: "segment_bytes = \"4MiB\"\nrefusals_per_second = 1000000",
             log: "off",
             cores: 1,
             commit: "written",
@@ -217,9 +218,23 @@ access = "{log}"
     }
 
     fn try_start_text_in(text: &str, dir: &Path) -> Result<Running, app::Error> {
+        Setup::try_start_on(Arc::new(OsDisk), text, dir)
+    }
+
+    fn try_start_on(disk: Arc<dyn Disk>, text: &str, dir: &Path) -> Result<Running, app::Error> {
         fs::write(dir.join("ringward.toml"), text).unwrap();
         let options = Options { author: "test".to_owned(), allow_dev: true };
-        app::start(&dir.join("ringward.toml"), options)
+        app::start_on(disk, &dir.join("ringward.toml"), options)
+    }
+
+    /// A gateway whose audit log lies on `disk`.
+    #[track_caller]
+    pub fn start_on(self, disk: Arc<dyn Disk>) -> Gateway {
+        let dir = tempfile::tempdir().unwrap();
+        match Setup::try_start_on(disk, &self.text(), dir.path()) {
+            Ok(running) => Gateway { address: running.addresses.listeners[0].1, running, dir },
+            Err(error) => panic!("no start: {}", explain(&error)),
+        }
     }
 }
 

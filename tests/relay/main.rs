@@ -10,6 +10,7 @@ mod credentials;
 mod crowd;
 mod egress;
 mod failover;
+mod fairness;
 mod framing;
 mod gone;
 mod harness;

@@ -10,6 +10,7 @@ use ringward::{
     exchange::{
         Summary,
         handover::{Delivery, Errand, Errands, LogSink, Recorder, Refused, ShardTicket},
+        share::{Held, ShareId},
     },
     metrics::Metrics,
     runtime::{self, Listener, MailboxSender, StartOptions, mailbox, probe},
@@ -28,7 +29,7 @@ struct Volatile {
 }
 
 impl Recorder for Volatile {
-    fn submit(&mut self, ticket: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+    fn submit(&mut self, _: ShareId, ticket: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
         if let Record::Content(content) = &record
             && content.direction == Direction::Response
             && content.offset > 0
@@ -40,6 +41,10 @@ impl Recorder for Volatile {
             self.shard.send(Delivery::Recorded(ticket, Ok(1))).unwrap();
         }
         Ok(())
+    }
+
+    fn held(&self, _: ShareId) -> Held {
+        Held::default()
     }
 
     fn inflight_bytes(&self) -> usize {
@@ -73,7 +78,12 @@ fn lone_shard(setup: &Setup) -> Lone {
     let loaded = config::load(&text).unwrap();
     let snapshot = config::compile(&loaded, &text, &Host::default(), None).unwrap();
     let endpoints = vec![Endpoint { name: "in".into(), tls: None }];
-    let capacity = Capacity { connections_max: 1_000, memory_bytes: 1 << 30 };
+    let capacity = Capacity {
+        connections_max: 1_000,
+        memory_bytes: 1 << 30,
+        agent_share_percent: 25,
+        refusals_per_second: 20,
+    };
     let world =
         World { plan: snapshot.plan.clone(), endpoints, client_tls: snapshot.upstream_tls.clone(), capacity };
     let (mailbox, inbox) = mailbox(64).unwrap();

@@ -34,7 +34,7 @@ pub(super) struct Replay {
     /// Shorten pauses to one second
     #[arg(long)]
     skip_idle: bool,
-    /// Show bodies as they are, whole, instead of the conversation in them
+    /// Show messages as they are, with their fields and whole, instead of the conversation in them
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -96,6 +96,7 @@ impl Player<'_> {
         let exchange = &self.recording.exchange;
         self.wait(at_us, exchange.started_us).await;
         let mut is_read = output.piece(&self.head()) && output.piece(&self.asked());
+        is_read = is_read && output.piece(&self.fields(&self.recording.response_headers, RESPONSE));
         let mut screen = Screen::new(RESPONSE);
         let mut answer = Answer::of(&self.recording.response, self.raw);
         for piece in &self.recording.response.pieces {
@@ -136,10 +137,18 @@ impl Player<'_> {
             "\n{}  {} {}  route {route}  {}  {}\n",
             lines::clock(&exchange.started),
             inert::line(method.unwrap_or("?")),
-            inert::line(target.unwrap_or("-")),
+            inert::line(&self.url(target.unwrap_or("-"))),
             inert::line(&decision),
             exchange.id,
         )
+    }
+
+    /// The target, and where it was sent to if messages are shown as they were.
+    fn url(&self, target: &str) -> String {
+        match &self.recording.scheme {
+            Some(scheme) if self.raw => format!("{scheme}://{}{target}", self.recording.authority),
+            _ => target.to_owned(),
+        }
     }
 
     /// The request's body.
@@ -148,9 +157,23 @@ impl Player<'_> {
         let content = body.content();
         let said = if self.raw { Vec::new() } else { protocol::question(&content) };
         let mut screen = Screen::new(REQUEST);
+        let fields = self.fields(&self.recording.headers, REQUEST);
         let mut text = if said.is_empty() { screen.bytes(self.cut(&content)) } else { screen.said(&said) };
         text.push_str(&screen.end_line());
-        text + &missing(body, self.hidden(&content, &said), REQUEST)
+        fields + &text + &missing(body, self.hidden(&content, &said), REQUEST)
+    }
+
+    /// The fields of a message, one a line, where it is shown as it was.
+    fn fields(&self, fields: &[(String, String)], before: &str) -> String {
+        let shown = if self.raw { fields } else { &[] };
+        let line = |(name, value): &(String, String)| {
+            format!("{before}{}: {}\n", inert::line(name), inert::line(value))
+        };
+        let mut text: String = shown.iter().map(line).collect();
+        if !text.is_empty() {
+            text.push_str(&format!("{}\n", before.trim_end()));
+        }
+        text
     }
 
     /// How it ended.
@@ -163,6 +186,9 @@ impl Player<'_> {
             (Some("complete"), _) => {}
             (Some(cause), Some(reason)) => parts.push(format!("{cause}: {}", inert::line(reason))),
             (Some(cause), None) => parts.push(cause.to_owned()),
+        }
+        if let Some(folded) = &self.recording.folded {
+            parts.push(format!("and {} more since {}", folded.more, lines::clock(&folded.since)));
         }
         parts.extend(exchange.duration_us.map(lines::duration));
         parts.push(lines::size(self.recording.response.bytes));

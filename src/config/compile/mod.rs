@@ -138,6 +138,8 @@ impl Compiler<'_> {
             capacity: CapacityPlan {
                 connections_max: document.limits.connections_max.map(|count| count as usize),
                 memory_bytes: document.limits.memory.map(|size| size.0),
+                agent_share_percent: document.audit.agent_share_percent,
+                refusals_per_second: document.audit.refusals_per_second,
             },
             dev: document.identity.iter().any(|identity| identity.dev),
             tree,

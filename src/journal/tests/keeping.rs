@@ -113,6 +113,31 @@ fn the_log_stays_below_its_bound() {
 }
 
 #[test]
+fn the_bound_is_of_the_segments_and_their_nonces() {
+    let house = House::new();
+    let max = 10_000_000;
+    let keep = Keep { age: None, max: Some(Bound::Bytes(max)), ..old() };
+    let (journal, mut producer) = house.open_keeping(Arc::new(OsDisk), keep);
+    (1..=3).for_each(|number| run_exchange(&house, &mut producer, number));
+    assert_eq!(house.numbers()[0], 1, "there is room for all");
+    let nonces = house.root.path().join("openings/000000000001.openings");
+    fs::OpenOptions::new().write(true).open(nonces).unwrap().set_len(2 * max).unwrap();
+    wait_until("the segment with so many nonces is gone", || house.numbers()[0] > 1);
+    journal.close().unwrap();
+    house.verify();
+}
+
+#[test]
+fn what_an_erasure_left_half_done_is_gone_after_a_start() {
+    let house = House::new();
+    house.open().0.close().unwrap();
+    let left = house.root.path().join("openings/.000000000001.openings.staged");
+    fs::write(&left, "half").unwrap();
+    house.open().0.close().unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
 fn a_disk_that_is_nearly_full_takes_no_new_exchange_and_ends_the_open_ones() {
     let house = House::new();
     let disk = FaultDisk::from(u64::MAX, ErrorKind::Other);

@@ -199,7 +199,7 @@ fn any_operation_of_packing_may_fail() {
         copy_log(&house.log(), copy.path());
         let faults = FaultDisk::once(number, io::ErrorKind::StorageFull);
         let disk: Arc<dyn Disk> = Arc::new(Faulty(Arc::clone(&faults)));
-        let packer = Packer::start(disk, copy.path(), packing.clone()).unwrap();
+        let packer = Packer::start(disk, copy.path(), copy.path(), packing.clone()).unwrap();
         // Removing what a former attempt left is the only operation that finds nothing to do.
         let failed = packer.pack_now(count + 1).is_err();
         verify_dir(copy.path(), |_, _| {}).unwrap();
@@ -232,9 +232,13 @@ fn a_session_of_a_hundred_turns_takes_twice_its_last_body_at_most() {
     house.acks.wait(101).unwrap();
     journal.close().unwrap();
     let raw: u64 = list(&house.log()).unwrap().0.iter().map(|file| file.bytes).sum();
-    let packer =
-        Packer::start(Arc::new(OsDisk), &house.log(), Packing { compress: true, recipients: Vec::new() })
-            .unwrap();
+    let packer = Packer::start(
+        Arc::new(OsDisk),
+        &house.log(),
+        &house.log(),
+        Packing { compress: true, recipients: Vec::new() },
+    )
+    .unwrap();
     packer.pack_now(u64::MAX).unwrap();
     packer.stop();
     let packed: u64 = list(&house.log()).unwrap().0.iter().map(|file| file.bytes).sum();

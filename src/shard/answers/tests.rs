@@ -1,9 +1,13 @@
 use super::*;
 use crate::{
-    audit::samples,
+    audit::{Kind, samples},
+    exchange::share::Held,
+    limits::FOLD_INTERVAL,
     runtime::{StartOptions, join, probe, start},
     secrets::samples::{lease, source},
 };
+
+const NOBODY: ShareId = ShareId(0);
 
 /// Takes so many records, and answers for each kind as it was told.
 struct Told {
@@ -15,8 +19,9 @@ struct Told {
 }
 
 impl Recorder for Told {
-    fn submit(&mut self, ticket: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
-        self.room = self.room.checked_sub(1).ok_or_else(|| Refused::Failed)?;
+    fn submit(&mut self, _: ShareId, ticket: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+        let Some(room) = self.room.checked_sub(1) else { return Err(Refused::Failed(Box::new(record))) };
+        self.room = room;
         let result = if record.kind() == Kind::Content { self.content } else { self.intent };
         if let Some(answers) = &*self.answers.borrow() {
             answers.take(Delivery::Recorded(ticket, result));
@@ -24,11 +29,15 @@ impl Recorder for Told {
         Ok(())
     }
 
+    fn held(&self, _: ShareId) -> Held {
+        Held::default()
+    }
+
     fn inflight_bytes(&self) -> usize {
         0
     }
 
-    fn intent_refused(&mut self) {
+    fn intent_refused(&mut self, _: ShareId) {
         self.intents_refused.set(self.intents_refused.get() + 1);
     }
 }
@@ -52,7 +61,7 @@ fn recorded(
         let all = Answers::new(Box::new(told), Budget::new(1 << 20));
         *answers.borrow_mut() = Some(all.clone());
         let records = vec![Record::Content(Box::new(samples::content(1, b"body", true))), samples::intent(1)];
-        let result = all.record(records, Commit::Written).await;
+        let result = all.record(NOBODY, records, Commit::Written).await;
         assert!(all.is_empty(), "nobody waits any more");
         (result, intents_refused.get())
     };
@@ -85,9 +94,13 @@ fn on_shard<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F) {
 struct NoRoom(Rc<Cell<usize>>);
 
 impl Recorder for NoRoom {
-    fn submit(&mut self, _: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+    fn submit(&mut self, _: ShareId, _: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
         self.0.set(self.0.get() + 1);
         Err(Refused::Full(Box::new(record)))
+    }
+
+    fn held(&self, _: ShareId) -> Held {
+        Held::default()
     }
 
     fn inflight_bytes(&self) -> usize {
@@ -100,7 +113,7 @@ fn a_full_queue_is_asked_less_and_less_often() {
     on_shard(|| async {
         let asked = Rc::new(Cell::new(0));
         let answers = Answers::new(Box::new(NoRoom(asked.clone())), Budget::new(1 << 20));
-        let result = answers.record(vec![samples::intent(1)], Commit::Written).await;
+        let result = answers.record(NOBODY, vec![samples::intent(1)], Commit::Written).await;
         assert_eq!(result, Err(Unavailable::TurnedAway));
         // 1, 2, 4 … 64 ms, then every 64 ms of one second, and once more at its end.
         assert!(asked.get() <= 23, "{}", asked.get());
@@ -178,8 +191,12 @@ fn a_lease_that_comes_in_time_is_the_exchanges_own() {
 struct Silent;
 
 impl Recorder for Silent {
-    fn submit(&mut self, _: ShardTicket, _: Commit, _: Record) -> Result<(), Refused> {
+    fn submit(&mut self, _: ShareId, _: ShardTicket, _: Commit, _: Record) -> Result<(), Refused> {
         Ok(())
+    }
+
+    fn held(&self, _: ShareId) -> Held {
+        Held::default()
     }
 
     fn inflight_bytes(&self) -> usize {
@@ -225,9 +242,9 @@ fn a_log_line_whose_acknowledgement_is_lost_is_written_all_the_same() {
     on_shard(|| async {
         let answers = Answers::new(Box::new(Silent), Budget::new(1 << 20));
         let before = runtime::now().instant;
-        assert!(answers.finish(Some(samples::outcome(1)), summary("/lost")).await.is_none());
-        assert!(answers.finish_now(Some(samples::outcome(2)), summary("/lost/too")).is_none());
-        assert!(answers.finish(Some(samples::outcome(3)), summary("/known")).await.is_none());
+        assert!(answers.finish(NOBODY, Some(samples::outcome(1)), summary("/lost")).await.is_none());
+        assert!(answers.finish_now(NOBODY, Some(samples::outcome(2)), summary("/lost/too")).is_none());
+        assert!(answers.finish(NOBODY, Some(samples::outcome(3)), summary("/known")).await.is_none());
         let after = runtime::now().instant;
         assert!(matches!(answers.take(Delivery::Recorded(3, Ok(7))), Taken::Log(_)));
         // A task that waits is no log line, and in nobody's way.
@@ -240,5 +257,107 @@ fn a_log_line_whose_acknowledgement_is_lost_is_written_all_the_same() {
         assert_eq!(overdue, [("/lost".to_owned(), None), ("/lost/too".to_owned(), None)]);
         assert!(matches!(answers.take(Delivery::Recorded(1, Ok(5))), Taken::Done), "it came too late");
         assert!(!answers.is_empty() && slot.try_take().is_none());
+    });
+}
+
+/// A queue of which every share holds the same; it takes what it is offered, and keeps it.
+#[derive(Clone, Default)]
+struct Shared {
+    held: Rc<Cell<Held>>,
+    taken: Rc<RefCell<Vec<(ShareId, Record)>>>,
+    failed: Rc<Cell<bool>>,
+}
+
+impl Recorder for Shared {
+    fn submit(&mut self, share: ShareId, _: ShardTicket, _: Commit, record: Record) -> Result<(), Refused> {
+        if self.failed.get() {
+            return Err(Refused::Failed(Box::new(record)));
+        }
+        self.taken.borrow_mut().push((share, record));
+        Ok(())
+    }
+
+    fn held(&self, _: ShareId) -> Held {
+        self.held.get()
+    }
+
+    fn inflight_bytes(&self) -> usize {
+        0
+    }
+}
+
+const FULL: Held = Held { queued: JOURNAL_QUEUE_RECORDS, open: 0, bytes: 0 };
+
+#[test]
+fn nothing_of_an_exchange_is_recorded_whose_intent_finds_no_room_in_the_share() {
+    on_shard(|| async {
+        let shared = Shared::default();
+        let answers = Answers::new(Box::new(shared.clone()), Budget::new(1 << 20));
+        // Room for the body alone.
+        let most = Share::of(AGENT_SHARE_PERCENT, JOURNAL_QUEUE_RECORDS, 1);
+        let room = (0..JOURNAL_QUEUE_RECORDS).map(|queued| Held { queued, ..Held::default() });
+        let body = || Record::Content(Box::new(samples::content(1, b"body", true)));
+        let tight = room.take_while(|held| most.takes(held, &Demand::of([&body()]))).last().unwrap();
+        shared.held.set(tight);
+        let result = answers.record(ShareId(1), vec![body(), samples::intent(1)], Commit::Written).await;
+        assert_eq!(result, Err(Unavailable::Backpressure));
+        assert!(shared.taken.borrow().is_empty() && answers.is_empty());
+        // An OUTCOME has its room.
+        shared.held.set(FULL);
+        assert!(answers.finish(ShareId(1), Some(samples::outcome(1)), summary("/")).await.is_none());
+        assert_eq!(shared.taken.borrow().len(), 1);
+    });
+}
+
+#[test]
+fn a_share_that_gets_room_in_time_goes_on() {
+    on_shard(|| async {
+        let shared = Shared::default();
+        let answers = Answers::new(Box::new(shared.clone()), Budget::new(1 << 20));
+        shared.held.set(FULL);
+        let free = async {
+            runtime::sleep(SOON).await;
+            shared.held.set(Held::default());
+        };
+        let (result, ()) = join(answers.note(ShareId(1), samples::intent(1)), free).await;
+        assert_eq!((result, shared.taken.borrow().len()), (Ok(()), 1));
+    });
+}
+
+#[test]
+fn a_flood_of_refusals_becomes_few_records_that_count_all_of_them() {
+    on_shard(|| async {
+        let shared = Shared::default();
+        let answers = Answers::new(Box::new(shared.clone()), Budget::new(1 << 20));
+        answers.set_terms(Terms { share_percent: 25, refusals_per_second: 0 });
+        let share = answers.enter(&Party::address([192, 0, 2, 1].into()));
+        let now = runtime::now().instant;
+        for _ in 0..500 {
+            assert!(answers.finish(share, Some(samples::refusal(1)), summary("/")).await.is_some());
+        }
+        assert_eq!((shared.taken.borrow().len(), answers.unfold(now)), (0, 500));
+        // While there is no room they wait, and what comes meanwhile is counted too.
+        shared.failed.set(true);
+        assert_eq!(answers.unfold(now + 2 * FOLD_INTERVAL), 500);
+        assert!(answers.finish(share, Some(samples::refusal(1)), summary("/")).await.is_some());
+        shared.failed.set(false);
+        assert_eq!(answers.unfold(now + 9 * FOLD_INTERVAL), 0);
+        let taken = shared.taken.take();
+        let [(of, Record::Refusal(refusal))] = &taken[..] else { panic!("{taken:?}") };
+        assert_eq!((*of, refusal.folded.unwrap().more, answers.take_folded()), (share, 500, 501));
+    });
+}
+
+#[test]
+fn a_refusal_that_the_journal_does_not_take_is_recorded_when_it_does() {
+    on_shard(|| async {
+        let shared = Shared::default();
+        let answers = Answers::new(Box::new(shared.clone()), Budget::new(1 << 20));
+        shared.failed.set(true);
+        assert!(answers.finish(ShareId(1), Some(samples::refusal(1)), summary("/")).await.is_some());
+        shared.failed.set(false);
+        assert_eq!(answers.unfold(runtime::now().instant + 2 * FOLD_INTERVAL), 0);
+        let taken = shared.taken.take();
+        assert!(matches!(&taken[..], [(_, Record::Refusal(one))] if one.folded.is_none()), "{taken:?}");
     });
 }
