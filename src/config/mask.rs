@@ -34,6 +34,24 @@ pub enum MaskKind {
     CreditCard,
     /// E-mail addresses.
     Email,
+    /// United States social security numbers; without separators only behind a key word.
+    Ssn,
+    /// Phone numbers: international, North American, and national ones behind a key word.
+    Phone,
+    /// International bank account numbers, by the length of their country and their check digits.
+    Iban,
+    /// IPv4 addresses.
+    Ipv4,
+    /// IPv6 addresses.
+    Ipv6,
+    /// JSON web tokens.
+    Jwt,
+    /// Private keys in PEM.
+    PrivateKey,
+    /// Keys of providers (AWS, GitHub, OpenAI and some fifty more) by prefix, shape and entropy.
+    ApiKey,
+    /// Random strings behind a word such as `password` or `token` and an assignment.
+    GenericSecret,
     /// The words of `words`.
     Literals,
 }

@@ -26,6 +26,7 @@ mod spell;
 mod sse;
 mod stream;
 pub mod text;
+mod value;
 
 pub use context::Context;
 pub use error::Error;
@@ -67,6 +68,7 @@ pub struct Inspector {
 
 /// How the body is read.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a body, and its owner is boxed where that matters")]
 enum Body {
     /// No rule looks at it.
     Pass,

@@ -1,6 +1,7 @@
 //! One mask rule as the operator wrote it: what is found, what is put in its place, in which direction.
 
 use super::Error;
+use super::value::Value;
 use crate::limits::MASK_REPLACEMENT_BYTES_MAX;
 use std::sync::Arc;
 
@@ -26,6 +27,24 @@ pub enum Kind {
     CreditCard,
     /// An e-mail address: local part up to 64 bytes, domain up to 254, alphabetic top level.
     Email,
+    /// A United States social security number.
+    Ssn,
+    /// A phone number: international, North American, or national behind a key word.
+    Phone,
+    /// An international bank account number.
+    Iban,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// A JSON web token.
+    Jwt,
+    /// A private key in PEM.
+    PrivateKey,
+    /// A key of a provider, by its prefix, shape and entropy.
+    ApiKey,
+    /// A random string behind a word such as `password` and an assignment.
+    GenericSecret,
     /// Words or phrases, without regard to the case of ASCII letters, not inside a longer word.
     Literals(Vec<String>),
 }
@@ -36,6 +55,15 @@ impl Kind {
         match self {
             Kind::CreditCard => "credit_card",
             Kind::Email => "email",
+            Kind::Ssn => "ssn",
+            Kind::Phone => "phone",
+            Kind::Iban => "iban",
+            Kind::Ipv4 => "ipv4",
+            Kind::Ipv6 => "ipv6",
+            Kind::Jwt => "jwt",
+            Kind::PrivateKey => "private_key",
+            Kind::ApiKey => "api_key",
+            Kind::GenericSecret => "generic_secret",
             Kind::Literals(_) => "literals",
         }
     }
@@ -126,11 +154,10 @@ impl Replacement {
         Ok(Replacement::Template(parts))
     }
 
-    /// Renders the replacement of `found` (decoded bytes of the match, `length` bytes for asterisks) for a
-    /// place without escapes.
-    pub(super) fn render(&self, rule: &Rule, found: &[u8], length: usize, out: &mut Vec<u8>) {
+    /// Renders the replacement of `value` for a place without escapes.
+    pub(super) fn render(&self, rule: &Rule, value: &Value, out: &mut Vec<u8>) {
         let Replacement::Template(parts) = self else {
-            out.resize(out.len() + length, b'*');
+            out.resize(out.len() + value.length(), b'*');
             return;
         };
         for part in parts {
@@ -138,8 +165,8 @@ impl Replacement {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Name => out.extend_from_slice(rule.name.as_bytes()),
                 Part::Kind => out.extend_from_slice(rule.kind.name().as_bytes()),
-                Part::Length => out.extend_from_slice(found.len().to_string().as_bytes()),
-                Part::Last4 => last4(found, out),
+                Part::Length => out.extend_from_slice(value.length().to_string().as_bytes()),
+                Part::Last4 => out.extend_from_slice(value.last4()),
             }
         }
     }
@@ -162,23 +189,10 @@ fn placeholder(name: &str) -> Result<Part, Error> {
     }
 }
 
-/// Fewer bytes than this give nothing away.
-const LAST4_FOUND_BYTES_MIN: usize = 8;
-
-fn last4(found: &[u8], out: &mut Vec<u8>) {
-    if found.len() < LAST4_FOUND_BYTES_MIN {
-        return;
-    }
-    let enough_digits = found.iter().filter(|byte| byte.is_ascii_digit()).count() >= 4;
-    let wanted = |byte: &u8| if enough_digits { byte.is_ascii_digit() } else { byte.is_ascii_graphic() };
-    let mut tail: Vec<u8> = found.iter().rev().copied().filter(wanted).take(4).collect();
-    tail.reverse();
-    out.extend_from_slice(&tail);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::codec::Codec;
 
     fn check(template: &str, found: &[u8], expected: Result<&str, Error>) {
         let rendered = Replacement::parse(template).map(|replace| {
@@ -186,7 +200,9 @@ mod tests {
             let rule =
                 Rule { name: "cards".into(), kind, replace, direction: Direction::Both, dry_run: false };
             let mut out = Vec::new();
-            rule.replace.render(&rule, found, found.len(), &mut out);
+            let mut value = Value::default();
+            value.add(Codec::Plain, found);
+            rule.replace.render(&rule, &value, &mut out);
             String::from_utf8_lossy(&out).into_owned()
         });
         assert_eq!(rendered, expected.map(str::to_owned), "{template}");

@@ -33,7 +33,7 @@ impl MaskSet {
         if literals > MASK_LITERALS_MAX {
             return Err(Error::TooManyLiterals);
         }
-        let plan = |way| Plan { lanes: [false, true].map(|dry_run| Lane::compile(&rules, way, dry_run)) };
+        let plan = |way| Plan::new([false, true].map(|dry_run| Lane::compile(&rules, way, dry_run)));
         let (request, response) = (plan(Direction::Request), plan(Direction::Response));
         let both = plan(Direction::Both);
         Ok(MaskSet { rules, request, response, both })

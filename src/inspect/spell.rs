@@ -1,33 +1,76 @@
 //! How a mask is written into the place of a match, so that the document around it stays what it was.
 
-use super::codec::{Codec, quote};
+use super::codec::{Codec, ESCAPED_QUOTE, quote};
 use super::detect::{Found, Text};
 use super::rule::{Replacement, Rule};
+use super::value::Value;
 
-/// Appends the mask of `found` to `out`, spelled for its place; a same-length mask has `length` bytes.
+/// Where in a document a match stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In text, or in a string.
+    #[default]
+    Text,
+    /// Outside of strings, where JSON has only numbers, `true`, `false` and `null`; it is a whole one.
+    Token,
+    /// Outside of strings, a part of something.
+    Part,
+}
+
+impl Place {
+    /// The place of `found`. A match without a bound is never a whole token: its end is not known.
+    pub fn of(codec: Codec, text: &Text, found: Found) -> Place {
+        if !codec.is_json() || text.in_string(found.start) {
+            return Place::Text;
+        }
+        let left = is_edge(text.before(found.start, 1));
+        if left && !found.open && is_edge(text.at(found.end).unwrap_or(0)) {
+            Place::Token
+        } else {
+            Place::Part
+        }
+    }
+}
+
+/// Appends the mask of `value`, or, unless it `ends`, what a part of `length` bytes gives already; a
+/// same-length mask has `length` bytes.
 ///
-/// In a JSON string the mask is escaped. Outside of strings, where `JSON` has only numbers, `true`, `false`
-/// and `null`, it becomes a string of its own, or as many nines where the length must stay or the match is
-/// only a part of a number.
-pub fn mask(codec: Codec, text: &Text, found: Found, length: usize, rule: &Rule, out: &mut Vec<u8>) {
-    let bytes = &text.bytes[found.start..found.end];
-    let bare = codec.is_json() && !text.in_string(found.start);
-    let number = bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-    let token = bare && is_edge(text.before(found.start, 1)) && is_edge(text.at(found.end).unwrap_or(0));
+/// In a JSON string the mask is escaped. Outside of strings it becomes a string of its own, or as many nines
+/// where the length must stay or the match is only a part of a number.
+pub fn mask(
+    codec: Codec,
+    place: Place,
+    value: &Value,
+    length: usize,
+    ends: bool,
+    rule: &Rule,
+    out: &mut Vec<u8>,
+) {
     let same_length = rule.replace == Replacement::Asterisks;
-    if bare && ((token && same_length) || (!token && number)) {
+    let nines = match place {
+        Place::Text => false,
+        Place::Token => same_length,
+        Place::Part => value.is_number(),
+    };
+    if nines {
         out.resize(out.len() + length, b'9');
         return;
     }
+    if same_length {
+        out.resize(out.len() + length, b'*');
+        return;
+    }
+    if !ends {
+        return;
+    }
     let mut plain = Vec::new();
-    let replaced = read_quotes(codec, bytes);
-    rule.replace.render(rule, replaced.as_deref().unwrap_or(bytes), length, &mut plain);
+    rule.replace.render(rule, value, &mut plain);
     if codec == Codec::Plain {
         out.extend_from_slice(&plain);
         return;
     }
     let mut spelled = Vec::with_capacity(plain.len() + 8);
-    if token {
+    if place == Place::Token {
         spelled.push(b'"');
         quote(&plain, &mut spelled);
         spelled.push(b'"');
@@ -45,9 +88,7 @@ fn is_edge(byte: u8) -> bool {
     matches!(byte, 0 | b' ' | b'\t' | b'\n' | b'\r' | b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"')
 }
 
-/// The match with its escaped quotes as quotes.
-fn read_quotes(codec: Codec, bytes: &[u8]) -> Option<Vec<u8>> {
-    use super::codec::ESCAPED_QUOTE;
-    let any = codec.is_json() && bytes.contains(&ESCAPED_QUOTE);
-    any.then(|| bytes.iter().map(|byte| if *byte == ESCAPED_QUOTE { b'"' } else { *byte }).collect())
+/// The text of a match with its escaped quotes as quotes.
+pub fn unquoted(codec: Codec, byte: u8) -> u8 {
+    if byte == ESCAPED_QUOTE && codec.is_json() { b'"' } else { byte }
 }

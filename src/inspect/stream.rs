@@ -1,8 +1,10 @@
 use super::codec::{self, Codec, Map};
-use super::detect::{Found, LEFT_BYTES, Lane, Text};
+use super::detect::{Found, Hits, LEFT_BYTES, Lane, Scan, Scanned, Swallow, Text};
 use super::emit::Emit;
 use super::rule::Rule;
-use super::{Edit, Error, spell};
+use super::spell::{self, Place};
+use super::value::Value;
+use super::{Edit, Error};
 use crate::buffer::Chunk;
 use crate::limits::{INSPECT_BLOCK_BYTES, MASK_HOLD_BYTES_MAX, MASK_HOLD_RAW_BYTES_MAX};
 use smallvec::SmallVec;
@@ -20,9 +22,17 @@ const STITCH_BYTES: usize = 64;
 pub struct Plan {
     /// The rules that change the body, then those that only count.
     pub lanes: [Option<Lane>; LANES],
+    /// Where all lanes together have to look.
+    scan: Scan,
 }
 
 impl Plan {
+    /// The plan of these lanes.
+    pub fn new(lanes: [Option<Lane>; LANES]) -> Plan {
+        let scan = Lane::scan_for(&lanes);
+        Plan { lanes, scan }
+    }
+
     /// Whether no rule looks at bodies of this direction.
     pub fn is_empty(&self) -> bool {
         self.lanes.iter().all(Option::is_none)
@@ -53,6 +63,7 @@ pub struct Scratch {
     map: Map,
     /// Whether the window has a text of its own, in `text`.
     decoded: bool,
+    hits: Hits,
     found: [Vec<Found>; LANES],
     mask: Vec<u8>,
 }
@@ -88,6 +99,10 @@ pub struct Stream {
     /// Where each lane goes on, and up to where bytes were emitted, as positions in the carry.
     resume: [usize; LANES],
     emitted: usize,
+    /// By lane, the rule and the state of a match without a bound that goes on.
+    swallow: [Option<(u16, Swallow)>; LANES],
+    /// What is known of the one that is masked.
+    open: Open,
 }
 
 /// Bytes that stood together in the body.
@@ -95,6 +110,13 @@ pub struct Stream {
 struct Run {
     offset: u64,
     length: usize,
+}
+
+/// A match that is masked in parts.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    place: Place,
+    value: Value,
 }
 
 /// Received bytes under decision: the carry, then bytes of the source from `source_at` on.
@@ -108,6 +130,7 @@ struct Window<'a> {
 /// Up to where each lane decided a window, and what none of them needs any more.
 struct Decided {
     hold: [usize; LANES],
+    swallow: [Option<(u16, Swallow)>; LANES],
     start: usize,
 }
 
@@ -122,12 +145,14 @@ impl Stream {
             in_string,
             resume: [0; LANES],
             emitted: 0,
+            swallow: [None; LANES],
+            open: Open::default(),
         }
     }
 
     /// Begins another value; nothing may be held.
     pub fn restart(&mut self, codec: Codec, in_string: bool) {
-        debug_assert!(self.carry.is_empty());
+        debug_assert!(self.is_idle());
         self.codec = codec;
         self.left = [0; LEFT_BYTES];
         self.in_string = in_string;
@@ -143,9 +168,15 @@ impl Stream {
         self.carry.len() - self.emitted
     }
 
-    /// Whether nothing is held, not even for counting.
+    /// Whether nothing is held, not even for counting, and no match goes on.
     pub fn is_idle(&self) -> bool {
-        self.carry.is_empty()
+        self.carry.is_empty() && self.swallow == [None; LANES]
+    }
+
+    /// Whether something is left to be written when the value ends: held bytes, or the mask of a match that
+    /// goes on.
+    pub fn owes_output(&self) -> bool {
+        self.held_bytes() > 0 || self.swallow[ACTIVE].is_some()
     }
 
     /// Takes `range` of `source` (the emitter's source), the next piece of the value; `last`: it ends there.
@@ -163,7 +194,9 @@ impl Stream {
         if !self.carry.is_empty() {
             at = self.stitch(work, source, range.clone(), last)?;
         }
-        while at < range.end {
+        // A match that goes on ends with the value, even if no byte is left.
+        let mut owes_end = last && !self.is_idle();
+        while at < range.end || std::mem::take(&mut owes_end) {
             let end = range.end.min(at + INSPECT_BLOCK_BYTES);
             let ends = end == range.end;
             let window = Window { raw: &source[at..end], carried: 0, source_at: at, last: last && ends };
@@ -179,7 +212,7 @@ impl Stream {
                 break;
             }
         }
-        debug_assert!(!last || self.carry.is_empty(), "an ended value holds nothing");
+        debug_assert!(!last || self.is_idle(), "an ended value holds nothing");
         Ok(())
     }
 
@@ -260,26 +293,30 @@ impl Stream {
             decoded_end =
                 codec::decode(self.codec, window.raw, window.last, &mut scratch.text, &mut scratch.map);
         }
-        let mut hold = [decoded_end; LANES];
-        let mut start = window.raw.len();
+        let mut decided =
+            Decided { hold: [decoded_end; LANES], swallow: [None; LANES], start: window.raw.len() };
+        let resume = self.resume.map(|raw| scratch.to_text(raw));
+        let text = self.text(&scratch.text, scratch.decoded, window);
+        let first = (0..LANES).filter(|lane| work.plan.lanes[*lane].is_some()).map(|lane| resume[lane]).min();
+        work.plan.scan.run(text.bytes, first.unwrap_or(0), &mut scratch.hits);
         for (index, lane) in work.plan.lanes.iter().enumerate() {
-            let mut found = std::mem::take(&mut scratch.found[index]);
+            let found = &mut scratch.found[index];
             found.clear();
-            if let Some(lane) = lane {
-                let text = self.text(scratch, window);
-                let end = lane.scan(&text, scratch.to_text(self.resume[index]), |one| found.push(one));
-                debug_assert!(text.bytes.len() - end <= MASK_HOLD_BYTES_MAX, "a hold beyond its bound");
-                hold[index] = scratch.to_raw(end);
-                start = start.min(hold[index]);
-            }
-            scratch.found[index] = found;
+            let Some(lane) = lane else { continue };
+            let swallow = self.swallow[index];
+            let Scanned { end, swallow } =
+                lane.scan(&text, resume[index], &scratch.hits, swallow, |one| found.push(one));
+            debug_assert!(text.bytes.len() - end <= MASK_HOLD_BYTES_MAX, "a hold beyond its bound");
+            decided.hold[index] = if scratch.decoded { scratch.map.to_raw(end) } else { end };
+            decided.swallow[index] = swallow;
+            decided.start = decided.start.min(decided.hold[index]);
         }
-        Decided { hold, start }
+        decided
     }
 
-    fn text<'a>(&self, scratch: &'a Scratch, window: &'a Window) -> Text<'a> {
-        let bytes = if scratch.decoded { &scratch.text } else { window.raw };
-        Text::new(bytes, self.left, window.last, self.codec.is_json(), self.in_string)
+    fn text<'a>(&'a self, decoded: &'a [u8], is_decoded: bool, window: &'a Window) -> Text<'a> {
+        let bytes = if is_decoded { decoded } else { window.raw };
+        Text::new(bytes, &self.left, window.last, self.codec.is_json(), self.in_string)
     }
 
     /// Emits what was decided and moves the state to `decided.start`.
@@ -293,14 +330,18 @@ impl Stream {
         };
         let scratch = &*work.scratch;
         for (lane, found) in scratch.found.iter().enumerate() {
-            found.iter().for_each(|one| work.emit.hits[usize::from(one.rule)] += 1);
+            for one in found.iter().filter(|one| one.begins) {
+                work.emit.hits[usize::from(one.rule)] += 1;
+            }
             self.resume[lane] = decided.hold[lane].saturating_sub(decided.start);
         }
+        self.swallow = decided.swallow;
         self.emitted = end - decided.start;
-        let text = self.text(scratch, window);
+        let text = self.text(&scratch.text, scratch.decoded, window);
         let text_start = scratch.to_text(decided.start);
-        self.in_string = self.codec.is_json() && text.in_string(text_start);
-        self.left = std::array::from_fn(|index| text.before(text_start, LEFT_BYTES - index));
+        let in_string = self.codec.is_json() && text.in_string(text_start);
+        let left = text.left_of(text_start);
+        (self.in_string, self.left) = (in_string, left);
     }
 
     /// Emits a window up to `hold`, with its masks.
@@ -310,32 +351,44 @@ impl Stream {
             let found = work.scratch.found[ACTIVE][index];
             let (start, end) = (work.scratch.to_raw(found.start), work.scratch.to_raw(found.end));
             keep(work, window, at..start);
-            let mut mask = std::mem::take(&mut work.scratch.mask);
-            mask.clear();
-            let text = self.text(work.scratch, window);
-            let rule = &work.rules[usize::from(found.rule)];
-            let length = if work.keeps_length { end - start } else { found.end - found.start };
-            spell::mask(self.codec, &text, found, length, rule, &mut mask);
-            work.emit.own(&mask);
-            work.scratch.mask = mask;
-            self.note(work, window, start..end, found.rule);
+            self.write_mask(work, window, found, end - start);
+            self.note(work, window, start..end, found);
             at = end;
         }
         keep(work, window, at..hold);
         hold
     }
 
+    /// Writes the mask of a match, or what a part of one gives; it has `length` received bytes.
+    fn write_mask(&mut self, work: &mut Work, window: &Window, found: Found, length: usize) {
+        let mut mask = std::mem::take(&mut work.scratch.mask);
+        mask.clear();
+        let mut open = std::mem::take(&mut self.open);
+        let text = self.text(&work.scratch.text, work.scratch.decoded, window);
+        if found.begins {
+            open = Open { place: Place::of(self.codec, &text, found), value: Value::default() };
+        }
+        let bytes = &text.bytes[found.start..found.end];
+        open.value.add(self.codec, bytes);
+        let length = if work.keeps_length { length } else { bytes.len() };
+        let rule = &work.rules[usize::from(found.rule)];
+        spell::mask(self.codec, open.place, &open.value, length, found.ends, rule, &mut mask);
+        self.open = open;
+        work.emit.own(&mask);
+        work.scratch.mask = mask;
+    }
+
     /// Notes the edits of a masked range, by where its bytes stood in the body.
-    fn note(&self, work: &mut Work, window: &Window, range: Range<usize>, rule: u16) {
+    fn note(&self, work: &mut Work, window: &Window, range: Range<usize>, found: Found) {
         let mut run_start = 0;
-        let mut joins_last = false;
+        let mut joins_last = !found.begins;
         let rest =
             Run { offset: work.emit.offset(window.source_at), length: window.raw.len() - window.carried };
         for run in self.runs.iter().copied().filter(|_| window.carried > 0).chain([rest]) {
             let (start, end) = (range.start.max(run_start), range.end.min(run_start + run.length));
             if start < end {
                 let offset = run.offset + (start - run_start) as u64;
-                work.emit.edit(Edit { offset, len: (end - start) as u64, rule }, joins_last);
+                work.emit.edit(Edit { offset, len: (end - start) as u64, rule: found.rule }, joins_last);
                 joins_last = true;
             }
             run_start += run.length;

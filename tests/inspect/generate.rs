@@ -42,9 +42,21 @@ pub fn rules() -> impl Strategy<Value = Vec<Rule>> {
     ];
     let words = prop::sample::subsequence(WORDS, 1..WORDS.len());
     let literals = words.prop_map(|words| Kind::Literals(words.into_iter().map(str::to_owned).collect()));
-    let kind = prop_oneof![3 => Just(Kind::CreditCard), 3 => Just(Kind::Email), 3 => literals];
+    let shaped = [
+        Kind::Ssn,
+        Kind::Phone,
+        Kind::Iban,
+        Kind::Ipv4,
+        Kind::Ipv6,
+        Kind::Jwt,
+        Kind::PrivateKey,
+        Kind::ApiKey,
+        Kind::GenericSecret,
+    ];
+    let shaped = prop::sample::select(shaped.to_vec());
+    let kind = prop_oneof![3 => Just(Kind::CreditCard), 3 => Just(Kind::Email), 3 => literals, 9 => shaped];
     let one = (kind, replace, prop::bool::weighted(0.1));
-    prop::collection::vec(one, 1..5).prop_map(|rules| {
+    prop::collection::vec(one, 1..7).prop_map(|rules| {
         let rules = rules.into_iter().enumerate();
         rules
             .map(|(index, (kind, replace, dry_run))| Rule {
@@ -104,10 +116,82 @@ fn punctuation(marks: &'static [&'static str]) -> impl Strategy<Value = String> 
     prop::sample::select(marks).prop_map(str::to_owned)
 }
 
+/// An account number with right check digits, in one piece or in groups.
+fn iban() -> impl Strategy<Value = String> {
+    let countries = [("DE", 18), ("NO", 11), ("GB", 18), ("MT", 27), ("XX", 18), ("NL", 14)];
+    let country = prop::sample::select(countries.to_vec());
+    (country, "[A-Z0-9]{27}", any::<bool>(), 0u32..8).prop_map(|((country, length), body, grouped, wrong)| {
+        let body = &body[..length];
+        let places = format!("{body}{country}00");
+        let decimal: String =
+            places.chars().map(|char| char.to_digit(36).expect("a digit or letter").to_string()).collect();
+        let remainder = decimal.bytes().fold(0, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97);
+        let check = 98 - remainder + u32::from(wrong == 0);
+        let whole = format!("{country}{check:02}{body}");
+        let groups: Vec<&str> =
+            whole.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).expect("ASCII")).collect();
+        if grouped { groups.join(" ") } else { whole }
+    })
+}
+
+/// Addresses, phone and social security numbers, and what nearly is one.
+fn number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => "(ssn|SSN is|tel)?[ :]?[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}",
+        3 => "(1[ .-])?(\\([2-9][0-9]{2}\\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}",
+        2 => "\\+[1-9][0-9]{0,2}([ .()-]{0,2}[0-9]{1,4}){2,5}",
+        2 => "(phone|Tel|call me at|customerPhone|fax no)[ :.\"]{0,7}\\(?0[0-9]{1,3}(\\) |[ ./-])?[0-9]{3,9}",
+        1 => "(phone|Tel) 0[0-9]{1,3}([ .-][0-9]{2,4}){2,4}",
+        2 => "(phone|mobile number is|x)[ :]{1,2}1?[2-9][0-9]{9}",
+        3 => "[0-9]{1,3}(\\.[0-9]{1,3}){3}[.:]?",
+        2 => "[0-9a-f]{1,4}(:[0-9a-f]{1,4}){7}[.:]?",
+        3 => "([0-9a-f]{1,4}:){0,6}:([0-9a-f]{1,4}:){0,5}[0-9a-f]{0,4}",
+        1 => "(([0-9a-f]{1,4}:){6}|::ffff:)[0-9]{1,3}(\\.[0-9]{1,3}){3}",
+        3 => iban(),
+        1 => "2026-0[1-9]-1[0-9]T0[0-9]:00:0[0-9]Z",
+    ]
+}
+
+/// Keys and secrets, and what nearly is one.
+fn secret() -> impl Strategy<Value = String> {
+    let jwt = prop_oneof![
+        Just("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcDEF_123-xyz".to_owned()),
+        "eyJ[a-zA-Z0-9_-]{1,30}\\.eyJ[a-z]{1,9}",
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9\\.eyJ[a-zA-Z0-9_.=-]{1,700}",
+        "eyJ[a-z]{500,520}\\.eyJ",
+    ];
+    let pem = concat!(
+        "-----BEGIN (RSA |EC )?(PRIVATE|PUBLIC) KEY-----\n[A-Za-z0-9+/\n]{10,99}\n",
+        "(-----END RSA PRIVATE KEY-----|-{1,9}END -)?",
+    );
+    prop_oneof![
+        2 => jwt,
+        2 => pem,
+        1 => "A(KIA|SIA)[A-Z2-7]{15,17}",
+        1 => "gh[pos]_[0-9A-Za-z]{35,37}",
+        1 => "github_pat_[0-9A-Za-z_]{82}",
+        1 => "sk-(ant-|proj-)?[0-9A-Za-z_-]{18,40}(T3BlbkFJ[0-9A-Za-z]{18,22})?",
+        1 => "sk-[0-9A-Za-z_-]{150,190}T3BlbkFJ[0-9A-Za-z]{30}",
+        1 => "(sk|rk)_(live|test)_[0-9A-Za-z]{10,40}",
+        1 => "xox[bpe][.-][0-9A-Za-z-]{5,30}",
+        1 => "AIza[0-9A-Za-z_-]{34,36}",
+        1 => "(npm_|hf_|glpat-|SG\\.|SK|key-|dapi|r8_|hvs\\.)[0-9a-f]{30,37}",
+        1 => "SG\\.[0-9A-Za-z_.-]{66}",
+        4 => concat!(
+            "(password|api_key|client-secret|myToken|next_page_token|Bearer|key)",
+            "( ?[:=] ?\"?|\":\"| )[0-9A-Za-z_+/.~!@#$%^&*?-]{8,40}",
+        ),
+        1 => "secret=[0-9A-Za-z_+/.-]{120,300}",
+        2 => punctuation(&["eyJ", "ghp_", "AKIA", "sk-", "-----BEGIN ", "-----", "password=", "::", "tel "]),
+    ]
+}
+
 /// A piece of text.
 pub fn fragment() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => card(),
+        8 => number(),
+        7 => secret(),
         4 => "[a-z.+-]{1,6}@[a-z]{1,5}\\.(com|org|x|co\\.uk|xn--p1ai|c0m)",
         1 => "[a-z0-9.]{50,80}@[a-z.-]{1,20}\\.de",
         1 => "[a-z]{1,3}@([a-z]{20}\\.){10,14}com",

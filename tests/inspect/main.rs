@@ -2,6 +2,8 @@
 //! body gives, for every cutting.
 
 mod bodies;
+mod definitions;
 mod generate;
+mod kinds;
 mod oracle;
 mod streams;

@@ -1,7 +1,9 @@
 //! The second definition of everything: decodes the whole body, tries every detector at every position, and
 //! shares no code with the engine.
 
+use crate::definitions;
 use ringward::inspect::{Direction, Kind, Part, Replacement, Rule};
+use std::ops::Range;
 
 /// One decoded byte, or a hard separator, with the received bytes it stands for.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +35,10 @@ pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (V
     };
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
-    while let Some((start, end, rule)) = first_match(rules, way, reading, &text, at) {
+    while let Some((start, end, rule, open)) = first_match(rules, way, reading, &text, at) {
         let (raw_start, raw_end) = (text[start].start, text[end - 1].end);
         out.extend_from_slice(&body[raw..raw_start]);
-        out.extend(spell(&rules[rule], reading, &text, start, end));
+        out.extend(spell(&rules[rule], reading, &text, start..end, open));
         raw = raw_end;
         at = end;
         count += 1;
@@ -95,40 +97,48 @@ fn code_unit(digits: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Leftmost, then longest, then the first rule.
+/// Leftmost; then what has no bound, of the first rule; then longest; then the first rule.
 fn first_match(
     rules: &[Rule],
     way: Direction,
     reading: Reading,
     text: &[Symbol],
     from: usize,
-) -> Option<(usize, usize, usize)> {
-    let mut found: Vec<(usize, usize, usize)> = Vec::new();
+) -> Option<(usize, usize, usize, bool)> {
+    let mut found: Vec<(usize, usize, usize, bool)> = Vec::new();
+    let bytes = definitions::padded(text.iter().map(|symbol| u8::try_from(symbol.value).unwrap_or(b'"')));
     for (index, rule) in
         rules.iter().enumerate().filter(|(_, rule)| !rule.dry_run && rule.direction.covers(way))
     {
         match &rule.kind {
             Kind::CreditCard => found.extend(
-                (from..text.len()).find_map(|start| card(text, start).map(|end| (start, end, index))),
+                (from..text.len()).find_map(|start| card(text, start).map(|end| (start, end, index, false))),
             ),
             Kind::Email => found.extend(
                 (from..text.len())
                     .filter(|sign| byte(text, *sign as isize) == u16::from(b'@'))
-                    .find_map(|sign| email(text, from, sign).map(|(start, end)| (start, end, index))),
+                    .find_map(|sign| email(text, from, sign).map(|(start, end)| (start, end, index, false))),
             ),
             Kind::Literals(words) => {
                 for word in words {
                     found.extend(
                         (from..text.len())
                             .filter(|start| literal(reading, text, *start, word))
-                            .map(|start| (start, start + word.len(), index))
+                            .map(|start| (start, start + word.len(), index, false))
                             .next(),
                     );
                 }
             }
+            kind => found.extend((from..text.len()).find_map(|start| {
+                let found = definitions::at(kind, &bytes, start, &|at| word_start(text, at))?;
+                Some((start, found.end, index, found.open))
+            })),
         }
     }
-    found.into_iter().min_by_key(|(start, end, rule)| (*start, usize::MAX - end, *rule))
+    let rank = |(start, end, rule, open): &(usize, usize, usize, bool)| {
+        (*start, !open, if *open { 0 } else { usize::MAX - end }, *rule)
+    };
+    found.into_iter().min_by_key(rank)
 }
 
 fn byte(text: &[Symbol], at: isize) -> u16 {
@@ -290,7 +300,8 @@ fn in_string(text: &[Symbol], at: usize) -> bool {
     text[..at].iter().filter(|symbol| symbol.value == SEPARATOR).count() % 2 == 1
 }
 
-fn spell(rule: &Rule, reading: Reading, text: &[Symbol], start: usize, end: usize) -> Vec<u8> {
+fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, open: bool) -> Vec<u8> {
+    let Range { start, end } = range;
     let found = string(text, start, end);
     let raw_length = match reading {
         Reading::JsonInEvents => found.len(),
@@ -310,7 +321,7 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], start: usize, end: usiz
         return escaped;
     }
     let is_edge = |value: u16| value > 255 || value == 0 || is(value, |c| " \t\n\r{}[]:,".contains(c));
-    let token = is_edge(byte(text, start as isize - 1)) && is_edge(byte(text, end as isize));
+    let token = !open && is_edge(byte(text, start as isize - 1)) && is_edge(byte(text, end as isize));
     let number = found.iter().all(|byte| b"0123456789+-.eE".contains(byte));
     match (token, rule.replace == Replacement::Asterisks) {
         (true, true) => vec![b'9'; raw_length],

@@ -1,15 +1,13 @@
 //! Payment card numbers (ISO/IEC 7812): digits in a known grouping, of a known issuer and length, with a
 //! right check digit.
 
-use super::{Candidate, Outcome, Text, is_word};
+use super::{Outcome, Text, is_word};
 
 /// Shortest and longest number, in digits.
 const DIGITS_MIN: usize = 14;
 const DIGITS_MAX: usize = 19;
 /// Groups of the longest grouping.
 const GROUPS_MAX: usize = 5;
-/// Any number covers one sample and the byte behind it; of two neighbours at least one is a digit.
-const STRIDE: usize = DIGITS_MIN - 1;
 
 /// Known groupings, as lowest and highest length of each group.
 const SHAPES: &[&[(u8, u8)]] = &[
@@ -95,46 +93,14 @@ const ISSUERS: &[(u32, u32, &[std::ops::RangeInclusive<usize>])] = &[
     (9860, 9860, &[16..=16]),        // Humo
 ];
 
-/// The first number, or the first start of what may become one, from `from` on.
-pub fn find(text: &Text, from: usize, rule: u16) -> Option<Candidate> {
-    let bytes = text.bytes;
-    let mut done = from;
-    loop {
-        let sample = done + STRIDE - 1;
-        if sample + 1 >= bytes.len() {
-            break;
-        }
-        if !bytes[sample].is_ascii_digit() && !bytes[sample + 1].is_ascii_digit() {
-            done += STRIDE;
-            continue;
-        }
-        let digit = if bytes[sample].is_ascii_digit() { sample } else { sample + 1 };
-        let start = digit - count_parts(bytes[done..digit].iter().rev());
-        let length = count_parts(bytes[start..].iter().take(DIGITS_MIN));
-        if length < DIGITS_MIN && start + length < bytes.len() {
-            done = start + length;
-            continue;
-        }
-        match in_run(text, start, rule) {
-            Ok(candidate) => return Some(candidate),
-            Err(end) => done = end,
-        }
-    }
-    if text.last || done >= bytes.len() {
-        return None;
-    }
-    // The samples prove nothing about a number that is not whole yet.
-    let start = bytes.len() - count_parts(bytes[done..].iter().rev());
-    in_run(text, start, rule).ok()
-}
-
-fn count_parts<'a>(bytes: impl Iterator<Item = &'a u8>) -> usize {
-    bytes.take_while(|byte| is_part(**byte)).count()
-}
-
+/// What begins at `at`, a digit at which a number may start.
 #[inline]
-fn is_part(byte: u8) -> bool {
-    byte.is_ascii_digit() || is_separator(byte)
+pub fn at(text: &Text, at: usize, rule: u16) -> Option<Outcome> {
+    match number(text, at) {
+        Number::No => None,
+        Number::Live => Some(Outcome::Live),
+        Number::End(end) => Some(Outcome::Match { end, rule }),
+    }
 }
 
 #[inline]
@@ -142,27 +108,10 @@ fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'-' | b'.')
 }
 
-/// The first candidate among the starts of the run of digits and separators that begins at `start`, or the
-/// end of the run.
-fn in_run(text: &Text, start: usize, rule: u16) -> Result<Candidate, usize> {
-    let mut at = start;
-    while let Some(byte) = text.bytes.get(at).filter(|byte| is_part(**byte)) {
-        if byte.is_ascii_digit() && may_start(text, at) {
-            match number(text, at) {
-                Number::No => {}
-                Number::Live => return Ok(Candidate { start: at, outcome: Outcome::Live }),
-                Number::End(end) => {
-                    return Ok(Candidate { start: at, outcome: Outcome::Match { end, rule } });
-                }
-            }
-        }
-        at += 1;
-    }
-    Err(at)
-}
-
-/// Not inside of a word, not the fraction of a decimal, not behind a group with `-`.
-fn may_start(text: &Text, at: usize) -> bool {
+/// Whether a number may start at `at`: not inside of a word, not the fraction of a decimal, not behind a
+/// group with `-`.
+#[inline]
+pub fn may_start(text: &Text, at: usize) -> bool {
     let left = text.before(at, 1);
     if left.is_ascii_digit() {
         // The usual case, decided early: only the last digit of an escape may stand there.

@@ -10,18 +10,20 @@ use crate::limits::{EMAIL_DOMAIN_BYTES_MAX, EMAIL_LOCAL_BYTES_MAX};
 const LABEL_BYTES_MAX: usize = 63;
 const TOP_LEVEL_LETTERS: std::ops::RangeInclusive<usize> = 2..=24;
 
-/// The first address, or the first start of what may become one, from `from` on.
-pub fn find(text: &Text, from: usize, rule: u16) -> Option<Candidate> {
-    for found in memchr::memchr_iter(b'@', &text.bytes[from..]) {
-        let sign = from + found;
-        let outcome = match domain_end(text, sign + 1) {
-            Domain::No => continue,
-            Domain::Live => Outcome::Live,
-            Domain::End(end) => Outcome::Match { end, rule },
-        };
-        if let Some(start) = local_start(text, from, sign) {
-            return Some(Candidate { start, outcome });
+/// The first address, or the first start of what may become one, from `from` on; `signs` are the positions of
+/// `@`, of which those in front of number `next` have been looked at.
+pub fn find(text: &Text, signs: &[u32], next: &mut usize, from: usize, rule: u16) -> Option<Candidate> {
+    while let Some(sign) = signs.get(*next).map(|sign| *sign as usize) {
+        let start = if sign < from { None } else { local_start(text, from, sign) };
+        if let Some(start) = start {
+            match domain_end(text, sign + 1) {
+                Domain::No => {}
+                Domain::Live => return Some(Candidate { start, outcome: Outcome::Live }),
+                // Behind another match less of the local part may be left: this sign is looked at again.
+                Domain::End(end) => return Some(Candidate { start, outcome: Outcome::Match { end, rule } }),
+            }
         }
+        *next += 1;
     }
     if text.last {
         return None;

@@ -1,21 +1,36 @@
 //! The detectors: what matches, and what may still match when more text comes.
 //!
-//! A detector is anchored: from one start it says no, a match, or that the text ended before it could tell
-//! (`Live`). A finder gives the first start, from a position on, that is not a no. [`Lane`] joins the finders
-//! of one set of rules: the leftmost match wins, then the longest, then the first rule. Nothing behind a live
-//! start is decided; that is why the result cannot depend on how the text was cut.
+//! Stage A (`hits`, over the bitmaps of `block`) says where a match may be. Stage B are anchored detectors:
+//! from one start they say no, a match, or that the text ended before they could tell (`Live`). [`Lane`]
+//! joins the detectors of one set of rules: the leftmost match wins, then the longest, then the first rule.
+//! Nothing behind a live start is decided; that is why the result cannot depend on how the text was cut. A
+//! match without a bound is `Open` once it is confirmed, and `swallow` takes in the rest of it.
 
+mod address;
+mod block;
 mod card;
 mod email;
+mod entropy;
+mod hits;
+mod iban;
+mod key;
+mod keyword;
+mod lane;
 mod literal;
+mod phone;
+mod provider;
+mod random;
+mod ssn;
+mod swallow;
 
-pub use literal::Literals;
+pub use hits::{Hits, Scan};
+pub use lane::{Lane, Scanned};
+pub use swallow::Swallow;
 
-use super::rule::{Direction, Kind, Rule};
 use std::cell::Cell;
 
 /// Text bytes left of a window that a detector may look at.
-pub const LEFT_BYTES: usize = 8;
+pub const LEFT_BYTES: usize = 72;
 
 /// One window of text with what stands left of it.
 #[derive(Debug)]
@@ -23,7 +38,7 @@ pub struct Text<'a> {
     /// The text.
     pub bytes: &'a [u8],
     /// The bytes in front of it; 0 where there are none.
-    pub left: [u8; LEFT_BYTES],
+    pub left: &'a [u8; LEFT_BYTES],
     /// Whether the value ends with this window.
     pub last: bool,
     /// Whether quotes separate, because this is the text of a JSON document.
@@ -31,18 +46,47 @@ pub struct Text<'a> {
     /// Where quotes were counted to, and whether that place lies inside of a string.
     quotes: Cell<(usize, bool)>,
     in_string_at_start: bool,
+    /// A run of characters of base64 for URLs that was measured: its start and its end.
+    url_run: Cell<(usize, usize)>,
 }
 
 impl<'a> Text<'a> {
     /// A window; `in_string`: whether it begins inside of a JSON string.
-    pub fn new(bytes: &'a [u8], left: [u8; LEFT_BYTES], last: bool, json: bool, in_string: bool) -> Text<'a> {
-        Text { bytes, left, last, json, quotes: Cell::new((0, in_string)), in_string_at_start: in_string }
+    pub fn new(
+        bytes: &'a [u8],
+        left: &'a [u8; LEFT_BYTES],
+        last: bool,
+        json: bool,
+        in_string: bool,
+    ) -> Text<'a> {
+        Text {
+            bytes,
+            left,
+            last,
+            json,
+            quotes: Cell::new((0, in_string)),
+            in_string_at_start: in_string,
+            url_run: Cell::new((0, 0)),
+        }
     }
 
     /// The byte `back` places left of position `at`.
     #[inline]
     pub fn before(&self, at: usize, back: usize) -> u8 {
         if back <= at { self.bytes[at - back] } else { self.left[LEFT_BYTES + at - back] }
+    }
+
+    /// What stands in front of `at`.
+    pub fn left_of(&self, at: usize) -> [u8; LEFT_BYTES] {
+        match self.bytes[..at].last_chunk() {
+            Some(left) => *left,
+            None => {
+                let mut left = *self.left;
+                left.copy_within(at.., 0);
+                left[LEFT_BYTES - at..].copy_from_slice(&self.bytes[..at]);
+                left
+            }
+        }
     }
 
     /// The byte at `at`: `None` if it is not there yet, 0 behind the end of the value.
@@ -66,10 +110,27 @@ impl<'a> Text<'a> {
         short || self.is_behind_unicode_escape(at)
     }
 
+    /// Whether no alphanumeric character stands in front of `at`, but for that of an escape.
+    pub fn key_may_start(&self, at: usize) -> bool {
+        self.before(at, 1) == b'_' || self.word_may_start(at)
+    }
+
     fn is_behind_unicode_escape(&self, at: usize) -> bool {
         self.before(at, 5) == b'u'
             && self.before(at, 6) == b'\\'
             && (1..5).all(|back| self.before(at, back).is_ascii_hexdigit())
+    }
+
+    /// Where the run of characters of base64 for URLs ends that `at` lies in; `at` if it lies in none.
+    /// Each run is measured once, however many keys seem to begin in it.
+    pub fn url_run_end(&self, at: usize) -> usize {
+        let (start, end) = self.url_run.get();
+        if (start..end).contains(&at) {
+            return end;
+        }
+        let length = self.bytes[at..].iter().take_while(|byte| provider::URL.has(**byte)).count();
+        self.url_run.set((at, at + length));
+        at + length
     }
 
     /// Whether position `at` lies inside of a JSON string. Cheap for ascending positions.
@@ -103,6 +164,31 @@ pub enum Outcome {
         /// Index of the rule.
         rule: u16,
     },
+    /// A match of rule number `rule` up to `end` at least; what follows is told by `swallow`.
+    Open {
+        /// First byte behind what is confirmed.
+        end: usize,
+        /// Index of the rule.
+        rule: u16,
+        /// How it goes on.
+        swallow: Swallow,
+    },
+}
+
+impl Outcome {
+    /// The better one of two that start at the same place: undecided, then without a bound, then longer, then
+    /// of the earlier rule.
+    pub fn better(self, other: Outcome) -> Outcome {
+        if other.rank() < self.rank() { other } else { self }
+    }
+
+    fn rank(self) -> (u8, usize, u16) {
+        match self {
+            Outcome::Live => (0, 0, 0),
+            Outcome::Open { rule, .. } => (1, 0, rule),
+            Outcome::Match { end, rule } => (2, usize::MAX - end, rule),
+        }
+    }
 }
 
 /// A start with what was found there.
@@ -114,83 +200,19 @@ pub struct Candidate {
     pub outcome: Outcome,
 }
 
-/// A decided match.
+/// A decided match, or a part of one without a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// First text byte of the match.
+    /// First text byte.
     pub start: usize,
     /// First text byte behind it.
     pub end: usize,
     /// Index of the rule.
     pub rule: u16,
-}
-
-/// Rules that compete for the same text: those that change it, or those that only count.
-#[derive(Debug)]
-pub struct Lane {
-    card: Option<u16>,
-    email: Option<u16>,
-    literals: Option<Literals>,
-}
-
-/// Number of finders in a lane.
-const FINDERS: usize = 3;
-
-impl Lane {
-    /// The lane of those rules that go `way` and are (or are not) dry runs; `None` if there are none.
-    pub fn compile(rules: &[Rule], way: Direction, dry_run: bool) -> Option<Lane> {
-        let (mut card, mut email, mut words) = (None, None, Vec::new());
-        let chosen = |rule: &&Rule| rule.dry_run == dry_run && rule.direction.covers(way);
-        for rule in rules.iter().filter(chosen) {
-            // Bounded by MASK_RULES_MAX.
-            let index = rules.iter().position(|other| std::ptr::eq(other, rule)).unwrap_or(0) as u16;
-            match &rule.kind {
-                Kind::CreditCard => card = card.or(Some(index)),
-                Kind::Email => email = email.or(Some(index)),
-                Kind::Literals(literals) => {
-                    words.extend(literals.iter().map(|literal| (literal.as_str(), index)));
-                }
-            }
-        }
-        let literals = Literals::compile(words);
-        let any = card.is_some() || email.is_some() || literals.is_some();
-        any.then_some(Lane { card, email, literals })
-    }
-
-    /// Decides `text` from `from` on; gives the matches in order and returns up to where it is decided.
-    pub fn scan(&self, text: &Text, from: usize, mut give: impl FnMut(Found)) -> usize {
-        let mut at = from;
-        let mut next: [Option<Candidate>; FINDERS] = [None; FINDERS];
-        // A finder that found nothing has nothing further on either.
-        let mut spent = [false; FINDERS];
-        loop {
-            for finder in 0..FINDERS {
-                if !spent[finder] && next[finder].is_none_or(|candidate| candidate.start < at) {
-                    next[finder] = self.find(finder, text, at);
-                    spent[finder] = next[finder].is_none();
-                }
-            }
-            let Some(best) = next.iter().flatten().copied().reduce(better) else { return text.bytes.len() };
-            let Outcome::Match { end, rule } = best.outcome else { return best.start };
-            give(Found { start: best.start, end, rule });
-            at = end;
-        }
-    }
-
-    fn find(&self, finder: usize, text: &Text, from: usize) -> Option<Candidate> {
-        match finder {
-            0 => self.card.and_then(|rule| card::find(text, from, rule)),
-            1 => self.email.and_then(|rule| email::find(text, from, rule)),
-            _ => self.literals.as_ref().and_then(|literals| literals.find(text, from)),
-        }
-    }
-}
-
-/// Leftmost, then undecided, then longest, then the first rule.
-fn better(one: Candidate, other: Candidate) -> Candidate {
-    let key = |candidate: Candidate| match candidate.outcome {
-        Outcome::Live => (candidate.start, 0, 0, 0),
-        Outcome::Match { end, rule } => (candidate.start, 1, usize::MAX - end, rule),
-    };
-    if key(other) < key(one) { other } else { one }
+    /// Whether the match begins here.
+    pub begins: bool,
+    /// Whether it ends here.
+    pub ends: bool,
+    /// Whether it has no bound.
+    pub open: bool,
 }

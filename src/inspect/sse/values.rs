@@ -268,7 +268,7 @@ fn is_like(kind: &[u8], pattern: &str) -> bool {
 fn flush(dialect: &Dialect, open: &mut Open, work: &mut Work) -> Result<(), Error> {
     let nothing = Chunk::default();
     let template = dialect.values[open.key.value].joined.and_then(|template| template.split_once("$text"));
-    let Some((head, tail)) = template.filter(|_| open.stream.held_bytes() > 0) else {
+    let Some((head, tail)) = template.filter(|_| open.stream.owes_output()) else {
         return open.stream.push(work, &nothing, 0..0, true);
     };
     let mut event = Vec::with_capacity(head.len() + open.echo.len() + 8);

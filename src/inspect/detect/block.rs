@@ -1,0 +1,327 @@
+//! 64 bytes of text as bitmaps: which of them are of a class, and where a prefix may begin. With AVX2 where
+//! the machine has it, else byte by byte; both say the same, which a test holds.
+//!
+//! Bit `n` of a bitmap stands for byte `n`. Classes hold ASCII bytes only.
+#![allow(unsafe_code)]
+
+use super::hits::{self, Hits, Scan};
+
+/// Bytes of a block.
+pub const BLOCK_BYTES: usize = 64;
+/// A block and the bytes behind it that complete a fingerprint which begins in it.
+pub const WINDOW_BYTES: usize = BLOCK_BYTES + FINGERPRINT_BYTES - 1;
+/// Leading bytes that fingerprints compare.
+pub const FINGERPRINT_BYTES: usize = 3;
+const BUCKETS: usize = 8;
+
+/// A set of ASCII bytes: by low nibble, the high nibbles (0 to 7) as bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Class([u8; 16]);
+
+impl Class {
+    /// The class of these bytes.
+    pub const fn of(bytes: &[u8]) -> Class {
+        let mut rows = [0; 16];
+        let mut index = 0;
+        while index < bytes.len() {
+            assert!(bytes[index] < 0x80, "classes hold ASCII bytes");
+            rows[(bytes[index] & 15) as usize] |= 1 << (bytes[index] >> 4);
+            index += 1;
+        }
+        Class(rows)
+    }
+
+    /// Whether `byte` belongs to it.
+    #[inline]
+    pub const fn has(&self, byte: u8) -> bool {
+        byte < 0x80 && self.0[(byte & 15) as usize] >> (byte >> 4) & 1 != 0
+    }
+}
+
+/// Where one of many prefixes may begin, by the nibbles of its first three bytes ("Teddy", as in Hyperscan
+/// and the `aho-corasick` crate): prefixes share eight buckets, one bit each.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprints {
+    low: [[u8; 16]; FINGERPRINT_BYTES],
+    high: [[u8; 16]; FINGERPRINT_BYTES],
+}
+
+impl Fingerprints {
+    /// The fingerprints of `prefixes`, each of at least three bytes.
+    pub fn new<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
+        let mut heads: Vec<[u8; FINGERPRINT_BYTES]> =
+            prefixes.filter_map(|prefix| prefix.first_chunk().copied()).collect();
+        heads.sort_unstable();
+        heads.dedup();
+        let mut all = Fingerprints::default();
+        for head in heads {
+            let bucket = (0..BUCKETS)
+                .min_by_key(|bucket| all.with(head, *bucket).weight(*bucket) - all.weight(*bucket));
+            all = all.with(head, bucket.unwrap_or(0));
+        }
+        all
+    }
+
+    fn with(&self, head: [u8; FINGERPRINT_BYTES], bucket: usize) -> Fingerprints {
+        let mut with = self.clone();
+        for (index, byte) in head.into_iter().enumerate() {
+            with.low[index][usize::from(byte & 15)] |= 1 << bucket;
+            with.high[index][usize::from(byte >> 4)] |= 1 << bucket;
+        }
+        with
+    }
+
+    /// How many three-byte strings a bucket lets pass.
+    fn weight(&self, bucket: usize) -> u32 {
+        let count = |table: &[u8; 16]| table.iter().filter(|row| **row >> bucket & 1 != 0).count() as u32;
+        (0..FINGERPRINT_BYTES).map(|index| count(&self.low[index]) * count(&self.high[index])).product()
+    }
+
+    #[inline]
+    fn may_begin(&self, bytes: &[u8; FINGERPRINT_BYTES]) -> bool {
+        let rows = (0..FINGERPRINT_BYTES).map(|index| {
+            self.low[index][usize::from(bytes[index] & 15)] & self.high[index][usize::from(bytes[index] >> 4)]
+        });
+        rows.fold(u8::MAX, |all, row| all & row) != 0
+    }
+}
+
+/// One block of text.
+pub trait Block: Copy {
+    /// The block at the beginning of `window`.
+    fn load(window: &[u8; WINDOW_BYTES]) -> Self;
+    /// The bytes that equal `byte`.
+    fn equal(self, byte: u8) -> u64;
+    /// The bytes of a class.
+    fn of_class(self, class: &Class) -> u64;
+    /// The bytes at which a prefix may begin.
+    fn fingerprints(window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64;
+}
+
+/// A block that is looked at byte by byte.
+#[derive(Clone, Copy)]
+struct Scalar([u8; BLOCK_BYTES]);
+
+#[inline]
+fn bitmap(bit: impl Fn(usize) -> bool) -> u64 {
+    (0..BLOCK_BYTES).fold(0, |bits, index| bits | u64::from(bit(index)) << index)
+}
+
+impl Block for Scalar {
+    fn load(window: &[u8; WINDOW_BYTES]) -> Scalar {
+        Scalar(std::array::from_fn(|index| window[index]))
+    }
+
+    fn equal(self, byte: u8) -> u64 {
+        bitmap(|index| self.0[index] == byte)
+    }
+
+    fn of_class(self, class: &Class) -> u64 {
+        bitmap(|index| class.has(self.0[index]))
+    }
+
+    fn fingerprints(window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
+        bitmap(|index| window[index..].first_chunk().is_some_and(|head| prefixes.may_begin(head)))
+    }
+}
+
+/// Whether this machine has what the vector code needs.
+pub fn has_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return ["avx2", "bmi1", "bmi2", "lzcnt", "popcnt"].len() == 5
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("lzcnt")
+        && is_x86_feature_detected!("popcnt");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Finds the hits of `text`; `vectors`: what [`has_vectors`] said.
+pub fn scan(scan: &Scan, text: &[u8], vectors: bool, hits: &mut Hits) {
+    #[cfg(target_arch = "x86_64")]
+    if vectors {
+        // SAFETY: the caller gives `vectors` from `has_vectors`, which asked for each feature that the
+        // function is compiled for.
+        unsafe { avx2::scan(scan, text, hits) };
+        return;
+    }
+    debug_assert!(!vectors, "only x86-64 has them");
+    hits::blocks::<Scalar>(scan, text, hits);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::super::hits::{self, Hits, Scan};
+    use super::{Block, Class, FINGERPRINT_BYTES, Fingerprints, WINDOW_BYTES};
+    use std::arch::x86_64::{
+        __m128i, __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
+        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_srli_epi16,
+    };
+
+    /// A block in two vector registers.
+    #[derive(Clone, Copy)]
+    struct Vectors([__m256i; 2]);
+
+    /// High nibble to bit, for classes.
+    const HIGH_BITS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    /// As [`super::scan`].
+    ///
+    /// # Safety
+    /// The machine has AVX2, BMI1, BMI2, LZCNT and POPCNT.
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    // SAFETY: the caller holds what the section above asks for.
+    pub unsafe fn scan(scan: &Scan, text: &[u8], hits: &mut Hits) {
+        hits::blocks::<Vectors>(scan, text, hits);
+    }
+
+    // SAFETY, for all blocks below: `Vectors` is private to this module and only `scan` uses it, so that
+    // every call runs on a machine with AVX2. Pointers come from references to arrays that are as long as
+    // what is loaded; loads are unaligned ones.
+
+    #[inline(always)]
+    fn table(rows: &[u8; 16]) -> __m256i {
+        // SAFETY: as above; 16 bytes of 16.
+        unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(rows.as_ptr().cast::<__m128i>())) }
+    }
+
+    #[inline(always)]
+    fn low_nibbles(bytes: __m256i) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(15)) }
+    }
+
+    #[inline(always)]
+    fn high_nibbles(bytes: __m256i) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)) }
+    }
+
+    /// Row of a low nibble and row of a high nibble, joined.
+    #[inline(always)]
+    fn look_up(bytes: __m256i, low: __m256i, high: __m256i) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe {
+            let rows = _mm256_shuffle_epi8(low, low_nibbles(bytes));
+            _mm256_and_si256(rows, _mm256_shuffle_epi8(high, high_nibbles(bytes)))
+        }
+    }
+
+    /// One bit for each byte that is not zero.
+    #[inline(always)]
+    fn non_zero(vectors: [__m256i; 2]) -> u64 {
+        let zero = vectors.map(|one| {
+            // SAFETY: as above; no memory is touched.
+            unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi8(one, _mm256_setzero_si256())) as u32 }
+        });
+        !(u64::from(zero[0]) | u64::from(zero[1]) << 32)
+    }
+
+    impl Block for Vectors {
+        #[inline(always)]
+        fn load(window: &[u8; WINDOW_BYTES]) -> Vectors {
+            let at = window.as_ptr().cast::<__m256i>();
+            // SAFETY: as above; the window has 66 bytes, of which these are the first 64.
+            Vectors(unsafe { [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))] })
+        }
+
+        #[inline(always)]
+        fn equal(self, byte: u8) -> u64 {
+            let equal = self.0.map(|one| {
+                // SAFETY: as above; no memory is touched.
+                unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi8(one, _mm256_set1_epi8(byte as i8))) as u32 }
+            });
+            u64::from(equal[0]) | u64::from(equal[1]) << 32
+        }
+
+        #[inline(always)]
+        fn of_class(self, class: &Class) -> u64 {
+            let (low, high) = (table(&class.0), table(&HIGH_BITS));
+            non_zero(self.0.map(|one| look_up(one, low, high)))
+        }
+
+        #[inline(always)]
+        fn fingerprints(window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
+            let half = |start: usize| {
+                let mut rows = None;
+                for index in 0..FINGERPRINT_BYTES {
+                    // SAFETY: as above; `start` is 0 or 32 and `index` at most 2, so that 32 bytes from there
+                    // lie within the 66.
+                    let bytes =
+                        unsafe { _mm256_loadu_si256(window.as_ptr().add(start + index).cast::<__m256i>()) };
+                    let found = look_up(bytes, table(&prefixes.low[index]), table(&prefixes.high[index]));
+                    // SAFETY: as above; no memory is touched.
+                    rows = Some(rows.map_or(found, |rows| unsafe { _mm256_and_si256(rows, found) }));
+                }
+                rows.unwrap_or(self_zero())
+            };
+            non_zero([half(0), half(32)])
+        }
+    }
+
+    #[inline(always)]
+    fn self_zero() -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_setzero_si256() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fingerprints, Hits, Scan, has_vectors, scan};
+    use crate::inspect::detect::hits::Family;
+    use proptest::prelude::*;
+
+    fn scan_for(vectors: bool) -> Scan {
+        let prefixes = [&b"eyJ"[..], b"-----BEGIN ", b"AKIA", b"sk-ant-", b"ghp_", b"\xc3\xa9x"];
+        let fingerprints = Fingerprints::new(prefixes.into_iter());
+        let mut all = Scan { prefixes: fingerprints.clone(), expressions: fingerprints, ..Scan::default() };
+        all.vectors = vectors;
+        Family::ALL.into_iter().for_each(|family| all.families.insert(family));
+        all
+    }
+
+    fn check(text: &[u8], from: usize) {
+        let (mut plain, mut vectors) = (Hits::default(), Hits::default());
+        scan_for(false).run(text, from, &mut plain);
+        scan_for(true).run(text, from, &mut vectors);
+        for family in Family::ALL {
+            let (plain, vectors) = (plain.of(family), vectors.of(family));
+            assert_eq!(plain, vectors, "{family:?} of {:?}", String::from_utf8_lossy(text));
+            assert!(
+                plain.is_sorted() && plain.iter().all(|hit| (from..text.len()).contains(&(*hit as usize)))
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn vectors_find_what_plain_code_finds(
+            text in prop_oneof![
+                "[0-9 .:+@()A-Zeyk\\\\-]{0,300}",
+                "(?s:.){0,200}",
+                "([0-9]{1,4}[ .:-]){0,60}",
+            ],
+            from in 0usize..70,
+        ) {
+            if has_vectors() {
+                check(text.as_bytes(), from.min(text.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_behind_the_end_of_a_text_is_hit() {
+        let mut hits = Hits::default();
+        for length in 0..200 {
+            scan(&scan_for(has_vectors()), &b"1".repeat(length), has_vectors(), &mut hits);
+            assert_eq!(hits.of(Family::Number).len(), usize::from(length >= 9), "{length}");
+            hits.clear();
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Keys with a known beginning: those of providers, JSON web tokens (RFC 7519), private keys in PEM
+//! (RFC 7468).
+
+use super::block::Class;
+use super::provider::{Body, SHAPES, Shape};
+use super::swallow::{PEM, PemEnd};
+use super::{Outcome, Swallow, Text, entropy, is_word};
+
+/// The rules that keys belong to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Keys of providers.
+    pub provider: Option<u16>,
+    /// JSON web tokens.
+    pub jwt: Option<u16>,
+    /// Private keys.
+    pub pem: Option<u16>,
+}
+
+const JWT: &str = "eyJ";
+const PEM_BEGIN: &str = "-----BEGIN ";
+
+impl Rules {
+    /// Whether there is one.
+    pub fn any(&self) -> bool {
+        self.provider.or(self.jwt).or(self.pem).is_some()
+    }
+
+    /// What the keys of these rules begin with.
+    pub fn prefixes(&self) -> impl Iterator<Item = &'static [u8]> {
+        let providers = SHAPES.iter().filter(|_| self.provider.is_some()).flat_map(|shape| shape.prefixes);
+        let others = [(self.jwt, &JWT), (self.pem, &PEM_BEGIN)];
+        let others = others.into_iter().filter(|(rule, _)| rule.is_some()).map(|(_, prefix)| prefix);
+        providers.chain(others).map(|prefix| prefix.as_bytes())
+    }
+
+    /// What begins at `start`.
+    pub fn at(&self, text: &Text, start: usize) -> Option<Outcome> {
+        let first = text.bytes[start];
+        let known = FIRST[usize::from(first)];
+        if !(known || matches!(first, b'e' | b'-')) || !text.key_may_start(start) {
+            return None;
+        }
+        let mut best: Option<Outcome> = None;
+        let mut note = |found: Option<Outcome>| {
+            best = best.into_iter().chain(found).reduce(Outcome::better);
+        };
+        match first {
+            b'e' => note(self.jwt.and_then(|rule| jwt(text, start, rule))),
+            b'-' => note(self.pem.and_then(|rule| pem(text, start, rule))),
+            _ => {}
+        }
+        if let Some(rule) = self.provider.filter(|_| known) {
+            for shape in SHAPES {
+                for prefix in shape.prefixes.iter().filter(|prefix| prefix.as_bytes()[0] == first) {
+                    note(provider(text, start, prefix, shape, rule));
+                }
+            }
+        }
+        best
+    }
+}
+
+/// The bytes that a provider's prefix begins with.
+static FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut row = 0;
+    while row < SHAPES.len() {
+        let mut index = 0;
+        while index < SHAPES[row].prefixes.len() {
+            first[SHAPES[row].prefixes[index].as_bytes()[0] as usize] = true;
+            index += 1;
+        }
+        row += 1;
+    }
+    first
+};
+
+/// Whether `literal` stands at `at`; `None`: the text ended before it could tell.
+fn begins(text: &Text, at: usize, literal: &str) -> Option<bool> {
+    let rest = &text.bytes[at.min(text.bytes.len())..];
+    let length = rest.len().min(literal.len());
+    if rest[..length] != literal.as_bytes()[..length] {
+        return Some(false);
+    }
+    if length == literal.len() || text.last { Some(length == literal.len()) } else { None }
+}
+
+fn provider(text: &Text, start: usize, prefix: &str, shape: &Shape, rule: u16) -> Option<Outcome> {
+    if !begins(text, start, prefix).unwrap_or(true) {
+        return None;
+    }
+    let body = start + prefix.len();
+    if body > text.bytes.len() {
+        return Some(Outcome::Live);
+    }
+    match shape.body {
+        Body::Exactly(length) => {
+            let run = run(text, body, length + 1, shape.class);
+            match text.at(body + run) {
+                None if run <= length => Some(Outcome::Live),
+                Some(next) if run == length && !is_word(next) => {
+                    let end = body + length;
+                    is_random(&text.bytes[body..end], shape).then_some(Outcome::Match { end, rule })
+                }
+                _ => None,
+            }
+        }
+        Body::AtLeast(length) => {
+            let run = run(text, body, length, shape.class);
+            if run < length {
+                return text.at(body + run).is_none().then_some(Outcome::Live);
+            }
+            let end = body + length;
+            let open = Outcome::Open { end, rule, swallow: Swallow::Key };
+            is_random(&text.bytes[body..end], shape).then_some(open)
+        }
+        Body::Marked { mark, limit } => marked(text, body, mark, limit, rule),
+    }
+}
+
+/// Characters behind the mark of a marked key.
+const BEHIND_MARK_MIN: usize = 20;
+
+fn marked(text: &Text, body: usize, mark: &str, limit: usize, rule: u16) -> Option<Outcome> {
+    let run_end = text.url_run_end(body);
+    let open = run_end == text.bytes.len() && !text.last;
+    let searched = &text.bytes[body..run_end.min(body + limit)];
+    match memchr::memmem::find(searched, mark.as_bytes()) {
+        None if open && searched.len() < limit => Some(Outcome::Live),
+        None => None,
+        Some(at) => {
+            let end = body + at + mark.len() + BEHIND_MARK_MIN;
+            match (end <= run_end, open) {
+                (true, _) => Some(Outcome::Open { end, rule, swallow: Swallow::Key }),
+                (false, true) => Some(Outcome::Live),
+                (false, false) => None,
+            }
+        }
+    }
+}
+
+/// How many bytes of `class` stand at `at`, at most `limit`.
+fn run(text: &Text, at: usize, limit: usize, class: &Class) -> usize {
+    text.bytes[at..].iter().take(limit).take_while(|byte| class.has(**byte)).count()
+}
+
+fn is_random(body: &[u8], shape: &Shape) -> bool {
+    entropy::tenths(body) >= shape.entropy
+}
+
+/// Characters of a header (RFC 7515 section 4) that are waited for.
+const HEADER_BYTES_MAX: usize = 512;
+
+/// A header that decodes to JSON with an algorithm, and the beginning of a payload that is an object.
+fn jwt(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
+    if !begins(text, start, JWT).unwrap_or(true) {
+        return None;
+    }
+    let dot = text.url_run_end(start);
+    if dot - start > HEADER_BYTES_MAX {
+        return None;
+    }
+    match begins(text, dot, ".eyJ") {
+        None => Some(Outcome::Live),
+        Some(true) if has_algorithm(&text.bytes[start..dot]) => {
+            Some(Outcome::Open { end: dot + 4, rule, swallow: Swallow::Token })
+        }
+        _ => None,
+    }
+}
+
+/// Whether base64 for URLs holds a member `alg`.
+fn has_algorithm(header: &[u8]) -> bool {
+    let mut decoded = Vec::with_capacity(header.len() * 3 / 4 + 3);
+    for four in header.chunks(4) {
+        let mut bits = four.iter().fold(0u32, |bits, byte| bits << 6 | sextet(*byte));
+        bits <<= 6 * (4 - four.len());
+        decoded.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    memchr::memmem::find(&decoded, b"\"alg\"").is_some()
+}
+
+fn sextet(byte: u8) -> u32 {
+    u32::from(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'-' => 62,
+        _ => 63,
+    })
+}
+
+/// Longest label, and the bytes of content that show that it is not only talked about.
+const LABEL_BYTES_MAX: usize = 48;
+const CONTENT_BYTES_MIN: usize = 24;
+
+fn pem(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
+    match begins(text, start, PEM_BEGIN) {
+        None => return Some(Outcome::Live),
+        Some(false) => return None,
+        Some(true) => {}
+    }
+    let label = start + PEM_BEGIN.len();
+    let length = text.bytes[label..]
+        .iter()
+        .take(LABEL_BYTES_MAX + 1)
+        .take_while(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' '))
+        .count();
+    let name = &text.bytes[label..label + length];
+    if length > LABEL_BYTES_MAX {
+        return None;
+    }
+    match begins(text, label + length, "-----") {
+        None => return Some(Outcome::Live),
+        Some(true) if name.ends_with(b"PRIVATE KEY") || name.ends_with(b"PRIVATE KEY BLOCK") => {}
+        Some(_) => return None,
+    }
+    let content = label + length + 5;
+    let run = run(text, content, CONTENT_BYTES_MIN, &PEM);
+    if run < CONTENT_BYTES_MIN {
+        return text.at(content + run).is_none().then_some(Outcome::Live);
+    }
+    Some(Outcome::Open { end: content, rule, swallow: Swallow::Pem(PemEnd::Mark(0)) })
+}

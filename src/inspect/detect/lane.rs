@@ -1,0 +1,285 @@
+use super::block::{self, Fingerprints};
+use super::hits::{Families, Family, Hits, Scan};
+use super::literal::Literals;
+use super::swallow::Swallow;
+use super::{Candidate, Found, Outcome, Text, address, card, email, iban, key, phone, random, ssn};
+use crate::inspect::rule::{Direction, Kind, Rule};
+
+/// Rules that compete for the same text: those that change it, or those that only count.
+#[derive(Debug, Default)]
+pub struct Lane {
+    families: Families,
+    card: Option<u16>,
+    ssn: Option<u16>,
+    phone: Option<u16>,
+    iban: Option<u16>,
+    email: Option<u16>,
+    v4: Option<u16>,
+    v6: Option<u16>,
+    keys: key::Rules,
+    random: Option<u16>,
+    literals: Option<Literals>,
+}
+
+/// Up to where a text was decided, and the match without a bound that it ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// First undecided byte.
+    pub end: usize,
+    /// The rule and the state of a match that reaches there.
+    pub swallow: Option<(u16, Swallow)>,
+}
+
+/// Where one family is in a text.
+#[derive(Clone, Copy, Debug, Default)]
+struct Finder {
+    /// Hits in front of this one have been looked at.
+    hit: usize,
+    /// Starts in front of this one have been looked at.
+    done: usize,
+    next: Option<Candidate>,
+    /// Nothing more can be found.
+    is_spent: bool,
+}
+
+/// The finders of a lane: one a family, and that of the literals.
+const FINDERS: usize = Family::ALL.len() + 1;
+const LITERALS: usize = Family::ALL.len();
+
+impl Lane {
+    /// The lane of those rules that go `way` and are (or are not) dry runs; `None` if there are none.
+    pub fn compile(rules: &[Rule], way: Direction, dry_run: bool) -> Option<Lane> {
+        let (mut lane, mut words, mut any) = (Lane::default(), Vec::new(), false);
+        for (index, rule) in rules.iter().enumerate() {
+            if rule.dry_run != dry_run || !rule.direction.covers(way) {
+                continue;
+            }
+            any = true;
+            // Bounded by MASK_RULES_MAX.
+            let index = index as u16;
+            let slot = match &rule.kind {
+                Kind::CreditCard => &mut lane.card,
+                Kind::Ssn => &mut lane.ssn,
+                Kind::Phone => &mut lane.phone,
+                Kind::Iban => &mut lane.iban,
+                Kind::Email => &mut lane.email,
+                Kind::Ipv4 => &mut lane.v4,
+                Kind::Ipv6 => &mut lane.v6,
+                Kind::Jwt => &mut lane.keys.jwt,
+                Kind::PrivateKey => &mut lane.keys.pem,
+                Kind::ApiKey => &mut lane.keys.provider,
+                Kind::GenericSecret => &mut lane.random,
+                Kind::Literals(literals) => {
+                    words.extend(literals.iter().map(|literal| (literal.as_str(), index)));
+                    continue;
+                }
+            };
+            *slot = slot.or(Some(index));
+        }
+        lane.literals = Literals::compile(words);
+        lane.note_families();
+        any.then_some(lane)
+    }
+
+    fn note_families(&mut self) {
+        let number = self.card.or(self.ssn).or(self.phone);
+        let wanted = [
+            (Family::Number, number.is_some()),
+            (Family::Ipv4, self.v4.is_some()),
+            (Family::Ipv6, self.v6.is_some()),
+            (Family::Iban, self.iban.is_some()),
+            (Family::Email, self.email.is_some()),
+            (Family::Prefix, self.keys.any()),
+            (Family::Random, self.random.is_some()),
+        ];
+        wanted.into_iter().filter(|(_, wanted)| *wanted).for_each(|(family, _)| self.families.insert(family));
+    }
+
+    /// Where these lanes together have to look.
+    pub fn scan_for(lanes: &[Option<Lane>]) -> Scan {
+        let mut scan = Scan { vectors: block::has_vectors(), ..Scan::default() };
+        for lane in lanes.iter().flatten() {
+            for family in Family::ALL.into_iter().filter(|family| lane.families.has(*family)) {
+                scan.families.insert(family);
+            }
+        }
+        let prefixes = lanes.iter().flatten().flat_map(|lane| lane.keys.prefixes());
+        scan.prefixes = Fingerprints::new(prefixes);
+        scan
+    }
+
+    /// Decides `text` from `from` on, of which `hits` are known; `swallow` is the match that it begins in.
+    /// Gives the matches in order.
+    pub fn scan(
+        &self,
+        text: &Text,
+        from: usize,
+        hits: &Hits,
+        swallow: Option<(u16, Swallow)>,
+        mut give: impl FnMut(Found),
+    ) -> Scanned {
+        let mut at = from;
+        if let Some((rule, swallow)) = swallow {
+            match take(text, from, from, rule, swallow, false, &mut give) {
+                Ok(end) => at = end,
+                Err(scanned) => return scanned,
+            }
+        }
+        let mut finders = [Finder::default(); FINDERS];
+        for family in Family::ALL.into_iter().filter(|family| !self.families.has(*family)) {
+            finders[family as usize].is_spent = true;
+        }
+        finders[LITERALS].is_spent = self.literals.is_none();
+        loop {
+            let mut best: Option<Candidate> = None;
+            for (index, finder) in finders.iter_mut().enumerate() {
+                if finder.is_spent {
+                    continue;
+                }
+                if finder.next.is_none_or(|candidate| candidate.start < at) {
+                    finder.next = self.find(index, finder, text, hits, at);
+                    finder.is_spent = finder.next.is_none();
+                }
+                best = best.into_iter().chain(finder.next).reduce(better);
+            }
+            let Some(best) = best else { return Scanned { end: text.bytes.len(), swallow: None } };
+            match best.outcome {
+                Outcome::Live => return Scanned { end: best.start, swallow: None },
+                Outcome::Match { end, rule } => {
+                    give(Found { start: best.start, end, rule, begins: true, ends: true, open: false });
+                    at = end;
+                }
+                Outcome::Open { end, rule, swallow } => {
+                    match take(text, best.start, end, rule, swallow, true, &mut give) {
+                        Ok(end) => at = end,
+                        Err(scanned) => return scanned,
+                    }
+                }
+            }
+        }
+    }
+
+    fn find(
+        &self,
+        index: usize,
+        finder: &mut Finder,
+        text: &Text,
+        hits: &Hits,
+        from: usize,
+    ) -> Option<Candidate> {
+        if index == LITERALS {
+            return self.literals.as_ref()?.find(text, from);
+        }
+        let family = Family::ALL[index];
+        let hits = hits.of(family);
+        if family == Family::Email {
+            return email::find(text, hits, &mut finder.hit, from, self.email?);
+        }
+        finder.done = finder.done.max(from);
+        finder.find(family, text, hits, |start| self.anchored(family, text, start))
+    }
+
+    /// What the detectors of a family say of one start.
+    #[inline]
+    fn anchored(&self, family: Family, text: &Text, start: usize) -> Option<Outcome> {
+        match family {
+            Family::Number => self.number(text, start),
+            Family::Ipv4 => address::v4(text, start, self.v4?),
+            Family::Ipv6 => address::v6(text, start, self.v6?),
+            Family::Iban => iban::at(text, start, self.iban?),
+            Family::Prefix => self.keys.at(text, start),
+            Family::Random => random::at(text, start, self.random?),
+            Family::Email | Family::Expression => None,
+        }
+    }
+
+    #[inline]
+    fn number(&self, text: &Text, start: usize) -> Option<Outcome> {
+        let phone = |lane: &Lane| lane.phone.and_then(|rule| phone::at(text, start, rule));
+        match text.bytes[start] {
+            b'+' | b'(' => phone(self),
+            b'0'..=b'9' => {
+                let (card, ssn) = match card::may_start(text, start) {
+                    true => (
+                        self.card.and_then(|rule| card::at(text, start, rule)),
+                        self.ssn.and_then(|rule| ssn::at(text, start, rule)),
+                    ),
+                    false => (None, None),
+                };
+                [card, ssn, phone(self)].into_iter().flatten().reduce(Outcome::better)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Finder {
+    /// The first start that is not a no. In front of the tail only what stands before hits is looked at; in
+    /// the tail, where a predicate may still lack bytes, every start.
+    #[inline]
+    fn find(
+        &mut self,
+        family: Family,
+        text: &Text,
+        hits: &[u32],
+        anchored: impl Fn(usize) -> Option<Outcome>,
+    ) -> Option<Candidate> {
+        let end = text.bytes.len();
+        let tail = if text.last { end } else { end.saturating_sub(family.tail()) };
+        while let Some(hit) = hits.get(self.hit).map(|hit| *hit as usize) {
+            let first = self.done.max(hit.saturating_sub(family.reach()).min(tail));
+            for start in first..=hit {
+                if let Some(outcome) = anchored(start) {
+                    self.done = start + 1;
+                    return Some(Candidate { start, outcome });
+                }
+            }
+            self.done = self.done.max(hit + 1);
+            self.hit += 1;
+        }
+        for start in self.done.max(tail)..end {
+            if let Some(outcome) = anchored(start) {
+                self.done = start + 1;
+                return Some(Candidate { start, outcome });
+            }
+        }
+        self.done = end;
+        None
+    }
+}
+
+/// Takes in a match without a bound that was confirmed up to `at`; gives its end, or ends the text.
+fn take(
+    text: &Text,
+    start: usize,
+    at: usize,
+    rule: u16,
+    swallow: Swallow,
+    begins: bool,
+    give: &mut impl FnMut(Found),
+) -> Result<usize, Scanned> {
+    let whole = text.bytes.len();
+    let (end, ends, state) = match swallow.take(&text.bytes[at..]) {
+        Err(length) => (at + length, true, None),
+        Ok(_) if text.last => (whole, true, None),
+        Ok(state) => (whole, false, Some((rule, state))),
+    };
+    if begins || ends || end > start {
+        give(Found { start, end, rule, begins, ends, open: true });
+    }
+    match state {
+        None => Ok(end),
+        Some(_) => Err(Scanned { end, swallow: state }),
+    }
+}
+
+/// Leftmost, then what [`Outcome::better`] says.
+fn better(one: Candidate, other: Candidate) -> Candidate {
+    if other.start < one.start
+        || (other.start == one.start && one.outcome.better(other.outcome) != one.outcome)
+    {
+        other
+    } else {
+        one
+    }
+}

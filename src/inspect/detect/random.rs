@@ -1,0 +1,80 @@
+//! Random strings that are a secret because of what stands in front of them: `password = "…"`,
+//! `"api_key":"…"`, `Authorization: Bearer …`.
+//!
+//! At least twelve characters of [`RANDOM`], among them a digit or a special character, with an entropy of at
+//! least 3.5 bits in the first 128; a key word in front, and an assignment between. The words are those that
+//! gitleaks (`generic-api-key`) and detect-secrets look for, without those that name pages of results.
+
+use super::hits::{RANDOM, RANDOM_BYTES_MIN};
+use super::{Outcome, Swallow, Text, entropy, keyword};
+
+const KEY_WORDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "passwort",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "authkey",
+    "encryptionkey",
+    "signingkey",
+    "accountkey",
+    "credential",
+    "credentials",
+];
+/// Words that need no assignment.
+const SCHEMES: &[&str] = &["bearer"];
+/// Ends of words that are no secrets: where to go on in a list.
+const NOT_SECRET: &[&str] = &["pagetoken", "nexttoken", "continuationtoken", "paginationtoken", "synctoken"];
+/// Characters that are looked at.
+const LOOKED_AT_BYTES: usize = 128;
+const ENTROPY_TENTHS_MIN: u32 = 35;
+
+/// What begins at `start`.
+pub fn at(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
+    if !RANDOM.has(text.bytes[start]) || !is_assigned(text, start) {
+        return None;
+    }
+    let rest = &text.bytes[start..];
+    let length = rest.iter().take(LOOKED_AT_BYTES).take_while(|byte| RANDOM.has(**byte)).count();
+    let string = &rest[..length];
+    if length == LOOKED_AT_BYTES {
+        let open = Outcome::Open { end: start + length, rule, swallow: Swallow::Random };
+        return is_secret(string).then_some(open);
+    }
+    match text.at(start + length) {
+        None => Some(Outcome::Live),
+        Some(_) if length < RANDOM_BYTES_MIN || !is_secret(string) => None,
+        Some(_) => Some(Outcome::Match { end: start + length, rule }),
+    }
+}
+
+fn is_secret(string: &[u8]) -> bool {
+    let is_special = |byte: &u8| !byte.is_ascii_alphabetic() && !matches!(byte, b'_' | b'-' | b'.');
+    string.iter().any(is_special) && entropy::tenths(string) >= ENTROPY_TENTHS_MIN
+}
+
+/// Whether a key word stands in front, and between them what assigns a value.
+fn is_assigned(text: &Text, start: usize) -> bool {
+    let left = text.before(start, 1);
+    if !is_between(left) {
+        return false;
+    }
+    let gap = keyword::gap(text, start, 1, is_between);
+    let assigns = (1..=gap).any(|back| matches!(text.before(start, back), b':' | b'='));
+    let Some(word) = keyword::word(text, start, 1 + gap, true) else { return false };
+    if assigns { word.ends_in(KEY_WORDS) && !word.ends_in(NOT_SECRET) } else { word.ends_in(SCHEMES) }
+}
+
+/// White space, quotes (escaped or not), brackets and what assigns: no part of a random string.
+fn is_between(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'\t' | b'\n' | b'"' | b'\'' | b'`' | b'\\' | b':' | b'=' | b'(' | b'[' | b'>' | 0x1f
+    )
+}

@@ -1,0 +1,72 @@
+//! What is known of a masked value, gathered while it streams: enough to write any mask, and never more than
+//! the last few bytes of it.
+
+use super::codec::Codec;
+use super::spell::unquoted;
+
+/// The last characters of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Last {
+    bytes: [u8; Value::LAST],
+    /// How many there were.
+    count: usize,
+}
+
+impl Last {
+    fn push(&mut self, byte: u8) {
+        self.bytes.rotate_left(1);
+        self.bytes[Value::LAST - 1] = byte;
+        self.count += 1;
+    }
+}
+
+/// A masked value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Value {
+    length: usize,
+    digits: Last,
+    graphic: Last,
+    is_more_than_number: bool,
+}
+
+impl Value {
+    /// As many of the last characters are kept.
+    const LAST: usize = 4;
+    /// A value of fewer bytes shows none of them.
+    const SHOWN_BYTES_MIN: usize = 8;
+
+    /// Adds the next bytes of the value, as text.
+    pub fn add(&mut self, codec: Codec, bytes: &[u8]) {
+        self.length += bytes.len();
+        for byte in bytes.iter().map(|byte| unquoted(codec, *byte)) {
+            if byte.is_ascii_digit() {
+                self.digits.push(byte);
+            } else {
+                self.is_more_than_number |= !matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+            }
+            if byte.is_ascii_graphic() {
+                self.graphic.push(byte);
+            }
+        }
+    }
+
+    /// Its length in text bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whether all of it may stand in a JSON number.
+    pub fn is_number(&self) -> bool {
+        !self.is_more_than_number
+    }
+
+    /// Its last four digits, or its last four ASCII characters where it has fewer digits; nothing of a short
+    /// value.
+    pub fn last4(&self) -> &[u8] {
+        let last = if self.digits.count >= Self::LAST { &self.digits } else { &self.graphic };
+        match self.length {
+            0..Self::SHOWN_BYTES_MIN => &[],
+            _ => &last.bytes[Self::LAST - last.count.min(Self::LAST)..],
+        }
+    }
+}
