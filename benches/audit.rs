@@ -6,14 +6,15 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use ringward::{
+    archive::{Archive, Span},
     audit::{
         Action, Cause, Commit, Content, Decision, Direction, ExchangeId, Head, Intent, IntentBody, Lengths,
         Outcome, Place, Record, Stages,
     },
     buffer::Chunk,
     http::Method,
-    journal::{Ack, AckSink, Journal, Options, Producer, Submission, verify_dir},
-    segments::{Keys, list},
+    journal::{Ack, AckSink, Journal, Options, Packing, Producer, Submission, verify_dir},
+    segments::{Form, Keys, list},
     time::Timestamp,
 };
 use std::{
@@ -46,6 +47,65 @@ fn main() {
         let folder = tempfile::tempdir().expect("a folder");
         write_log(folder.path(), body, if measured { bytes } else { bytes / 256 });
         report(name, &folder.path().join("audit"), if measured { ROUNDS } else { 1 });
+    }
+    println!("\n{:<28} {:>9} {:>9} {:>9}", "bytes an exchange", "JSONL", "log", "packed");
+    for (body, exchanges) in [(0, 5_000), (1 << 10, 5_000), (16 << 10, 1_000)] {
+        disk(body, if measured { exchanges } else { 20 });
+    }
+}
+
+/// What an exchange with text bodies takes on the disk: as a line of an export, as it is written, and when it
+/// is packed.
+fn disk(body: usize, exchanges: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("audit");
+    let mut words = Words(1);
+    write_exchanges(folder.path(), exchanges, body, || words.text(body));
+    let raw = verify_dir(&log, |_, _| {}).expect("a good log").bytes;
+    let lines = exported(&log);
+    let mut options = Options::new(&log, folder.path().join("openings"));
+    options.key = Some(folder.path().join("keys/log.key"));
+    options.packing = Packing { compress: true, recipients: Vec::new() };
+    let (journal, _) = Journal::open(options, 1, Box::new(Nobody)).expect("a journal");
+    let sealed = || list(&log).expect("a log").0.into_iter().rev().skip(1).collect::<Vec<_>>();
+    while sealed().iter().any(|segment| segment.form != Form::Packed) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let packed: u64 = sealed().iter().map(|segment| segment.bytes).sum();
+    journal.close().expect("all is written");
+    let each = |bytes: u64| bytes as f64 / exchanges as f64;
+    let name = format!("text of {body} bytes each way");
+    println!("{name:<28} {:>9.0} {:>9.0} {:>9.0}", each(lines), each(raw), each(packed));
+}
+
+/// Bytes of all exchanges as lines of an export.
+fn exported(log: &Path) -> u64 {
+    let archive = Archive::open(log).expect("an index");
+    let (mut lines, mut span) = (0, Span { limit: Some(500), ..Span::default() });
+    loop {
+        let page = archive.exchanges(&span).expect("the exchanges");
+        for exchange in &page {
+            let recording = archive.recording(exchange).expect("what was recorded");
+            lines += serde_json::to_string(&recording).expect("it is text").len() as u64 + 1;
+        }
+        let Some(last) = page.last() else { return lines };
+        span.after = Some(last.sequence);
+    }
+}
+
+/// Text of words that repeat as words do: few are frequent, many are rare.
+struct Words(u64);
+
+impl Words {
+    fn text(&mut self, len: usize) -> Chunk {
+        let mut text = String::new();
+        while text.len() < len {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let word = (self.0 >> 33) as usize;
+            text.push_str(&format!("w{} ", word % (1 << (word % 13))));
+        }
+        text.truncate(len);
+        Chunk::from(text.into_bytes())
     }
 }
 
@@ -88,16 +148,21 @@ fn best(rounds: usize, mut run: impl FnMut()) -> Duration {
 
 /// Exchanges with a body each way, until so many bytes are written.
 fn write_log(folder: &Path, body: usize, bytes: usize) {
+    let content = Chunk::from((0..body).map(|at| (at * 31 / 7) as u8).collect::<Vec<u8>>());
+    write_exchanges(folder, bytes / (2 * body + 800), body, || content.clone());
+}
+
+/// So many exchanges, each body as `content` gives it.
+fn write_exchanges(folder: &Path, exchanges: usize, body: usize, mut content: impl FnMut() -> Chunk) {
     let mut options = Options::new(folder.join("audit"), folder.join("openings"));
     options.key = Some(folder.join("keys/log.key"));
     let (journal, mut producers) = Journal::open(options, 1, Box::new(Nobody)).expect("a journal");
     let producer = &mut producers[0];
-    let content = Chunk::from((0..body).map(|at| (at * 31 / 7) as u8).collect::<Vec<u8>>());
-    for number in 0..bytes / (2 * body + 800) {
+    for number in 0..exchanges {
         let id = ExchangeId::new(Timestamp(1 + number as u64), [number as u8; 10]);
         submit(producer, Record::Intent(Box::new(intent(id))));
         for direction in [Direction::Request, Direction::Response].into_iter().filter(|_| body > 0) {
-            submit(producer, Record::Content(Box::new(part(id, direction, content.clone()))));
+            submit(producer, Record::Content(Box::new(part(id, direction, content()))));
         }
         submit(producer, Record::Outcome(Box::new(outcome(id, body as u64))));
     }

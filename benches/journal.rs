@@ -35,6 +35,9 @@ const CASES: &[Case] = &[
     Case { name: "written, one by one", commit: Commit::Written, in_flight: 1, content: (0, 0), rate: 0 },
     Case { name: "written, 64 in flight", commit: Commit::Written, in_flight: 64, content: (0, 0), rate: 0 },
     Case { name: "durable, 100/s", commit: Commit::Durable, in_flight: 1, content: (0, 0), rate: 100 },
+    Case { name: "written, 5,000/s", commit: Commit::Written, in_flight: 64, content: (0, 0), rate: 5_000 },
+    Case { name: "durable, 1,000/s", commit: Commit::Durable, in_flight: 64, content: (0, 0), rate: 1_000 },
+    Case { name: "durable, 5,000/s", commit: Commit::Durable, in_flight: 64, content: (0, 0), rate: 5_000 },
     Case { name: "durable, one by one", commit: Commit::Durable, in_flight: 1, content: (0, 0), rate: 0 },
     Case { name: "durable, 64 in flight", commit: Commit::Durable, in_flight: 64, content: (0, 0), rate: 0 },
     Case {
@@ -91,7 +94,10 @@ fn run(case: &Case, time: Duration) {
         } else if open.is_empty() {
             thread::sleep(due.saturating_duration_since(Instant::now()));
         } else {
-            thread::park_timeout(Duration::from_secs(1));
+            // The next one may be due before an acknowledgement comes.
+            let pause =
+                if is_due { due.saturating_duration_since(Instant::now()) } else { Duration::from_secs(1) };
+            thread::park_timeout(pause);
         }
         while let Some((ticket, at)) = acks.pop() {
             let index = open.iter().position(|(open, _)| *open == ticket).expect("a ticket in flight");
