@@ -16,6 +16,7 @@ mod id;
 mod merkle;
 mod note;
 mod payload;
+mod pieces;
 mod proof;
 mod reader;
 mod record;
@@ -39,6 +40,7 @@ pub use heads::{SignatureReport, Trust};
 pub use id::{ExchangeId, IdError};
 pub use merkle::{Frontier, Prover, is_consistent, is_included};
 pub use note::{KeyError, NOTE_BYTES_MAX, Note, NoteError, PUBLIC_KEY_BYTES, PublicKey, SigningKey};
+pub use pieces::{Piece, Pieces};
 pub use proof::{PROOF_BYTES_MAX, Proof, ProofError, Proven};
 pub use reader::{Damage, End, Item, Position, ReadError, SegmentReader, Summary, Why, parse_segment};
 pub use record::{

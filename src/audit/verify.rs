@@ -1,10 +1,11 @@
 use super::{
     ExchangeId,
     checkpoint::Distrust,
-    frame::Frame,
     hash::Hash,
     heads::{Heads, SignatureReport, Trust},
-    reader::{Damage, End, Item, Position, ReadError, SegmentReader, Why},
+    payload,
+    pieces::{Checked, Piece, Pieces, Rest},
+    reader::{Damage, End, Position, ReadError, Why},
     record::{Record, State},
     removal::Removal,
     segment::{SealReason, SegmentHeader},
@@ -110,28 +111,50 @@ impl Verifier {
         &mut self,
         number: u64,
         input: impl Read,
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
     ) -> Result<(), ReadError> {
+        let position = self.expect(number)?;
+        let mut pieces = Pieces::open(input, number, &position)?;
+        self.pieces(number, || pieces.next_piece(), progress)
+    }
+
+    /// Where segment `number` has to go on.
+    ///
+    /// # Errors
+    /// Another segment has to come next.
+    pub fn expect(&self, number: u64) -> Result<Position, ReadError> {
         if number != self.position.segment {
             return Err(self.missing().into());
         }
-        let mut reader = SegmentReader::open(input, number, Some(&self.position))?;
+        Ok(self.position)
+    }
+
+    /// [`Verifier::segment`] of pieces that somebody else reads from where [`Verifier::expect`] said.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pieces(
+        &mut self,
+        number: u64,
+        mut next: impl FnMut() -> Piece,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), ReadError> {
         let mut book = self.book.clone();
-        let end = loop {
-            let (sequence, offset) = (reader.position().sequence, reader.offset());
-            match reader.next_item()? {
-                Item::Batch(batch) => progress(u64::from(batch.length)),
-                Item::Frame(frame) => {
-                    let place = Damage { segment: number, sequence, offset, why: Why::Erased };
-                    book.enter(&frame, place).map_err(|why| Damage { why, ..place })?
-                }
-                Item::End(end) => break end,
+        let Rest { end, last, offset } = loop {
+            let piece = next();
+            progress(piece.bytes);
+            for record in &piece.records {
+                let Checked { sequence, offset, .. } = *record;
+                let place = Damage { segment: number, sequence, offset, why: Why::Erased };
+                book.enter(record, piece.payload(record), place).map_err(|why| Damage { why, ..place })?;
+            }
+            if let Some(then) = piece.then {
+                break then?;
             }
         };
-        let last = reader.position();
         self.book = book;
         self.book.report.segments += 1;
-        self.book.report.bytes += reader.offset();
+        self.book.report.bytes += offset;
         self.position = Position { segment: number + 1, ..last };
         self.end = Some(end);
         Ok(())
@@ -193,10 +216,10 @@ struct Book {
 }
 
 impl Book {
-    fn enter(&mut self, frame: &Frame<'_>, place: Damage) -> Result<(), Why> {
-        self.heads.push(frame.leaf);
-        // Bodies are not copied for a check of the other fields.
-        let record = Frame { kept: None, ..*frame }.decode().map_err(Why::Payload)?;
+    fn enter(&mut self, checked: &Checked, payload: &[u8], place: Damage) -> Result<(), Why> {
+        self.heads.push(checked.leaf);
+        // Without the body, which is not looked at here.
+        let record = payload::read(checked.kind, payload, None).map_err(Why::Payload)?;
         let fits = match &record {
             Record::Intent(intent) => self.open.insert(intent.id),
             Record::Outcome(outcome) => {
@@ -212,7 +235,7 @@ impl Book {
                 self.recorded = Removal::of(&record).or(self.recorded);
                 true
             }
-            Record::Content(content) if frame.erased => {
+            Record::Content(content) if checked.erased => {
                 self.report.erased += 1;
                 self.erased.entry(content.id).or_insert(place);
                 true

@@ -2,14 +2,16 @@
 
 use super::checkpoint;
 use crate::audit::{
-    Damage, Distrust, Item, NOTE_BYTES_MAX, ReadError, Record, Report, SegmentHeader, SegmentReader, State,
-    Trust, Verifier,
+    Damage, Distrust, Item, NOTE_BYTES_MAX, Piece, Pieces, ReadError, Record, Report, SegmentHeader,
+    SegmentReader, State, Trust, Verifier,
 };
 use crate::segments::{self, Form, Keys, SegmentFile};
 use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -145,9 +147,8 @@ fn verify_one(
     let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
     let mut attempt = 1;
     loop {
-        let input = segment.open(keys).map_err(io_error)?;
         let mut done = 0;
-        let result = verifier.segment(segment.number, input, |bytes| {
+        let result = in_two(verifier, segment, keys, |bytes| {
             done += bytes;
             progress(done);
         });
@@ -155,10 +156,46 @@ fn verify_one(
             Ok(()) => return Ok(()),
             Err(ReadError::Damage(_)) if attempt < attempts => {
                 attempt += 1;
-                std::thread::sleep(PAUSE);
+                thread::sleep(PAUSE);
             }
             Err(ReadError::Damage(damage)) => return Err(damage.into()),
             Err(ReadError::Io { source, .. }) => return Err(io_error(source)),
         }
     }
+}
+
+/// Batches that one thread may be ahead of the other.
+const PIECES_AHEAD: usize = 16;
+
+/// Verifies one segment in two threads: one reads it and checks its hashes, the other one what the records
+/// say.
+fn in_two(
+    verifier: &mut Verifier,
+    segment: &SegmentFile,
+    keys: &Keys,
+    progress: impl FnMut(u64),
+) -> Result<(), ReadError> {
+    let number = segment.number;
+    let position = verifier.expect(number)?;
+    let failed = |source| ReadError::Io { segment: number, source };
+    thread::scope(|scope| {
+        let (sender, pieces) = mpsc::sync_channel(PIECES_AHEAD);
+        scope.spawn(move || {
+            let opened = segment.open(keys).map_err(failed);
+            let mut reader = match opened.and_then(|input| Pieces::open(input, number, &position)) {
+                Ok(reader) => reader,
+                Err(error) => return drop(sender.send(Piece::failed(error))),
+            };
+            loop {
+                let piece = reader.next_piece();
+                let is_last = piece.is_last();
+                // Nobody takes it where the other thread has found damage.
+                if sender.send(piece).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        let ended = || Piece::failed(failed(io::Error::other("the thread that reads it ended")));
+        verifier.pieces(number, || pieces.recv().unwrap_or_else(|_| ended()), progress)
+    })
 }
