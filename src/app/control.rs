@@ -231,6 +231,8 @@ fn unproven(error: &ProveError) -> Unproven {
         ProveError::NoCheckpoint
         | ProveError::NotCovered { .. }
         | ProveError::Sizes { .. }
+        | ProveError::Removed { .. }
+        | ProveError::Encrypted(_)
         | ProveError::Erased(_) => Unproven::NotCovered(error.to_string()),
         ProveError::Log(_) | ProveError::Contradiction(_) => Unproven::Failed(error.to_string()),
     }

@@ -158,6 +158,8 @@ fn refused(error: &ProveError, output: &mut Output) -> u8 {
         | ProveError::NoCheckpoint
         | ProveError::NotCovered { .. }
         | ProveError::Sizes { .. }
+        | ProveError::Removed { .. }
+        | ProveError::Encrypted(_)
         | ProveError::Erased(_) => exit::FAILED,
         ProveError::Log(_) | ProveError::Contradiction(_) => exit::AUDIT,
     }

@@ -231,7 +231,7 @@ impl Producer {
         (Producer { lane: Arc::clone(&lane), bell, open: 0, open_by_share }, lane)
     }
 
-    /// Queues a record; acknowledgements come in the order of submission within one [`Commit`].
+    /// Queues a record; acknowledgements come in the order of submission within one [`Commit`] and share.
     ///
     /// An INTENT is taken only if its OUTCOME will find room too, so the OUTCOME of an admitted exchange is
     /// always taken. While the disk is nearly full, INTENT is turned away; while it is full, INTENT and

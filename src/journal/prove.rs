@@ -5,8 +5,11 @@ use crate::audit::{
     Checkpoint, Damage, Frame, Frontier, Hash, Item, KeyChain, Kind, Position, Proof, ProofError, Prover,
     PublicKey, ReadError, Record, SegmentReader, State, StatedKey, Why,
 };
-use crate::segments::{self, Keys, SegmentFile};
-use std::path::Path;
+use crate::segments::{self, Form, Keys, SegmentFile};
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 /// The log ends before its checkpoint, or what STATE says does not fit.
 const NOT_INCLUDED: ProveError = ProveError::Contradiction(ProofError::NotIncluded);
@@ -30,6 +33,15 @@ pub enum ProveError {
         "there is no consistency from {from} to {to} records: want 1 to {covered}, the smaller one first"
     )]
     Sizes { from: u64, to: u64, covered: u64 },
+    /// Retention took it away.
+    #[error("record {record} was removed by retention: the log begins with record {first}")]
+    Removed { record: u64, first: u64 },
+    /// The gateway has no key to what it has encrypted.
+    #[error(
+        "segment {0} is encrypted to auditors: ask its folder, with `--dir DIR --identity FILE`, and not the \
+         gateway"
+    )]
+    Encrypted(u64),
     /// What the record holds was taken out of the log.
     #[error("the bytes of record {0} were erased: nobody can prove any more what they were")]
     Erased(u64),
@@ -144,6 +156,7 @@ impl<'a> Start<'a> {
     fn before(folder: &Path, keys: &'a Keys, sequence: u64) -> Result<Start<'a>, ProveError> {
         let io_error = |source| VerifyError::Io { path: folder.to_owned(), source };
         let (mut segments, _) = segments::list(folder).map_err(io_error)?;
+        let mut first = None;
         for index in (0..segments.len()).rev() {
             // A segment that is being made is not yet needed by anybody who asks.
             let Some((position, state)) = opening(&segments[index], keys)? else { continue };
@@ -153,12 +166,16 @@ impl<'a> Start<'a> {
                 _ if position == Position::START => Default::default(),
                 _ => continue,
             };
+            first = Some(position.sequence);
             if position.sequence <= sequence {
                 let segments = segments.split_off(index);
                 return Ok(Start { opener: keys, segments, position, tree, keys: stated });
             }
         }
-        Err(VerifyError::Empty(folder.to_owned()).into())
+        Err(match first {
+            Some(first) => ProveError::Removed { record: sequence, first },
+            None => VerifyError::Empty(folder.to_owned()).into(),
+        })
     }
 
     /// Calls `each` for the records from here up to record `last`. The log may be in use: what a checkpoint
@@ -187,10 +204,20 @@ impl<'a> Start<'a> {
     }
 }
 
+/// The bytes of a segment, in whatever form it is.
+fn open(segment: &SegmentFile, keys: &Keys) -> Result<Box<dyn Read>, ProveError> {
+    segment.open(keys).map_err(|source| match source.kind() {
+        // By the file's own rights this is the system's refusal, which names no form.
+        io::ErrorKind::PermissionDenied if segment.form == Form::Encrypted => {
+            ProveError::Encrypted(segment.number)
+        }
+        _ => VerifyError::Io { path: segment.path.clone(), source }.into(),
+    })
+}
+
 /// Where a segment begins, and the STATE that it begins with; `None` if it has no whole header.
 fn opening(segment: &SegmentFile, keys: &Keys) -> Result<Option<(Position, Option<State>)>, ProveError> {
-    let io_error = |source| VerifyError::Io { path: segment.path.clone(), source };
-    let input = segment.open(keys).map_err(io_error)?;
+    let input = open(segment, keys)?;
     let Ok(mut reader) = SegmentReader::open(input, segment.number, None) else {
         return Ok(None);
     };
@@ -244,7 +271,7 @@ fn one_segment(
         ReadError::Damage(found) => VerifyError::Damage(found),
         ReadError::Io { source, .. } => io_error(source),
     };
-    let input = segment.open(keys).map_err(io_error)?;
+    let input = open(segment, keys)?;
     let opened = SegmentReader::open(input, segment.number, Some(&position));
     let mut reader = opened.map_err(read_error)?;
     loop {

@@ -8,7 +8,11 @@ use super::support::{
     upstream::Upstream,
 };
 use serde_json::Value;
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 /// Status and document of a replay.
 fn replay(dir: &Path, against: &Path, more: &[&str]) -> (i32, Value) {
@@ -89,6 +93,43 @@ fn changes(document: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let differences = document["differences"].as_array().unwrap().iter();
     differences.map(|one| (text(&one["change"]), text(&one["path"]))).collect()
+}
+
+/// An auditor's age identity, and the recipient that belongs to it.
+fn auditor() -> (String, String) {
+    let encode = |hrp: &str, bytes: &[u8]| {
+        bech32::encode::<bech32::Bech32>(bech32::Hrp::parse(hrp).unwrap(), bytes).unwrap()
+    };
+    let algorithm = &aws_lc_rs::agreement::X25519;
+    let secret = aws_lc_rs::agreement::PrivateKey::from_private_key(algorithm, &[7; 32]).unwrap();
+    let public = secret.compute_public_key().unwrap();
+    (encode("age-secret-key-", &[7; 32]).to_uppercase(), encode("age", public.as_ref()))
+}
+
+#[test]
+fn what_only_auditors_read_is_replayed_with_their_key() {
+    let (gateway, _upstream) = world();
+    let Gateway { folder, .. } = gateway;
+    let (identity, recipient) = auditor();
+    let (key, file) = (folder.path().join("auditor.txt"), folder.path().join("ringward.toml"));
+    fs::write(&key, identity).unwrap();
+    let table = format!("[audit]\nrecipients = [\"{recipient}\"]\n");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("[audit]\n", &table)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+    command.args(["run", "-c", "ringward.toml"]).current_dir(folder.path());
+    let mut gateway = Gateway::spawn(folder, command);
+    let dir = gateway.folder.path().join("audit");
+    eventually("an encrypted segment", || {
+        let mut files = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name());
+        files.any(|name| name.to_string_lossy().ends_with(".zst.age")).then_some(())
+    });
+    gateway.process.signal("TERM");
+    gateway.process.wait();
+    let (code, document) = replay(&dir, &file, &[]);
+    assert_eq!((code, &document["summary"]["exchanges"]), (0, &0.into()), "{document}");
+    let (code, document) = replay(&dir, &file, &["--identity", key.to_str().unwrap()]);
+    assert_eq!((code, &document["summary"]["exchanges"]), (0, &9.into()), "{document}");
+    assert_eq!(document["summary"]["different"], 0, "{document}");
 }
 
 #[test]

@@ -300,6 +300,21 @@ impl Gateway {
         body.to_owned()
     }
 
+    /// Sends an order on the admin socket, whatever comes of it.
+    pub fn order(&self, method: &str, path: &str, body: &str) {
+        let mut stream = UnixStream::connect(self.dir.path().join("admin.sock")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{kind}\
+             content-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+
     /// The value of one metric, with its labels as they are written; zero while it is not there.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.admin("/metrics");

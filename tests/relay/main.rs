@@ -24,6 +24,7 @@ mod pool;
 mod prefixes;
 mod pressure;
 mod proxied;
+mod recorded;
 mod reload;
 mod retries;
 mod room;

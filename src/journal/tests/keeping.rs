@@ -113,6 +113,28 @@ fn the_log_stays_below_its_bound() {
 }
 
 #[test]
+fn what_is_left_is_proven_without_what_was_removed() {
+    let house = House::signed();
+    let (journal, mut producer) = house.open_keeping(Arc::new(OsDisk), old());
+    (1..=6).for_each(|number| run_exchange(&house, &mut producer, number));
+    wait_until("old segments are gone", || house.numbers()[0] > 4);
+    journal.close().unwrap();
+    let report = house.verify();
+    let (first, signed) = (report.removed_through + 1, report.signatures.signed_through);
+    let key = report.signatures.keys.last().unwrap();
+    for sequence in [first, first + 1, signed] {
+        let proof = prove(&house.log(), &Keys::default(), sequence).unwrap();
+        assert_eq!(proof.check(Some(key)).unwrap().sequence, sequence);
+    }
+    let gone = prove(&house.log(), &Keys::default(), first - 1).unwrap_err();
+    assert!(gone.to_string().contains(&format!("the log begins with record {first}")), "{gone}");
+    let found = consistency(&house.log(), &Keys::default(), first - 1, None).unwrap();
+    assert_eq!(found.to, signed);
+    let gone = consistency(&house.log(), &Keys::default(), first - 2, None).unwrap_err();
+    assert!(matches!(gone, ProveError::Removed { .. }), "{gone}");
+}
+
+#[test]
 fn the_bound_is_of_the_segments_and_their_nonces() {
     let house = House::new();
     let max = 10_000_000;

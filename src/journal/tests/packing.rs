@@ -57,6 +57,24 @@ fn every_recipient_and_nobody_else_reads_an_encrypted_file() {
 }
 
 #[test]
+fn a_proof_out_of_what_only_auditors_read_needs_their_key_and_says_so() {
+    let mut house = House::signed();
+    house.open().0.close().unwrap();
+    let (_, recipient) = pair(4);
+    house.packing = Packing { compress: true, recipients: vec![recipient] };
+    let (journal, _producer) = house.open();
+    wait_until("the first segment is encrypted", || list(&house.log()).unwrap().0[0].form == Form::Encrypted);
+    let error = prove(&house.log(), &Keys::default(), 1).unwrap_err();
+    assert!(error.to_string().contains("--identity FILE"), "{error}");
+    journal.close().unwrap();
+    let file = house.root.path().join("auditor.txt");
+    let hrp = bech32::Hrp::parse("age-secret-key-").unwrap();
+    fs::write(&file, bech32::encode_upper::<bech32::Bech32>(hrp, &[4; 32]).unwrap()).unwrap();
+    let proof = prove(&house.log(), &Keys::read(&file).unwrap(), 1).unwrap();
+    assert_eq!(proof.check(None).unwrap().sequence, 1);
+}
+
+#[test]
 fn an_encrypted_file_that_was_changed_or_cut_is_not_read() {
     let (identity, recipient) = pair(7);
     let identity = std::slice::from_ref(&identity);
