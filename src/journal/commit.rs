@@ -10,12 +10,15 @@ use super::{
     keep::Reserve,
     pack::Packer,
     producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, Submission},
+    recover::Unsealed,
     segment::{self, Active, Segments},
     sync::{Mark, Sync},
     turns::Turns,
 };
 use crate::{
-    audit::{Batch, Commit, Frontier, KeyChain, Kind, Position, Record, SealReason, SegmentHeader, State},
+    audit::{
+        Batch, Commit, Frontier, KeyChain, Kind, Position, Record, Recovery, SealReason, SegmentHeader, State,
+    },
     limits::{
         BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
         JOURNAL_PARK_MAX, UNSYNCED_BYTES_MAX,
@@ -111,22 +114,32 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// Begins a segment at `position` with STATE; it is durable when this returns.
+    /// Begins a segment at `position` with STATE, and with RECOVERY where the log was not closed cleanly;
+    /// then seals the one before. All of it is durable when this returns.
     ///
     /// # Errors
-    /// The segment cannot be made.
+    /// The segment cannot be made, or the one before not be sealed.
     pub(super) fn start(
         shared: Arc<Shared>,
         segments: Segments,
         position: &Position,
         live: Live,
         checkpoints: Checkpoints,
+        unclean: Option<(Recovery, Unsealed)>,
     ) -> io::Result<Committer> {
         let Live { book, mut tree, keys } = live;
         let (mut segments, mut checkpoints) = (segments, checkpoints);
-        let (active, batch, leaf) = segment::begin(&mut segments, position, state(&book, &tree, &keys))?;
-        tree.push(leaf);
-        checkpoints.entered(Kind::State);
+        let (recovery, unsealed) = unclean.unzip();
+        let mut records = vec![Record::State(state(&book, &tree, &keys))];
+        records.extend(recovery.map(Record::Recovery));
+        let (active, batch, leaves) = segment::begin(&mut segments, position, &records)?;
+        for (record, leaf) in records.iter().zip(leaves) {
+            tree.push(leaf);
+            checkpoints.entered(record.kind());
+        }
+        if let Some(unsealed) = unsealed {
+            unsealed.seal(segments.disk(), SealReason::Recovered)?;
+        }
         let mut committer = Committer {
             shared,
             segments,
@@ -466,11 +479,11 @@ impl Committer {
         self.synced = self.shared.sync.synced();
         self.trim();
         let position = self.position();
-        let state = state(&self.book, &self.tree, &self.keys);
-        let (active, batch, leaf) = segment::begin(&mut self.segments, &position, state)?;
+        let state = [Record::State(state(&self.book, &self.tree, &self.keys))];
+        let (active, batch, leaves) = segment::begin(&mut self.segments, &position, &state)?;
         let old = std::mem::replace(&mut self.active, active);
         self.batch = batch;
-        self.tree.push(leaf);
+        leaves.into_iter().for_each(|leaf| self.tree.push(leaf));
         self.checkpoints.entered(Kind::State);
         self.activate();
         let sealed = segment::seal(&*old.file, &old.header, &position, old.offset, SealReason::Rotated);

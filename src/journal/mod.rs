@@ -171,7 +171,7 @@ impl Journal {
         let io_error = |source| OpenError::Io { path: dir.clone(), source };
         let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
         let segments = Segments::new(Arc::clone(&disk), dir, openings, segment_bytes).map_err(io_error)?;
-        let recovered = recover::recover(&*disk, dir)?;
+        let mut recovered = recover::recover(&*disk, dir)?;
         check_not_cut(dir, &recovered)?;
         let key = recovered.keys.current();
         let signer = options.key.as_deref().map(|path| Signer::open(path, dir, key)).transpose()?;
@@ -198,8 +198,10 @@ impl Journal {
             keys: recovered.keys.clone(),
         };
         let checkpoints = Checkpoints::new(signer).map_err(io_error)?;
+        let unclean = recovered.unclean.take();
+        let position = &recovered.position;
         let mut committer =
-            Committer::start(Arc::clone(&shared), segments, &recovered.position, live, checkpoints)
+            Committer::start(Arc::clone(&shared), segments, position, live, checkpoints, unclean)
                 .map_err(io_error)?;
         let sync = spawn("journal-sync", {
             let (shared, interval) = (Arc::clone(&shared), options.sync_interval.min(SYNC_INTERVAL_MAX));
@@ -211,7 +213,7 @@ impl Journal {
         let sync = sync.map_err(io_error)?;
         let (keeper, commit, sync) = (None, None, Some(sync));
         let mut journal = Journal { shared: Arc::clone(&shared), commit, sync, keeper, _lock: lock };
-        committer.write_first(recovery_records(recovered).chain(first_key)).map_err(io_error)?;
+        committer.write_first(lost_outcomes(recovered).chain(first_key)).map_err(io_error)?;
         let guard = DeathNotice(Arc::clone(&shared));
         let commit = spawn("journal", move || {
             let _guard = guard;
@@ -351,9 +353,8 @@ impl Drop for DeathNotice {
     }
 }
 
-fn recovery_records(recovered: recover::Recovered) -> impl Iterator<Item = Record> {
-    let lost = |id| Record::Outcome(Box::new(Outcome::lost(id, segment::now())));
-    recovered.recovery.map(Record::Recovery).into_iter().chain(recovered.open.into_iter().map(lost))
+fn lost_outcomes(recovered: recover::Recovered) -> impl Iterator<Item = Record> {
+    recovered.open.into_iter().map(|id| Record::Outcome(Box::new(Outcome::lost(id, segment::now()))))
 }
 
 /// A log that ends before its own newest checkpoint was cut or rolled back: going on would fork it.

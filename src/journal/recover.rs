@@ -38,8 +38,35 @@ pub(super) struct Recovered {
     pub(super) tree: Frontier,
     /// The keys that sign it.
     pub(super) keys: KeyChain,
-    /// Set when the log was not closed cleanly.
-    pub(super) recovery: Option<Recovery>,
+    /// Set when the log was not closed cleanly: what RECOVERY says, and the segment that has no seal.
+    pub(super) unclean: Option<(Recovery, Unsealed)>,
+}
+
+/// The last segment of a log that was not closed cleanly. It is sealed once the segment that says so is
+/// there: a start that dies in between finds it as it was.
+#[derive(Debug)]
+pub(super) struct Unsealed {
+    path: PathBuf,
+    header: SegmentHeader,
+    /// Behind its last whole batch.
+    end: Position,
+    offset: u64,
+}
+
+impl Unsealed {
+    fn new(file: &SegmentFile, scan: &Scan) -> Unsealed {
+        let &Scan { header, end, offset, .. } = scan;
+        Unsealed { path: file.path.clone(), header, end, offset }
+    }
+
+    /// Cuts off what is behind the last whole batch, and seals it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn seal(&self, disk: &dyn Disk, reason: SealReason) -> io::Result<()> {
+        let file = disk.open(&self.path)?;
+        segment::seal(&*file, &self.header, &self.end, self.offset, reason)
+    }
 }
 
 /// What runs through the log, up to some record.
@@ -70,7 +97,7 @@ struct Scan {
     result: Result<End, Damage>,
 }
 
-/// Finds the end of the log in `folder`, cuts off what an unclean end left damaged, and seals it.
+/// Finds the end of the log in `folder`, and what an unclean end left damaged behind it.
 ///
 /// # Errors
 /// [`RecoverError`]: durable records are damaged, or the folder cannot be read or written.
@@ -89,20 +116,20 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path) -> Result<Recovered, Recov
     }
     let Some(last) = files.last() else {
         let (open, tree, keys) = Default::default();
-        return Ok(Recovered { position: Position::START, open, tree, keys, recovery: None });
+        return Ok(Recovered { position: Position::START, open, tree, keys, unclean: None });
     };
     let scan = scan_from_state(disk, &files)?;
     let next = Position { segment: last.number + 1, ..scan.end };
-    let recovery = match scan.result {
+    let unclean = match scan.result {
         Ok(End::Sealed(_)) => None,
-        _ => Some(cut(disk, last, &scan)?),
+        _ => Some((recovery(last, &scan)?, Unsealed::new(last, &scan))),
     };
     let Live { open, tree, keys } = scan.live;
     let (tree, keys) = match tree {
         Some(tree) => (tree, keys),
         None => whole_tree(&files)?,
     };
-    Ok(Recovered { position: next, open, tree, keys, recovery })
+    Ok(Recovered { position: next, open, tree, keys, unclean })
 }
 
 /// The tree of a log whose STATE records do not tell it: they were written before there was one.
@@ -188,23 +215,12 @@ fn check_follows(
     if matches!(scan.result, Ok(End::Sealed(_))) {
         return Ok(());
     }
-    seal_file(disk, file, scan, SealReason::Rotated)
+    let sealed = Unsealed::new(file, scan).seal(disk, SealReason::Rotated);
+    sealed.map_err(|source| RecoverError::Io { path: file.path.clone(), source })
 }
 
-fn seal_file(
-    disk: &dyn Disk,
-    file: &SegmentFile,
-    scan: &Scan,
-    reason: SealReason,
-) -> Result<(), RecoverError> {
-    let written = disk
-        .open(&file.path)
-        .and_then(|opened| segment::seal(&*opened, &scan.header, &scan.end, scan.offset, reason));
-    written.map_err(|source| RecoverError::Io { path: file.path.clone(), source })
-}
-
-/// Cuts off what is behind the last whole batch, if none of it was durable.
-fn cut(disk: &dyn Disk, file: &SegmentFile, scan: &Scan) -> Result<Recovery, RecoverError> {
+/// What is cut off behind the last whole batch, if none of it was durable.
+fn recovery(file: &SegmentFile, scan: &Scan) -> Result<Recovery, RecoverError> {
     let bytes =
         fs::read(&file.path).map_err(|source| RecoverError::Io { path: file.path.clone(), source })?;
     let start = (scan.offset as usize).min(bytes.len());
@@ -219,7 +235,6 @@ fn cut(disk: &dyn Disk, file: &SegmentFile, scan: &Scan) -> Result<Recovery, Rec
     }
     let last_lost = later.iter().map(|batch| batch.first_sequence + u64::from(batch.count) - 1).max();
     let lost_bytes = bytes[start..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-    seal_file(disk, file, scan, SealReason::Recovered)?;
     Ok(Recovery {
         at: segment::now(),
         segment: file.number,

@@ -6,7 +6,6 @@ use super::{
 use crate::{
     audit::{
         Batch, Hash, Position, Record, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader,
-        State,
     },
     limits::{
         BATCH_BUFFER_BYTES, BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES, SEGMENT_FILL_PIECE_BYTES,
@@ -75,6 +74,11 @@ impl Segments {
         };
         segments.discard_staged()?;
         Ok(segments)
+    }
+
+    /// What they lie on.
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     /// Where a reserve may lie.
@@ -191,17 +195,20 @@ fn allocate(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskF
     Ok(file)
 }
 
-/// A new segment that begins with STATE, the empty batch behind it, and the leaf hash of STATE.
+/// A new segment that begins with these records, the empty batch behind it, and their leaf hashes.
 pub(super) fn begin(
     segments: &mut Segments,
     position: &Position,
-    state: State,
-) -> io::Result<(Active, Batch, Hash)> {
+    records: &[Record],
+) -> io::Result<(Active, Batch, Vec<Hash>)> {
     let mut batch = Batch::new(position.sequence, position.hash, Vec::new());
-    // `OPEN_EXCHANGES_MAX` ids are far below the bound of a record.
-    batch.push(&Record::State(state)).map_err(io::Error::other)?;
-    let leaf = batch.leaf();
+    let mut leaves = Vec::new();
+    for record in records {
+        // `OPEN_EXCHANGES_MAX` ids in STATE are far below the bound of a record.
+        batch.push(record).map_err(io::Error::other)?;
+        leaves.push(batch.leaf());
+    }
     let active = segments.create(position, &mut std::iter::once(&mut batch))?;
     let buffer = Vec::with_capacity(BATCH_BUFFER_BYTES);
-    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), buffer), leaf))
+    Ok((active, Batch::new(batch.next_sequence(), batch.hash(), buffer), leaves))
 }

@@ -1,4 +1,7 @@
-use super::{super::faults::PowerDisk, *};
+use super::{
+    super::faults::{FaultDisk, Faulty, PowerDisk},
+    *,
+};
 use crate::audit::{Cause, Kind, SEAL_BYTES, Why};
 use proptest::prelude::*;
 use std::{
@@ -86,6 +89,33 @@ fn a_torn_write_is_cut_and_named() {
     house.verify();
     let found = recovery(&house);
     assert_eq!((found.kept_through, found.lost_bytes), (12, lost));
+}
+
+/// The segment was sealed before RECOVERY was written: a start that died in between told nobody of what was
+/// cut.
+#[test]
+fn a_recovery_that_dies_as_well_is_recorded_by_the_next_one() {
+    for number in 1.. {
+        let house = killed();
+        let end = end_of_records(&house);
+        change(&house, 1, |file| {
+            file.seek(SeekFrom::Start(end)).unwrap();
+            file.write_all(&[7; 100]).unwrap();
+        });
+        let disk = FaultDisk::from(number, io::ErrorKind::Other);
+        let died = house.open_on(Arc::new(Faulty(Arc::clone(&disk))));
+        let is_through = died.is_ok() && disk.count() < number;
+        // What is still to be written at the end fails as well.
+        died.ok().map(|(journal, _)| journal.close());
+        house.open().0.close().unwrap();
+        assert_eq!(house.verify().exchanges_open, 0);
+        let found = recovery(&house);
+        let said = (found.segment, found.kept_through, found.lost_bytes, found.open);
+        assert_eq!(said, (1, 12, 100, 1), "operation {number}");
+        if is_through {
+            return assert!(number > 10, "{number} operations");
+        }
+    }
 }
 
 #[test]
