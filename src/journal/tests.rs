@@ -4,6 +4,7 @@ mod crash;
 mod erasing;
 mod failing;
 mod keeping;
+mod living;
 mod packing;
 mod signing;
 mod working;

@@ -4,15 +4,15 @@ use crate::{
     journal::erase::Erasure,
 };
 
-const FORGET: &[u8] = b"the words that one subject wants forgotten";
-const KEEP: &[u8] = b"the words that another subject wants kept";
+pub(super) const FORGET: &[u8] = b"the words that one subject wants forgotten";
+pub(super) const KEEP: &[u8] = b"the words that another subject wants kept";
 
 fn body(number: u8, bytes: &[u8]) -> Record {
     Record::Content(Box::new(Content { offset: 0, ..samples::content(number, bytes, true) }))
 }
 
 /// An INTENT of `subject`.
-fn intent(number: u8, subject: &str) -> Record {
+pub(super) fn intent(number: u8, subject: &str) -> Record {
     let Record::Intent(mut intent) = samples::intent(number) else { panic!("an INTENT") };
     let of = Subject { subject: subject.into(), ..(*samples::subject()).clone() };
     intent.subject = Some(Arc::new(of));
@@ -27,11 +27,11 @@ fn exchange(producer: &mut Producer, house: &House, number: u8, subject: &str, b
     house.acks.wait(ticket).unwrap();
 }
 
-fn erasure(subject: &str) -> Erasure {
+pub(super) fn erasure(subject: &str) -> Erasure {
     Erasure { author: "local:1000".into(), issuer: None, subject: subject.into() }
 }
 
-fn holds(house: &House, bytes: &[u8]) -> bool {
+pub(super) fn holds(house: &House, bytes: &[u8]) -> bool {
     insides(&house.log()).iter().any(|inside| memchr::memmem::find(inside, bytes).is_some())
 }
 
