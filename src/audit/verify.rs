@@ -44,7 +44,7 @@ pub struct Report {
 ///
 /// Without a checkpoint kept elsewhere ([`Trust`]) nobody can tell a log from a shorter one that ends at a
 /// batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verifier {
     position: Position,
     book: Book,
