@@ -10,7 +10,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -31,6 +31,9 @@ pub struct FaultDisk {
     pub room: Mutex<Option<Room>>,
     /// See [`FaultDisk::fill_while`].
     reserve: Mutex<Option<PathBuf>>,
+    /// Whether writes stand still.
+    held: Mutex<bool>,
+    released: Condvar,
 }
 
 impl FaultDisk {
@@ -46,7 +49,18 @@ impl FaultDisk {
 
     fn new(first: u64, lasting: bool, kind: io::ErrorKind) -> Arc<FaultDisk> {
         let (count, healed, syncs, room, reserve) = Default::default();
-        Arc::new(FaultDisk { count, first, lasting, kind, healed, syncs, room, reserve })
+        let (held, released) = Default::default();
+        Arc::new(FaultDisk { count, first, lasting, kind, healed, syncs, room, reserve, held, released })
+    }
+
+    /// Writes stand still until [`FaultDisk::release`].
+    pub fn hold(&self) {
+        *self.held.lock().unwrap() = true;
+    }
+
+    pub fn release(&self) {
+        *self.held.lock().unwrap() = false;
+        self.released.notify_all();
     }
 
     /// The disk is full until the file `reserve` is removed; then there is room, but not for that file again.
@@ -127,6 +141,7 @@ impl Disk for Faulty {
 impl DiskFile for FaultyFile {
     /// A write that fails leaves half of its bytes.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        drop(self.0.released.wait_while(self.0.held.lock().unwrap(), |held| *held).unwrap());
         if let Err(error) = self.0.step() {
             self.1.write_at(&bytes[..bytes.len() / 2], offset)?;
             return Err(error);

@@ -2,7 +2,10 @@ use super::{
     super::faults::{FaultDisk, Faulty},
     *,
 };
-use crate::audit::Commit::{Durable, Written};
+use crate::{
+    audit::Commit::{Durable, Written},
+    limits::JOURNAL_QUEUE_RECORDS,
+};
 use std::{collections::BTreeSet, io::ErrorKind};
 
 /// Exchanges of the scenario.
@@ -120,6 +123,30 @@ fn a_dead_disk_refuses_everything_at_once() {
     assert!(matches!(journal.health().failure, Some((Failure::Disk, _))));
     assert!(journal.health().turned_away >= 2);
     assert_eq!(journal.close(), Err(Failure::Disk));
+}
+
+#[test]
+fn a_disk_that_stands_still_fills_the_ring_and_then_takes_everything() {
+    let house = House::new();
+    let disk = FaultDisk::from(u64::MAX, ErrorKind::Other);
+    let (journal, mut producer) = house.open_on(Arc::new(Faulty(Arc::clone(&disk)))).unwrap();
+    disk.hold();
+    let commit = |ticket: u64| if ticket.is_multiple_of(2) { Durable } else { Written };
+    let mut taken = 0;
+    while producer.submit(submission(taken + 1, commit(taken), samples::refusal(1))).is_ok() {
+        taken += 1;
+    }
+    assert!(taken >= JOURNAL_QUEUE_RECORDS as u64 && !producer.is_failed());
+    assert_eq!((house.acks.committed().len(), journal.health().failure), (0, None));
+    assert!(journal.health().turned_away > 0);
+    disk.release();
+    for ticket in 1..=taken {
+        house.acks.wait(ticket).unwrap();
+    }
+    submit(&mut producer, taken + 1, Durable, samples::refusal(1));
+    house.acks.wait(taken + 1).unwrap();
+    journal.close().unwrap();
+    assert_eq!(house.verify().refusals, taken + 1);
 }
 
 #[test]
