@@ -13,6 +13,7 @@
 //! fuzz/target/x86_64-unknown-linux-gnu/debug/NAME -max_total_time=60 SCRATCH fuzz/corpus/NAME
 //! ```
 
+mod age;
 mod audit;
 mod certificate;
 mod gateway;
@@ -27,6 +28,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name. A new one needs a line here, a file in `fuzz_targets/`, and a `[[bin]]` in
 /// `Cargo.toml`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("age_file", age::file),
     ("body_facts", policy::body_facts),
     ("audit_segment", audit::segment),
     ("audit_note", audit::note),
