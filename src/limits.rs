@@ -11,8 +11,12 @@ const MIB: usize = 1024 * KIB;
 
 /// First receive buffer of a connection. Small, because most idle connections hold exactly one.
 pub const RECEIVE_BYTES_MIN: usize = 4 * KIB;
-/// A receive buffer grows up to this size when reads fill it. 64 KiB halves the CPU of a large body.
-pub const RECEIVE_BYTES_MAX: usize = 64 * KIB;
+/// A receive buffer grows up to this size when reads fill it: 64 KiB of a body together with its head. Large
+/// ones halve the CPU of a large body.
+pub const RECEIVE_BYTES_MAX: usize = 68 * KIB;
+/// Reads in a row that are tried at once, without the ring, after one that filled its buffer: more is
+/// probably there. Others have their turn after that.
+pub const RECEIVE_EAGER_READS: u8 = 4;
 /// Slices below this size are joined before TLS encrypts them: a record costs more than the copy.
 pub const COALESCE_BYTES_MAX: usize = 4 * KIB;
 /// Slices handed to the kernel in one vectored write (Linux allows 1,024).

@@ -6,7 +6,9 @@ use smallvec::SmallVec;
 /// Empty chunks are never kept.
 #[derive(Clone, Debug, Default)]
 pub struct Segments {
-    chunks: SmallVec<[Chunk; 4]>,
+    /// Mostly there is one. With more of them in place every step and event that holds a queue would be as
+    /// large as they, and is moved several times a request.
+    chunks: SmallVec<[Chunk; 1]>,
     bytes: usize,
 }
 
@@ -14,6 +16,11 @@ impl Segments {
     /// An empty queue; allocates nothing.
     pub fn new() -> Segments {
         Segments::default()
+    }
+
+    /// An empty queue with room for `count` chunks.
+    pub fn with_capacity(count: usize) -> Segments {
+        Segments { chunks: SmallVec::with_capacity(count), bytes: 0 }
     }
 
     /// Appends `chunk`; an empty one is dropped.
@@ -104,7 +111,7 @@ impl From<Chunk> for Segments {
 
 impl IntoIterator for Segments {
     type Item = Chunk;
-    type IntoIter = smallvec::IntoIter<[Chunk; 4]>;
+    type IntoIter = smallvec::IntoIter<[Chunk; 1]>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.chunks.into_iter()

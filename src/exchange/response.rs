@@ -59,7 +59,7 @@ impl Exchange {
         }
         self.keep_response_headers(&head.headers);
         // Upstream's own was stripped with the others of that prefix.
-        head.headers.append("x-ringward-request-id", &self.caller.id.to_ascii());
+        rules::name_exchange(&mut head.headers, &self.caller.id.to_ascii());
         self.ending.status = Some(head.status);
         self.ending.responded = true;
         self.note_response(now, &data, steps);

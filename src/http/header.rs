@@ -1,4 +1,4 @@
-use super::rules::{Class, class};
+use super::class::{Class, class, class_of_plain};
 use crate::buffer::Chunk;
 use smallvec::SmallVec;
 use std::fmt;
@@ -53,7 +53,7 @@ impl Headers {
         let mut headers = Headers::received_in(block);
         for (name, value) in fields {
             assert!(name.end <= headers.block.len() && value.end <= headers.block.len());
-            headers.push_received(name, value);
+            headers.push_received(name, value, false);
         }
         headers
     }
@@ -64,9 +64,11 @@ impl Headers {
     }
 
     /// Adds a field of the block. The parser guarantees that the ranges lie inside of it.
-    pub(super) fn push_received(&mut self, name: Range<usize>, value: Range<usize>) {
+    /// `is_plain`: [`super::class::is_plain`] holds for the name.
+    pub(super) fn push_received(&mut self, name: Range<usize>, value: Range<usize>, is_plain: bool) {
         debug_assert!(name.end <= self.block.len() && value.end <= self.block.len());
-        let class = class(&self.block[name.clone()]);
+        let text = &self.block[name.clone()];
+        let class = if is_plain { class_of_plain(text) } else { class(text) };
         self.push(name, value, class, false);
     }
 
@@ -101,6 +103,44 @@ impl Headers {
     /// All fields in order, names as bytes.
     pub(super) fn raw<'a>(&'a self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         self.fields.iter().map(|field| (self.name(field), self.value(field)))
+    }
+
+    /// Bytes that the field lines take at most.
+    pub(super) fn lines_bytes_max(&self) -> usize {
+        self.block.len() + self.added.len() + 4 * self.fields.len()
+    }
+
+    /// Appends the field lines. Neighbours that were received as they are to be written are copied together.
+    pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
+        let mut run = 0..0;
+        for field in &self.fields {
+            match self.canonical_line(field) {
+                Some(line) if line.start == run.end => run.end = line.end,
+                Some(line) => {
+                    out.extend_from_slice(&self.block[run]);
+                    run = line;
+                }
+                None => {
+                    out.extend_from_slice(&self.block[run]);
+                    run = 0..0;
+                    out.extend_from_slice(self.name(field));
+                    out.extend_from_slice(b": ");
+                    out.extend_from_slice(self.value(field));
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        out.extend_from_slice(&self.block[run]);
+    }
+
+    /// Where a received field line lies that is already written as the gateway would.
+    fn canonical_line(&self, field: &Field) -> Option<Range<usize>> {
+        let (start, value) = (field.name_start as usize, field.value_start as usize);
+        let (name_end, value_end) = (start + usize::from(field.name_len), value + field.value_len as usize);
+        let is_canonical = !field.added
+            && self.block.get(name_end..value) == Some(b": ")
+            && self.block.get(value_end..value_end + 2) == Some(b"\r\n");
+        is_canonical.then_some(start..value_end + 2)
     }
 
     /// Value of the first field called `name`.
@@ -158,20 +198,38 @@ impl Headers {
     /// # Panics
     /// If the name is longer than 64 KiB: whoever made it up is at fault.
     pub fn append(&mut self, name: &str, value: &[u8]) {
-        debug_assert!(super::syntax::is_token(name.as_bytes()));
-        assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
-        if self.added.is_empty() {
-            self.added.reserve(ADDED_BYTES.max(name.len() + value.len()));
-        }
-        let class = class(name.as_bytes());
-        let name = self.add(name.as_bytes());
-        let value = self.add(value);
-        for byte in &mut self.added[value.clone()] {
+        let value = self.push_added(class(name.as_bytes()), name, &[value]);
+        for byte in &mut self.added[value] {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
             }
         }
-        self.push(name, value, class, true);
+    }
+
+    /// [`Headers::append`] of a field whose class the caller knows; the value comes in parts, in which the
+    /// caller has made sure that no line ends.
+    ///
+    /// # Panics
+    /// As [`Headers::append`].
+    pub(super) fn append_classed(&mut self, class: Class, name: &str, parts: &[&[u8]]) {
+        let value = self.push_added(class, name, parts);
+        debug_assert!(super::syntax::is_value(&self.added[value]));
+    }
+
+    /// Adds a field; gives the place of its value.
+    fn push_added(&mut self, class: Class, name: &str, parts: &[&[u8]]) -> Range<usize> {
+        debug_assert!(super::syntax::is_token(name.as_bytes()) && class == self::class(name.as_bytes()));
+        assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
+        if self.added.is_empty() {
+            let value_bytes: usize = parts.iter().map(|part| part.len()).sum();
+            self.added.reserve(ADDED_BYTES.max(name.len() + value_bytes));
+        }
+        let name = self.add(name.as_bytes());
+        let start = self.added.len();
+        parts.iter().for_each(|part| self.added.extend_from_slice(part));
+        let value = start..self.added.len();
+        self.push(name, value.clone(), class, true);
+        value
     }
 
     /// Replaces all fields called `name` by one.
@@ -235,6 +293,27 @@ mod tests {
         assert_eq!(all[1], ("X-One".to_owned(), b"1".to_vec()));
         assert_eq!(headers.get_all("X-ONE").count(), 2);
         assert_eq!(headers.get("X-Two"), Some(&b"3"[..]));
+    }
+
+    #[test]
+    fn lines_are_written_alike_however_they_were_received() {
+        let received = b"A: 1\r\nB:2\r\nC:  3 \r\nD: 4\r\nE:\r\nF: \r\nG: 7\r\n\r\n";
+        let fields = [(0..1, 3..4), (6..7, 8..9), (11..12, 15..16), (19..20, 22..23), (25..26, 27..27)];
+        let more = [(29..30, 32..32), (34..35, 37..38)];
+        let block = Chunk::from_static(received);
+        let mut headers = Headers::from_block(block, fields.into_iter().chain(more));
+        headers.append("h", b"8");
+        let check = |headers: &Headers, expected: &str| {
+            let mut out = Vec::new();
+            headers.write_lines(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            assert!(headers.lines_bytes_max() >= expected.len());
+        };
+        check(&headers, "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: \r\nG: 7\r\nh: 8\r\n");
+        headers.remove("d");
+        headers.remove("f");
+        check(&headers, "A: 1\r\nB: 2\r\nC: 3\r\nE: \r\nG: 7\r\nh: 8\r\n");
+        check(&Headers::new(), "");
     }
 
     #[test]

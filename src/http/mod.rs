@@ -7,6 +7,7 @@
 //! a canonical path is, [`rules`] which fields never pass the gateway, [`client_address`] where a request
 //! comes from.
 
+mod class;
 pub mod client_address;
 pub mod h1;
 mod header;

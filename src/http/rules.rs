@@ -1,12 +1,11 @@
 //! Which header fields never pass the gateway (RFC 9110 section 7.6.1; SECURITY R9, R16, R17, R20).
 //!
-//! Names are folded before they are looked up: ASCII case is ignored and everything but letters and digits
-//! counts as `-`, runs of them as one, as it does for a server that turns fields into variables
-//! (`X_Forwarded_For`). A field whose name only looks like one of the table is never forwarded.
+//! What a field is called is looked up in [`super::class`]. A field whose name only looks like one of its
+//! tables is never forwarded.
 
+use super::class::{Class, class};
 use super::syntax::{is_token, list};
 use super::{Headers, Rejection, Version, target};
-use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// Who the caller is, for the fields that the gateway sets.
@@ -24,13 +23,20 @@ pub struct Forwarded<'a> {
 }
 
 impl Forwarded<'_> {
-    /// `received-protocol RWS received-by` (RFC 9110 section 7.6.3).
-    fn via(&self) -> SmallVec<[u8; 48]> {
+    /// Says in a request who the caller is, and that the gateway received it.
+    fn say(&self, headers: &mut Headers) {
+        // `received-protocol RWS received-by` (RFC 9110 section 7.6.3).
         let version: &[u8] = match self.version {
             Version::Http10 => b"1.0 ",
             Version::Http11 => b"1.1 ",
         };
-        version.iter().chain(self.pseudonym.as_bytes()).copied().collect()
+        headers.append_classed(Class::Via, "via", &[version, self.pseudonym.as_bytes()]);
+        let mut claim = |name, value: &str| headers.append_classed(Class::Origin, name, &[value.as_bytes()]);
+        claim("x-forwarded-for", self.address);
+        claim("x-forwarded-proto", self.proto);
+        if !self.host.is_empty() {
+            claim("x-forwarded-host", self.host);
+        }
     }
 }
 
@@ -65,12 +71,7 @@ pub fn strip_request(headers: &mut Headers, forwarded: Option<&Forwarded<'_>>) -
         });
     }
     if let Some(forwarded) = forwarded {
-        headers.append("via", &forwarded.via());
-        headers.append("x-forwarded-for", forwarded.address.as_bytes());
-        headers.append("x-forwarded-proto", forwarded.proto.as_bytes());
-        if !forwarded.host.is_empty() {
-            headers.append("x-forwarded-host", forwarded.host.as_bytes());
-        }
+        forwarded.say(headers);
     }
     Ok(())
 }
@@ -88,6 +89,11 @@ pub fn strip_response(headers: &mut Headers) -> Result<(), Rejection> {
         headers.retain_classed(|class, _, _| !REMOVED.contains(&class));
     }
     Ok(())
+}
+
+/// Says in a response which exchange it ended. Upstream's own claim to that went with [`strip_response`].
+pub fn name_exchange(headers: &mut Headers, id: &[u8]) {
+    headers.append_classed(Class::Response, "x-ringward-request-id", &[id]);
 }
 
 /// Removes the caller's own credentials: they never go upstream (SECURITY R20).
@@ -164,161 +170,6 @@ fn strip_connection(headers: &mut Headers) -> Result<(), Rejection> {
             .retain_classed(|_, name, _| !nominated.iter().any(|option| option.eq_ignore_ascii_case(name)));
     }
     Ok(())
-}
-
-/// What the gateway does with a field, by its folded name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Passes.
-    EndToEnd,
-    /// Frames or routes the message; the parser took the real ones out, so this one only looks like it.
-    Framing,
-    /// For one connection only.
-    HopByHop,
-    /// Authenticates the caller.
-    Credential,
-    /// Claims where the message came from.
-    Origin,
-    /// Claims another method or target than that of the start line.
-    Override,
-    /// Names the intermediaries on the way so far.
-    Via,
-    /// Not forwarded to the caller.
-    Response,
-}
-
-impl Class {
-    /// One bit for each class.
-    pub(super) fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
-
-/// Longest name of the table in [`class`].
-const NAME_BYTES_MAX: usize = 32;
-
-/// Lower-case letters and digits as they are, upper case in lower case, everything else as `-`.
-static FOLDED: [u8; 256] = {
-    let mut table = [b'-'; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if (byte as u8).is_ascii_alphanumeric() {
-            table[byte] = (byte as u8).to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    table
-};
-
-/// The class of a field by its name. Called once for each field.
-pub(super) fn class(name: &[u8]) -> Class {
-    let mut folded = [0; NAME_BYTES_MAX];
-    match fold(name, &mut folded) {
-        b"host" | b"content-length" | b"transfer-encoding" => Class::Framing,
-        b"connection" | b"keep-alive" | b"proxy-connection" | b"proxy-authenticate" => Class::HopByHop,
-        b"te" | b"trailer" | b"upgrade" | b"http2-settings" | b"expect" => Class::HopByHop,
-        b"forwarded" | b"x-forwarded" | b"x-real-ip" | b"x-client-ip" | b"client-ip" => Class::Origin,
-        b"true-client-ip" | b"cf-connecting-ip" | b"fastly-client-ip" => Class::Origin,
-        b"x-cluster-client-ip" | b"x-original-forwarded-for" | b"x-remote-ip" => Class::Origin,
-        b"x-remote-addr" | b"x-originating-ip" | b"x-host" | b"x-original-host" => Class::Origin,
-        b"x-http-method-override" | b"x-http-method" | b"x-method-override" => Class::Override,
-        b"x-original-url" | b"x-rewrite-url" | b"x-override-url" => Class::Override,
-        b"alt-svc" => Class::Response,
-        b"via" => Class::Via,
-        other if is_listed_credential(other) => Class::Credential,
-        other if other.starts_with(b"x-forwarded-") => Class::Origin,
-        other if other.starts_with(b"x-ringward-") => Class::Response,
-        _ => Class::EndToEnd,
-    }
-}
-
-/// Fields that carry a caller's credential, folded and sorted: those of the standards and those in use.
-static CREDENTIALS: &[&[u8]] = &[
-    b"anthropic-api-key",
-    b"api-key",
-    b"api-token",
-    b"apikey",
-    b"auth-token",
-    b"authentication",
-    b"authorization",
-    b"cf-access-client-id",
-    b"cf-access-client-secret",
-    b"cf-access-jwt-assertion",
-    b"client-cert",
-    b"client-cert-chain",
-    b"cookie",
-    b"cookie2",
-    b"dd-api-key",
-    b"dd-application-key",
-    b"dpop",
-    b"job-token",
-    b"ocp-apim-subscription-key",
-    b"openai-api-key",
-    b"private-token",
-    b"proxy-authorization",
-    b"x-access-token",
-    b"x-amz-security-token",
-    b"x-api-key",
-    b"x-api-token",
-    b"x-apikey",
-    b"x-auth-key",
-    b"x-auth-token",
-    b"x-authorization",
-    b"x-client-cert",
-    b"x-csrf-token",
-    b"x-forwarded-access-token",
-    b"x-forwarded-authorization",
-    b"x-forwarded-client-cert",
-    b"x-functions-key",
-    b"x-gitlab-token",
-    b"x-goog-api-key",
-    b"x-goog-iam-authorization-token",
-    b"x-goog-iap-jwt-assertion",
-    b"x-id-token",
-    b"x-jwt-assertion",
-    b"x-ms-authorization-auxiliary",
-    b"x-rapidapi-key",
-    b"x-secret-key",
-    b"x-serverless-authorization",
-    b"x-session-token",
-    b"x-ssl-client-cert",
-    b"x-user-token",
-    b"x-vault-token",
-    b"x-xsrf-token",
-];
-
-/// First letters of [`CREDENTIALS`] with the lengths that begin so, one bit each: most names are none.
-static CREDENTIAL_LENGTHS: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < CREDENTIALS.len() {
-        table[CREDENTIALS[index][0] as usize] |= 1 << CREDENTIALS[index].len();
-        index += 1;
-    }
-    table
-};
-
-fn is_listed_credential(folded: &[u8]) -> bool {
-    let lengths = folded.first().map_or(0, |first| CREDENTIAL_LENGTHS[usize::from(*first)]);
-    lengths >> folded.len() & 1 == 1 && CREDENTIALS.binary_search(&folded).is_ok()
-}
-
-/// The name in lower case, with one `-` for each run of what is neither letter nor digit. A name too long
-/// for the table is cut, which makes it none of the table but for `x-forwarded-…` and `x-ringward-…`.
-fn fold<'a>(name: &[u8], folded: &'a mut [u8; NAME_BYTES_MAX]) -> &'a [u8] {
-    let mut len = 0;
-    for byte in name.iter().map(|byte| FOLDED[usize::from(*byte)]) {
-        if byte == b'-' && (len == 0 || folded[len - 1] == b'-') {
-            continue;
-        }
-        match folded.get_mut(len) {
-            Some(slot) => *slot = byte,
-            None => break,
-        }
-        len += 1;
-    }
-    let trailing = usize::from(len > 0 && folded[len - 1] == b'-');
-    &folded[..len - trailing]
 }
 
 /// Whether the name is one of the table only by folding: real names hold letters, digits and `-`.
@@ -503,14 +354,5 @@ mod tests {
         strip_credentials(&mut request);
         assert_eq!(names(&request), ["anthropic-version"]);
         assert!(is_credential("X-API-KEY") && !is_credential("x-api-version"));
-    }
-
-    #[test]
-    fn the_credentials_are_sorted_and_folded() {
-        assert!(CREDENTIALS.is_sorted());
-        for name in CREDENTIALS {
-            assert_eq!(fold(name, &mut [0; NAME_BYTES_MAX]), *name);
-            assert_eq!(class(name), Class::Credential, "{}", String::from_utf8_lossy(name));
-        }
     }
 }

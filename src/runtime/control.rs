@@ -112,6 +112,11 @@ impl Control {
         (control, alive)
     }
 
+    /// The descriptor while one of the halves exists.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.0.fd.get()
+    }
+
     /// Ends the pending operations of one or both directions.
     pub(super) fn end(&self, direction: Direction) {
         if let Some(fd) = self.0.fd.get() {

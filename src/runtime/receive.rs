@@ -1,4 +1,8 @@
-use super::{control::Alive, operation::Owned, sys::Direction};
+use super::{
+    control::Alive,
+    operation::Owned,
+    sys::{self, Direction},
+};
 use crate::{
     buffer::{ChunkMut, Held},
     limits,
@@ -25,16 +29,25 @@ enum Work {
     Watch,
 }
 
+/// What an operation gives: its result, and the buffer.
+type Read = (io::Result<usize>, BytesMut);
+
 /// The receiving half of a socket with its one read under way.
 pub(super) struct Receive {
     alive: Option<Rc<Alive>>,
-    operation: Owned<Work, (io::Result<usize>, BytesMut)>,
+    operation: Owned<Work, Read>,
+    /// What a read without the ring gave.
+    done: Option<Read>,
+    /// Reads without the ring that may follow.
+    eager: u8,
     /// Bytes that the buffer under way held before the read.
     base: usize,
     /// Size of the next buffer.
     size: usize,
     /// Reads in a row that left most of their buffer empty.
     small: u8,
+    /// Whether the last read filled its buffer.
+    is_filled: bool,
     /// Whether the next read may be given up when the connection idles.
     may_idle: bool,
     state: State,
@@ -75,9 +88,12 @@ impl Receive {
         Receive {
             alive: Some(alive),
             operation,
+            done: None,
+            eager: 0,
             base: 0,
             size: limits::RECEIVE_BYTES_MIN,
             small: 0,
+            is_filled: false,
             may_idle: false,
             state: State::Reading,
             held: None,
@@ -108,7 +124,7 @@ impl Receive {
 
     /// Whether a read is under way.
     pub fn is_pending(&self) -> bool {
-        self.operation.is_pending()
+        self.operation.is_pending() || self.done.is_some()
     }
 
     /// Size of the next buffer, as the reads so far suggest it.
@@ -122,8 +138,12 @@ impl Receive {
             buffer.reserve(self.size);
         }
         self.base = buffer.len();
-        let buffer = buffer.into_inner();
+        let mut buffer = buffer.into_inner();
         self.count(buffer.capacity());
+        if let Some(result) = self.read_now(&mut buffer) {
+            self.done = Some((result, buffer));
+            return;
+        }
         let handle = self.alive.as_ref().filter(|_| self.may_idle && self.base == 0);
         self.operation.start(match handle.map(|alive| alive.control().cancel_handle()) {
             Some(handle) => {
@@ -137,11 +157,30 @@ impl Receive {
         });
     }
 
+    /// Reads what is there already, if more is to be expected after what the last read gave. That is cheaper
+    /// than an operation of the ring, whose end would wake the task once more.
+    fn read_now(&mut self, buffer: &mut BytesMut) -> Option<io::Result<usize>> {
+        self.eager = self.eager.checked_sub(1)?;
+        let fd = self.alive.as_ref()?.control().descriptor()?;
+        match sys::receive_now(fd, buffer) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                self.eager = 0;
+                None
+            }
+            result => Some(result),
+        }
+    }
+
     /// Asks for the read under way, or begins one with an empty buffer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
         loop {
             if !self.is_pending() {
                 self.start(ChunkMut::default());
+            }
+            if let Some((result, buffer)) = self.done.take() {
+                let result = self.received(result, buffer);
+                self.eager *= u8::from(self.is_filled);
+                return Poll::Ready(result);
             }
             let (result, buffer) = ready!(self.operation.poll(cx));
             match (self.state, result) {
@@ -154,7 +193,13 @@ impl Receive {
                     drop(buffer);
                     self.watch();
                 }
-                (_, result) => return Poll::Ready(self.received(result, buffer)),
+                (_, result) => {
+                    let result = self.received(result, buffer);
+                    if self.is_filled {
+                        self.eager = limits::RECEIVE_EAGER_READS;
+                    }
+                    return Poll::Ready(result);
+                }
             }
         }
     }
@@ -194,9 +239,11 @@ impl Receive {
         }
     }
 
-    /// Large bodies want large buffers (64 KiB halve their CPU), small messages want little memory.
+    /// Takes note of how much a read gave. Large bodies want large buffers (64 KiB halve their CPU), small
+    /// messages want little memory.
     fn adapt(&mut self, length: usize, room: usize) {
-        if length >= room.min(self.size) {
+        self.is_filled = length >= room.min(self.size);
+        if self.is_filled {
             let is_short = self.held.as_ref().is_some_and(|held| held.budget().is_short());
             if !is_short {
                 self.size = (self.size * 4).min(limits::RECEIVE_BYTES_MAX);

@@ -70,12 +70,8 @@ impl Slices {
         std::mem::take(&mut self.head)
     }
 
-    /// Only the filled part: wiping is slow, and the rest never held anything.
     fn wipe(&mut self) {
-        if self.secret {
-            self.head.as_mut_slice().zeroize();
-        }
-        self.head.clear();
+        wipe(&mut self.head, self.secret);
     }
 
     /// Forgets what is left, after a failed write.
@@ -90,6 +86,15 @@ impl Drop for Slices {
     fn drop(&mut self) {
         self.wipe();
     }
+}
+
+/// Empties a head, and wipes it if it is `secret`. Only the filled part: wiping is slow, and the rest never
+/// held anything.
+pub(super) fn wipe(head: &mut Vec<u8>, secret: bool) {
+    if secret {
+        head.as_mut_slice().zeroize();
+    }
+    head.clear();
 }
 
 fn vector(slice: &[u8]) -> libc::iovec {

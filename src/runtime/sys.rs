@@ -63,6 +63,21 @@ pub enum Direction {
     Both,
 }
 
+/// Receives what has come already, behind the bytes that the buffer holds and within its capacity, and never
+/// waits; says how many bytes that was, 0 at the end of the stream.
+///
+/// # Errors
+/// `WouldBlock` without any; else the connection failed or was reset.
+pub fn receive_now(fd: RawFd, buffer: &mut bytes::BytesMut) -> io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    // SAFETY: the kernel writes at most the length that is given into memory that is lent for it alone.
+    let received = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has just initialised so many bytes behind the first `len`, within the capacity.
+    unsafe { buffer.set_len(buffer.len() + received) };
+    Ok(received)
+}
+
 /// `shutdown(2)`: ends pending operations of a socket without closing its descriptor.
 pub fn shutdown(fd: RawFd, direction: Direction) -> io::Result<()> {
     let how = match direction {

@@ -93,7 +93,8 @@ impl<F: Future> Default for Room<F> {
 
 /// Waits for `duration`; may be dropped.
 pub async fn sleep(duration: Duration) {
-    monoio::time::sleep(duration).await;
+    // Boxed: a timer is large and aligned to 128 bytes, and so would be every future that may ever sleep.
+    Box::pin(monoio::time::sleep(duration)).await;
 }
 
 /// Runs both futures as one task until both have ended. When the second ends, the first is looked at again in

@@ -40,18 +40,18 @@ impl Writer {
     /// # Errors
     /// The connection failed, was reset or was shut down; every later write fails too.
     pub async fn write(&mut self, segments: Segments) -> io::Result<()> {
-        self.write_head(Vec::new(), segments).await.map(drop)
+        self.write_head(Vec::new(), false, segments).await.map(drop)
     }
 
     /// Sends a head of our own making and the slices behind it, in one vectored write where they fit; returns
-    /// the head's vector, empty and wiped (it may hold a credential), for the next one.
+    /// the head's vector, empty and, if it is `secret` (it holds a credential), wiped, for the next one.
     ///
     /// # Errors
     /// As [`Writer::write`].
-    pub async fn write_head(&mut self, head: Vec<u8>, body: Segments) -> io::Result<Vec<u8>> {
+    pub async fn write_head(&mut self, head: Vec<u8>, secret: bool, body: Segments) -> io::Result<Vec<u8>> {
         match &mut self.sink {
-            Sink::Clear(transmit) => transmit.send(head, true, body).await,
-            Sink::Tls(transmit) => transmit.send(head, body).await,
+            Sink::Clear(transmit) => transmit.send(head, secret, body).await,
+            Sink::Tls(transmit) => transmit.send(head, secret, body).await,
         }
     }
 

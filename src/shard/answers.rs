@@ -30,6 +30,9 @@ use std::{
 enum Waiter {
     /// A task.
     Task(Slot<Answer>),
+    /// A task whose record was handed over; what is not acknowledged by that time has failed. The sweeper
+    /// says so: a timer for each record would cost more than the wait.
+    Record(Slot<Answer>, Instant),
     /// A log line, written when the exchange's last record is safe, or at that time.
     Log(Box<Summary>, Instant),
 }
@@ -203,7 +206,9 @@ impl Answers {
         let mut open = SmallVec::<[(ShardTicket, Slot<Answer>); 2]>::new();
         let mut result = Ok(0);
         for record in records {
-            let (ticket, slot) = self.open();
+            let (ticket, slot) = (self.next_ticket(), Slot::new());
+            let waiter = Waiter::Record(slot.clone(), give_up);
+            self.0.waiters.borrow_mut().insert(ticket, waiter);
             open.push((ticket, slot));
             let offered = self.offer(share, ticket, commit, record, give_up).await;
             result = offered.map(|()| 0).map_err(|untaken| untaken.why);
@@ -212,7 +217,7 @@ impl Answers {
             }
         }
         if result.is_ok() {
-            result = acknowledged(&open, give_up).await;
+            result = acknowledged(&open).await;
             if demand.admits() && result == Err(Unavailable::TurnedAway) {
                 self.0.recorder.borrow_mut().intent_refused(share);
             }
@@ -348,19 +353,22 @@ impl Answers {
         self.0.folded.take()
     }
 
-    /// Gives `log` the lines whose acknowledgement must have come before `now`, the first ones first: whether
-    /// their records are in the log is not known. A line waits for [`RECORD_STALL_MAX`].
+    /// Ends what waits for acknowledgements that must have come before `now`: tasks learn that their record
+    /// failed, and `log` gets the lines, the first ones first: whether their records are in the log is not
+    /// known. A line waits for [`RECORD_STALL_MAX`].
     pub fn overdue(&self, now: Instant, mut log: impl FnMut(Box<Summary>)) {
         let mut waiters = self.0.waiters.borrow_mut();
-        let lines = waiters.iter().filter_map(|(ticket, waiter)| match waiter {
-            Waiter::Log(_, until) => Some((*ticket, *until)),
-            Waiter::Task(_) => None,
-        });
-        // Tickets are handed out in the order of time: behind one that may wait there is none to look for.
-        let due: Vec<_> = lines.take_while(|(_, until)| *until <= now).map(|(ticket, _)| ticket).collect();
+        let is_due = |waiter: &Waiter| match waiter {
+            Waiter::Log(_, until) | Waiter::Record(_, until) => *until <= now,
+            Waiter::Task(_) => false,
+        };
+        let due: Vec<_> =
+            waiters.iter().filter(|(_, waiter)| is_due(waiter)).map(|(ticket, _)| *ticket).collect();
         for ticket in due {
-            if let Some(Waiter::Log(summary, _)) = waiters.remove(&ticket) {
-                log(summary);
+            match waiters.remove(&ticket) {
+                Some(Waiter::Log(summary, _)) => log(summary),
+                Some(Waiter::Record(slot, _)) => drop(slot.put(Answer::Recorded(Err(Unavailable::Failed)))),
+                Some(Waiter::Task(_)) | None => {}
             }
         }
     }
@@ -375,7 +383,7 @@ impl Answers {
         };
         let waiter = self.0.waiters.borrow_mut().remove(&ticket);
         match (waiter, answer) {
-            (Some(Waiter::Task(slot)), answer) => {
+            (Some(Waiter::Task(slot) | Waiter::Record(slot, _)), answer) => {
                 slot.put(answer);
                 Taken::Done
             }
@@ -455,13 +463,12 @@ impl Pause {
 }
 
 /// What the journal says of records that it took: of the last one, and a failure if an earlier one failed.
-/// What it does not say in time is a failure too.
-async fn acknowledged(open: &[(ShardTicket, Slot<Answer>)], give_up: Instant) -> Result<u64, Unavailable> {
+/// What it does not say in time is a failure too: see [`Waiter::Record`].
+async fn acknowledged(open: &[(ShardTicket, Slot<Answer>)]) -> Result<u64, Unavailable> {
     let mut result = None;
     for (_, slot) in open.iter().rev() {
-        let left = give_up.since(runtime::now().instant);
-        let one = match runtime::timeout(left, slot.take()).await {
-            Some(Answer::Recorded(one)) => one,
+        let one = match slot.take().await {
+            Answer::Recorded(one) => one,
             _ => Err(Unavailable::Failed),
         };
         result = match (result, one) {

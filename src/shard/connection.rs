@@ -100,7 +100,9 @@ async fn secure(
 
 /// One exchange after the other. `caller` is what they have in common.
 async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, limits: CallerLimits) {
-    let (mut input, mut output, deadlines) = http1::halves(connection, &limits);
+    let (input, output, deadlines) = http1::halves(connection, &limits);
+    // Boxed: they go into each exchange and back.
+    let mut ends = Box::new(Ends { input, output });
     let guard = shard.idle.enter(deadlines.control());
     // An exchange needs ten times the memory of a connection that waits for one.
     let mut room = Room::new();
@@ -109,6 +111,7 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, li
         if shard.draining.get() {
             break;
         }
+        let Ends { input, output } = &mut *ends;
         let received = {
             let mut next = pin!(input.next_request(|| guard.set_idle(false)));
             poll_fn(|context| {
@@ -137,15 +140,21 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, li
             }
         };
         let alive;
-        (input, output, alive) = room.run(|| one(shard, world, caller, event, input, output)).await;
-        shard.count_transport(output.take_tally());
-        if !alive || !output.keep_alive {
+        (ends, alive) = room.run(|| one(shard, world, caller, event, ends)).await;
+        shard.count_transport(ends.output.take_tally());
+        if !alive || !ends.output.keep_alive {
             break;
         }
     }
-    if output.shutdown().await.is_ok() {
-        input.linger(runtime::now().instant + LINGER_MAX).await;
+    if ends.output.shutdown().await.is_ok() {
+        ends.input.linger(runtime::now().instant + LINGER_MAX).await;
     }
+}
+
+/// Both halves of a caller's connection.
+struct Ends {
+    input: Input,
+    output: Output,
 }
 
 /// One exchange. Gives the halves back, and whether the connection may carry another one.
@@ -154,17 +163,17 @@ async fn one(
     world: Arc<World>,
     caller: &Caller,
     event: Event,
-    mut input: Input,
-    mut output: Output,
-) -> (Input, Output, bool) {
+    mut ends: Box<Ends>,
+) -> (Box<Ends>, bool) {
     let now = runtime::now();
     let id = shard.ids.borrow_mut().next_id(now.wall);
     shard.counts.begin();
     let exchange = Exchange::new(world.plan.clone(), Caller { id, ..caller.clone() }, now);
     let relay = Relay::new(shard, world, exchange);
-    let alive = relay.run(event, &mut input, &mut output).await;
+    let Ends { input, output } = &mut *ends;
+    let alive = relay.run(now, event, input, output).await;
     drop(relay);
-    (input, output, alive)
+    (ends, alive)
 }
 
 /// Counts a head that met one of its bounds. What was too slow was counted when its time was up.

@@ -308,7 +308,7 @@ impl Output {
     async fn write_head(&mut self, body: Segments) -> io::Result<()> {
         let head = std::mem::take(&mut self.head);
         self.stall();
-        let result = self.writer.write_head(head, body).await;
+        let result = self.writer.write_head(head, false, body).await;
         self.deadlines.writing(None);
         result.map(|head| self.head = head)
     }
@@ -491,7 +491,7 @@ impl OriginOutput {
         let head = std::mem::take(&mut self.head);
         self.deadlines.control().reset_on_drop(!end);
         self.stall();
-        let result = self.writer.write_head(head, body).await;
+        let result = self.writer.write_head(head, !injected.is_empty(), body).await;
         self.deadlines.writing(None);
         result.map(|head| self.head = head)
     }
@@ -522,7 +522,8 @@ impl OriginOutput {
 /// Puts body bytes into the message's framing.
 fn frame(encoder: &mut Option<ChunkEncoder>, data: Segments, end: bool) -> Segments {
     let Some(encoder) = encoder else { return data };
-    let mut framed = Segments::new();
+    // Size line, line end and last chunk.
+    let mut framed = Segments::with_capacity(data.count() + 3);
     encoder.wrap(data, &mut framed);
     if end {
         encoder.end(&mut framed);

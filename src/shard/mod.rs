@@ -40,7 +40,7 @@ use crate::{
     limits::{RECORD_STALL_MAX, RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
     metrics::{Limit, Metrics, ShardMetrics},
     runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
-    time::Instant,
+    time::{Instant, Now},
 };
 use answers::{Answers, Taken, Terms};
 use arc_swap::ArcSwap;
@@ -287,10 +287,10 @@ impl Shard {
         self.cut.get()
     }
 
-    /// Runs `step` on the state that exchanges borrow for one event.
-    fn around<T>(&self, step: impl FnOnce(&mut Surroundings<'_>) -> T) -> T {
+    /// Runs `step` on the state that exchanges borrow for one event, which happened `now`.
+    fn around<T>(&self, now: Now, step: impl FnOnce(&mut Surroundings<'_>) -> T) -> T {
         let mut tokens = self.tokens.borrow_mut();
-        step(&mut Surroundings { now: runtime::now(), tokens: &mut tokens, memory: &self.memory })
+        step(&mut Surroundings { now, tokens: &mut tokens, memory: &self.memory })
     }
 
     /// Now, for the Date field of a reply (RFC 9110 section 6.6.1); formatted once a second.

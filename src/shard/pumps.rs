@@ -14,7 +14,7 @@ use crate::{
     limits::INFORMATIONAL_COUNT_MAX,
     metrics::Limit,
     runtime::{self, Control, Slot},
-    time::Instant,
+    time::{Instant, Now},
     upstream::{Attempt, may_retry},
 };
 use std::{
@@ -244,7 +244,9 @@ impl Response<'_> {
                 Ok(sent) => sent,
                 Err(cause) => return Some(Err(cause)),
             };
-            self.lap(|times, took| times.connect += took);
+            if !origin.reused {
+                self.lap(|times, took| times.connect += took);
+            }
             let is_last = !self.may_retry(&origin, fresh, wrote);
             if is_last {
                 // An answer takes long: the memory of a body that nobody sends again is not kept for it.
@@ -317,11 +319,13 @@ impl Response<'_> {
         let mut informational = 0;
         let mut read = first.map(|(head, piece)| (Some(head), piece));
         loop {
+            let mut now = None;
             if matches!(&read, Ok((Some(head), _)) if head.status >= 200) {
                 self.shared.responding.set(true);
-                self.lap(|times, took| times.first_byte = took);
+                now = Some(self.lap(|times, took| times.first_byte = took));
             }
-            self.relay.feed(response_event(read, &mut informational), &mut steps);
+            let event = response_event(read, &mut informational);
+            self.relay.feed_at(now.unwrap_or_else(runtime::now), event, &mut steps);
             alive &= self.carry_out(&mut steps, output).await;
             if self.relay.has_ended() {
                 return alive;
@@ -373,8 +377,8 @@ impl Response<'_> {
                     self.relay.client_gone(output.cause(), steps);
                 }
                 Ok(()) if is_end => {
-                    self.lap(|times, took| times.response = took);
-                    self.relay.feed(Event::Delivered, steps);
+                    let now = self.lap(|times, took| times.response = took);
+                    self.relay.feed_at(now, Event::Delivered, steps);
                 }
                 Ok(()) => {}
             }
@@ -382,11 +386,12 @@ impl Response<'_> {
         alive
     }
 
-    /// Takes the time of the stage that ends here.
-    fn lap(&self, note: impl FnOnce(&mut Times, Duration)) {
-        let now = runtime::now().instant;
-        let took = now.since(self.since.replace(now));
+    /// Takes the time of the stage that ends here; gives the time.
+    fn lap(&self, note: impl FnOnce(&mut Times, Duration)) -> Now {
+        let now = runtime::now();
+        let took = now.instant.since(self.since.replace(now.instant));
         self.relay.time(|times| note(times, took));
+        now
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     exchange::{Answer, Ask, Cause, Event, Exchange, Side, Step, Steps, Times, share::ShareId},
     protocol::Reply,
     runtime,
+    time::Now,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -38,10 +39,11 @@ impl<'a> Relay<'a> {
         Relay { shard, world, exchange, times, share }
     }
 
-    /// Runs the exchange to its end. True if the caller's connection may carry another one.
-    pub async fn run(&self, first: Event, input: &mut Input, output: &mut Output) -> bool {
+    /// Runs the exchange, whose first event happened `now`, to its end. True if the caller's connection may
+    /// carry another one.
+    pub async fn run(&self, now: Now, first: Event, input: &mut Input, output: &mut Output) -> bool {
         let mut steps = Steps::default();
-        self.feed(first, &mut steps);
+        self.feed_at(now, first, &mut steps);
         let mut alive = true;
         while let Some(step) = steps.next_step() {
             match step {
@@ -82,6 +84,11 @@ impl<'a> Relay<'a> {
 
     /// Hands an event to the exchange.
     pub fn feed(&self, event: Event, steps: &mut Steps) {
+        self.feed_at(runtime::now(), event, steps);
+    }
+
+    /// [`Relay::feed`] where the time is known: to look at the clock is not for nothing.
+    pub fn feed_at(&self, now: Now, event: Event, steps: &mut Steps) {
         let event = match event {
             // It was us who closed the connection.
             Event::Gone(Side::Client, Cause::Closed) if self.shard.is_cut() => {
@@ -89,7 +96,7 @@ impl<'a> Relay<'a> {
             }
             event => event,
         };
-        self.shard.around(|around| self.exchange.borrow_mut().on(around, event, steps));
+        self.shard.around(now, |around| self.exchange.borrow_mut().on(around, event, steps));
     }
 
     /// The client is gone: what was still to be sent to it is forgotten.

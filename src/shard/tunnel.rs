@@ -24,7 +24,7 @@ pub async fn open(
     authorization: Option<&SecretValue>,
 ) -> Result<Connection, Refusal> {
     let head = request(target, authorization);
-    connection.writer.write_head(head, Segments::new()).await.map_err(|_| closed())?;
+    connection.writer.write_head(head, true, Segments::new()).await.map_err(|_| closed())?;
     let mut buffer = ChunkMut::default();
     for _ in 0..=INFORMATIONAL_COUNT_MAX {
         let head = response(&mut connection, &mut buffer).await?;

@@ -10,7 +10,7 @@ pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec
     // All at once: growing would leave copies of the credential behind that nobody wipes.
     let added: usize = extra.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let target = head.path.len() + head.query.as_ref().map_or(0, String::len) + head.method.as_str().len();
-    out.reserve(fields_bytes(&head.headers) + added + target + head.authority.len() + 128);
+    out.reserve(head.headers.lines_bytes_max() + added + target + head.authority.len() + 128);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(head.path.as_bytes());
@@ -20,7 +20,7 @@ pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(out, "host", head.authority.as_bytes());
-    write_fields(out, &head.headers);
+    head.headers.write_lines(out);
     for (name, value) in extra {
         write_field(out, name, value);
     }
@@ -34,9 +34,9 @@ pub fn encode_request(head: &RequestHead, extra: &[(&str, &[u8])], out: &mut Vec
 /// A 1xx gets none of the latter. `Framing::Close` always closes. `Framing::Chunked` must not go to an
 /// HTTP/1.0 caller (RFC 9112 section 6.1): the caller of this function sets `Framing::Close` there.
 pub fn encode_response(head: &ResponseHead, keep_alive: bool, out: &mut Vec<u8>) {
-    out.reserve(fields_bytes(&head.headers) + 128);
+    out.reserve(head.headers.lines_bytes_max() + 128);
     write_status_line(out, head.status);
-    write_fields(out, &head.headers);
+    head.headers.write_lines(out);
     let informational = head.status < 200;
     if !informational {
         match (head.framing, head.declared_length) {
@@ -71,12 +71,12 @@ pub fn encode_reply(
     framing: ReplyFraming<'_>,
     out: &mut Vec<u8>,
 ) {
-    out.reserve(fields_bytes(headers) + body.len() + 160);
+    out.reserve(headers.lines_bytes_max() + body.len() + 160);
     write_status_line(out, status);
     if let Some(date) = framing.date {
         write_field(out, "date", date.as_bytes());
     }
-    write_fields(out, headers);
+    headers.write_lines(out);
     let bodiless = status < 200 || matches!(status, 204 | 304);
     if !bodiless {
         write_length(out, body.len() as u64);
@@ -143,19 +143,6 @@ fn size_line(size: usize, line: &mut [u8; SIZE_LINE_BYTES_MAX]) -> &[u8] {
         rest >>= 4;
     }
     &line[at..]
-}
-
-fn fields_bytes(headers: &Headers) -> usize {
-    headers.raw().map(|(name, value)| name.len() + value.len() + 4).sum()
-}
-
-fn write_fields(out: &mut Vec<u8>, headers: &Headers) {
-    for (name, value) in headers.raw() {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// A field that did not come out of [`Headers`]: what could end its line becomes a space (RFC 9110 section

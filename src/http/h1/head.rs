@@ -1,4 +1,5 @@
 use crate::buffer::Chunk;
+use crate::http::class::is_plain;
 use crate::http::rules::check_connection;
 use crate::http::syntax::{is_token, is_token_byte, is_value, list, trim};
 use crate::http::{Headers, Rejection, Version};
@@ -42,8 +43,47 @@ pub fn find_head_end(bytes: &[u8], searched: &mut usize, role: Role) -> Result<O
     Ok(end)
 }
 
+/// The end of a head that came whole and is as it should be; for `None` [`search`] looks closer.
+fn clean_end(bytes: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    let end = loop {
+        let at = start + memchr(b'\n', &bytes[start..])?;
+        if at == start || bytes[at - 1] != b'\r' {
+            return None;
+        }
+        if at - start == 1 && start > 0 {
+            break at + 1;
+        }
+        start = at + 1;
+    };
+    is_clean(&bytes[..end]).then_some(end)
+}
+
+/// Whether there is no character that no line of a head may hold, in one pass over all of them. Where each LF
+/// ends a line with its CR, as many CRs as LFs are no more than those.
+fn is_clean(lines: &[u8]) -> bool {
+    let (mut bad, mut balance) = (false, 0);
+    // Counted in bytes, so that many are looked at together.
+    for lines in lines.chunks(i8::MAX as usize) {
+        let mut left = 0i8;
+        for &byte in lines {
+            let (is_cr, is_lf) = (byte == b'\r', byte == b'\n');
+            bad |= ((byte < b' ') & (byte != b'\t') & !is_cr & !is_lf) | (byte == 0x7f);
+            left = left.wrapping_add(is_cr as i8).wrapping_sub(is_lf as i8);
+        }
+        balance += i32::from(left);
+    }
+    !bad && balance == 0
+}
+
 fn search(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Rejection> {
     let from = *searched;
+    if from == 0
+        && let Some(end) = clean_end(bytes)
+    {
+        *searched = end;
+        return Ok(Some(end));
+    }
     for at in memchr3_iter(b'\r', b'\n', 0, &bytes[from..]).map(|at| at + from) {
         match bytes[at] {
             0 => return Err(Rejection::ControlCharacter),
@@ -111,6 +151,7 @@ impl Fields {
             keep_alive: false,
             expect_continue: false,
         };
+        let is_clean = is_clean(&head[start..]);
         let mut at = start;
         let mut count = 0;
         loop {
@@ -123,8 +164,10 @@ impl Fields {
             if count > HEADER_COUNT_MAX {
                 return Err(Rejection::FieldsTooMany);
             }
-            let (name, value) = field(head, range)?;
-            fields.take(head, name, value, role)?;
+            let (name, value, is_plain) = field(head, range, is_clean)?;
+            if let Some(value) = fields.take(head, name.clone(), value, role)? {
+                fields.headers.push_received(name, value, is_plain);
+            }
         }
         if at != head.len() {
             return Err(Rejection::HeadIncomplete);
@@ -136,25 +179,26 @@ impl Fields {
         Ok(fields)
     }
 
+    /// Notes what one field says of the message. Gives its value back unless that is all it is for.
     fn take(
         &mut self,
         head: &[u8],
         name: Range<usize>,
         value: Range<usize>,
         role: Role,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Option<Range<usize>>, Rejection> {
         let text = &head[value.clone()];
         let is = |known: &[u8]| head[name.clone()].eq_ignore_ascii_case(known);
         match name.len() {
             4 if role == Role::Request && is(b"host") => {
                 return match self.host.replace(value) {
-                    None => Ok(()),
+                    None => Ok(None),
                     Some(_) => Err(Rejection::HostRepeated),
                 };
             }
             14 if is(b"content-length") => {
                 return match self.content_length.replace(content_length(text)?) {
-                    None => Ok(()),
+                    None => Ok(None),
                     Some(_) => Err(Rejection::ContentLengthRepeated),
                 };
             }
@@ -164,7 +208,7 @@ impl Fields {
                 return match text.eq_ignore_ascii_case(b"chunked") && !self.chunked {
                     true => {
                         self.chunked = true;
-                        Ok(())
+                        Ok(None)
                     }
                     false => Err(other_coding(text, self.chunked)),
                 };
@@ -182,8 +226,7 @@ impl Fields {
             }
             _ => {}
         }
-        self.headers.push_received(name, value);
-        Ok(())
+        Ok(Some(value))
     }
 }
 
@@ -201,18 +244,24 @@ fn other_coding(text: &[u8], is_chunked_before: bool) -> Rejection {
     }
 }
 
-/// Name and value of a field line (RFC 9112 section 5), the value without the white space around it.
-pub(super) fn field(head: &[u8], line: Range<usize>) -> Result<(Range<usize>, Range<usize>), Rejection> {
+/// Name and value of a field line (RFC 9112 section 5), the value without the white space around it, and
+/// whether the name is plain. `is_clean`: what [`is_clean`] said of the lines around it.
+pub(super) fn field(
+    head: &[u8],
+    line: Range<usize>,
+    is_clean: bool,
+) -> Result<(Range<usize>, Range<usize>, bool), Rejection> {
     let text = &head[line.clone()];
     if matches!(text.first(), Some(b' ' | b'\t')) {
         return Err(Rejection::FieldFolded);
     }
     let colon = memchr(b':', text).ok_or(Rejection::FieldNameInvalid)?;
-    if !is_token(&text[..colon]) {
+    let is_plain = is_plain(&text[..colon]);
+    if !is_plain && !is_token(&text[..colon]) {
         return Err(Rejection::FieldNameInvalid);
     }
     let raw = &text[colon + 1..];
-    if !is_value(raw) {
+    if !is_clean && !is_value(raw) {
         return Err(if memchr(b'\r', raw).is_some() {
             Rejection::BareCr
         } else {
@@ -222,7 +271,7 @@ pub(super) fn field(head: &[u8], line: Range<usize>) -> Result<(Range<usize>, Ra
     let value = trim(raw);
     let leading = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let start = line.start + colon + 1 + if value.is_empty() { 0 } else { leading };
-    Ok((line.start..line.start + colon, start..start + value.len()))
+    Ok((line.start..line.start + colon, start..start + value.len(), is_plain))
 }
 
 /// One number of 1 to 18 digits: no sign, no list, no padding (RFC 9110 section 8.6).

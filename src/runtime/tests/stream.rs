@@ -128,7 +128,7 @@ fn many_slices_reach_a_slow_reader_in_order() {
             }
             bytes
         });
-        let head = connection.writer.write_head(b"head".to_vec(), body).await.unwrap();
+        let head = connection.writer.write_head(b"head".to_vec(), true, body).await.unwrap();
         assert!(head.is_empty() && head.capacity() >= 4, "the vector comes back");
         until(|| receiver.is_finished()).await;
         assert!(receiver.join().unwrap() == expected);

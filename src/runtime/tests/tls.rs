@@ -77,7 +77,7 @@ fn small_slices_are_joined_and_counted() {
             segments.push(body.slice(at..at + length));
             at += length;
         }
-        let head = connection.writer.write_head(b"head".to_vec(), segments).await.unwrap();
+        let head = connection.writer.write_head(b"head".to_vec(), true, segments).await.unwrap();
         assert!(head.is_empty());
         assert_eq!(connection.writer.take_tally().coalesced, 10 + 20 + 30 + 1 + 2);
         assert_eq!(connection.writer.take_tally().coalesced, 0);

@@ -5,6 +5,7 @@ use crate::{
     runtime::{
         operation,
         receive::{Receive, Received},
+        slices::wipe,
         start::shard,
         transmit::Transmit,
     },
@@ -102,7 +103,7 @@ impl TlsReceive {
 impl TlsTransmit {
     /// Encrypts and sends `head` and `body`; see [`super::super::Writer::write_head`]. If it is dropped, what
     /// was encrypted is sent all the same, and the stream is broken: the rest is missing.
-    pub async fn send(&mut self, head: Vec<u8>, body: Segments) -> io::Result<Vec<u8>> {
+    pub async fn send(&mut self, head: Vec<u8>, secret: bool, body: Segments) -> io::Result<Vec<u8>> {
         // Wiped also if this ends early.
         let mut head = Zeroizing::new(head);
         if self.closed {
@@ -114,8 +115,7 @@ impl TlsTransmit {
         self.tally.coalesced += plan.send(&mut lent).await?;
         lent.flush().await?;
         self.closed = false;
-        head.as_mut_slice().zeroize();
-        head.clear();
+        wipe(&mut head, secret);
         Ok(std::mem::take(&mut *head))
     }
 

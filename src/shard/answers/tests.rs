@@ -238,6 +238,25 @@ fn summary(path: &str) -> Box<Summary> {
 }
 
 #[test]
+fn a_record_that_nobody_acknowledges_has_failed_in_time() {
+    on_shard(|| async {
+        let answers = Answers::new(Box::new(Silent), Budget::new(1 << 20));
+        let before = runtime::now().instant;
+        let sweep = async {
+            while answers.is_empty() {
+                runtime::sleep(SOON).await;
+            }
+            answers.overdue(before + RECORD_TIMEOUT / 2, |_| unreachable!("there is no line"));
+            assert!(!answers.is_empty(), "there is time yet");
+            answers.overdue(runtime::now().instant + RECORD_TIMEOUT, |_| unreachable!("there is no line"));
+        };
+        let (result, ()) =
+            join(answers.record(NOBODY, vec![samples::intent(1)], Commit::Written), sweep).await;
+        assert_eq!((result, answers.is_empty()), (Err(Unavailable::Failed), true));
+    });
+}
+
+#[test]
 fn a_log_line_whose_acknowledgement_is_lost_is_written_all_the_same() {
     on_shard(|| async {
         let answers = Answers::new(Box::new(Silent), Budget::new(1 << 20));
