@@ -81,6 +81,7 @@ fn disk(body: usize, exchanges: usize) {
 /// Bytes of all exchanges as lines of an export.
 fn exported(log: &Path) -> u64 {
     let archive = Archive::open(log).expect("an index");
+    archive.catch_up(0).expect("the log is indexed");
     let (mut lines, mut span) = (0, Span { limit: Some(500), ..Span::default() });
     loop {
         let page = archive.exchanges(&span).expect("the exchanges");
