@@ -21,11 +21,16 @@ fn main() {
     let measured = arguments.iter().any(|argument| argument == "--bench");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).cloned().unwrap_or_default();
     let bytes = if measured { CORPUS_BYTES } else { CORPUS_BYTES / 64 };
-    let few = rules(["Project Falcon", "Bluebird", "Casper Wexford"].map(str::to_owned).to_vec());
-    let many = rules(names(5_000));
+    let words = ["Project Falcon", "Bluebird", "Casper Wexford"].map(str::to_owned).to_vec();
+    let sets = [
+        ("three kinds", set(some_kinds(words.clone()))),
+        ("all kinds", set(all_kinds(words.clone()))),
+        ("all + 5,000 names", set(all_kinds(names(5_000)))),
+        ("keys and expressions", set(members())),
+    ];
     println!("{:<28} {:>9} {:>9} {:>14}", "body, rules", "MB/s", "matches", "by reference");
     for corpus in corpora(bytes) {
-        for (name, set) in [("all kinds", &few), ("all + 5,000 names", &many)] {
+        for (name, set) in &sets {
             let title = format!("{}, {name}", corpus.name);
             if title.contains(&filter) {
                 report(&title, &corpus, set, if measured { ROUNDS } else { 1 });
@@ -86,19 +91,46 @@ fn rate(body: &[u8], time: Duration) -> f64 {
     body.len() as f64 / 1e6 / time.as_secs_f64()
 }
 
-fn rules(words: Vec<String>) -> Arc<MaskSet> {
-    let rule = |name: &str, kind, template: &str| Rule {
-        name: name.into(),
-        kind,
-        replace: Replacement::parse(template).expect("a good template"),
-        direction: Direction::Both,
-        dry_run: false,
-    };
-    let rules = vec![
+fn rule(name: &str, kind: Kind, template: &str) -> Rule {
+    let replace = Replacement::parse(template).expect("a good template");
+    Rule { name: name.into(), kind, replace, direction: Direction::Both, dry_run: false }
+}
+
+fn some_kinds(words: Vec<String>) -> Vec<Rule> {
+    vec![
         rule("cards", Kind::CreditCard, "[card …{last4}]"),
         rule("emails", Kind::Email, "[email]"),
         rule("words", Kind::Literals(words), "[{name}]"),
+    ]
+}
+
+fn all_kinds(words: Vec<String>) -> Vec<Rule> {
+    let mut rules = some_kinds(words);
+    let kinds = [
+        Kind::Ssn,
+        Kind::Phone,
+        Kind::Iban,
+        Kind::Ipv4,
+        Kind::Ipv6,
+        Kind::Jwt,
+        Kind::PrivateKey,
+        Kind::ApiKey,
+        Kind::GenericSecret,
     ];
+    rules.extend(kinds.into_iter().map(|kind| rule(kind.name(), kind.clone(), "[{name}]")));
+    rules
+}
+
+/// Members by key, a tenth of all of them, and an expression.
+fn members() -> Vec<Rule> {
+    let keys = ["name", "ssn", "phone"].map(str::to_owned).to_vec();
+    vec![
+        rule("members", Kind::Key(keys), "[{name}]"),
+        rule("employees", Kind::Regex(r"EMP-\d{6}\b".to_owned()), "[{name}]"),
+    ]
+}
+
+fn set(rules: Vec<Rule>) -> Arc<MaskSet> {
     Arc::new(MaskSet::compile(rules).expect("good rules"))
 }
 
@@ -122,6 +154,9 @@ fn corpora(bytes: usize) -> Vec<Corpus> {
         corpus("digits", Context::Text, runs(bytes, b"0123456789", 3..40, b" ,-.")),
         corpus("digit groups", Context::Text, runs(bytes, b"4111", 4..5, b" ")),
         corpus("at signs", Context::Text, runs(bytes, b"abcdefghij", 1..6, b"@")),
+        corpus("keys", Context::Text, repeated(bytes, "sk-ant-a-eyJ-ghp_sk-AKIA-")),
+        corpus("colons", Context::Text, runs(bytes, b"0123456789abcdef", 1..4, b":")),
+        corpus("key words", Context::Text, repeated(bytes, "password=\"aaaaaaaaaaaaaaaa\" token: bearer ")),
         corpus("base64", Context::Text, runs(bytes, b"ABCDEFGabcdefg0123456789-_", 60..70, b"_")),
         corpus("backslashes", Context::Json, runs(bytes, b"\\", 1..6, b"nu0t\"")),
     ]
@@ -186,7 +221,11 @@ fn sentence(random: &mut Random, out: &mut String) {
 }
 
 fn sensitive(random: &mut Random) -> String {
-    match random.next(3) {
+    match random.next(7) {
+        3 => "123-45-6789".to_owned(),
+        4 => "(212) 555-0123".to_owned(),
+        5 => "10.11.12.13".to_owned(),
+        6 => "DE89 3704 0044 0532 0130 00".to_owned(),
         0 => "4111 1111 1111 1111".to_owned(),
         1 => format!("{}.{}@example.com", random.pick(WORDS), random.pick(WORDS)),
         _ => "Project Falcon".to_owned(),
@@ -283,6 +322,10 @@ fn runs(bytes: usize, alphabet: &[u8], lengths: std::ops::Range<usize>, between:
         out.push(between[random.next(between.len())]);
     }
     out
+}
+
+fn repeated(bytes: usize, text: &str) -> Vec<u8> {
+    text.repeat(bytes / text.len() + 1).into_bytes()
 }
 
 fn names(count: usize) -> Vec<String> {

@@ -404,6 +404,28 @@ pub const MASK_LITERALS_MAX: usize = 5_000;
 pub const MASK_LITERAL_BYTES_MAX: usize = 256;
 /// One replacement template, as written.
 pub const MASK_REPLACEMENT_BYTES_MAX: usize = 256;
+/// Longest match of a custom expression.
+pub const MASK_REGEX_BYTES_MAX: usize = 256;
+/// Fixed bytes that matches of a custom expression begin with.
+pub const MASK_REGEX_LITERAL_BYTES_MIN: usize = 3;
+/// Different beginnings of one custom expression.
+pub const MASK_REGEX_LITERALS_MAX: usize = 64;
+/// Memory for the automaton of a custom expression.
+pub const MASK_REGEX_SIZE_MAX: usize = KIB * KIB;
+/// Keys of one mask.
+pub const MASK_KEYS_MAX: usize = 64;
+/// Bytes of one key.
+pub const MASK_KEY_BYTES_MAX: usize = 64;
+/// Paths of all masks of one set together.
+pub const MASK_PATHS_MAX: usize = 64;
+/// Steps of one path.
+pub const MASK_PATH_STEPS_MAX: usize = 32;
+/// White space and the colon between a key and its value.
+pub const MASK_MEMBER_GAP_BYTES_MAX: usize = 64;
+/// Different tokens of one session in an hour.
+pub const MASK_TOKENS_MAX: usize = 1_000;
+/// Sessions whose tokens are counted.
+pub const MASK_TOKEN_SESSIONS_MAX: usize = 1_000;
 /// Decoded bytes of one value that may be held back because they may still match.
 pub const MASK_HOLD_BYTES_MAX: usize = 640;
 /// The same as received: each decoded byte may be an escape of six bytes, and a little more.
@@ -454,5 +476,7 @@ const _: () = assert!(SECRET_BYTES_MIN <= SECRET_BYTES_MAX);
 const _: () = assert!(JWKS_REFETCH_INTERVAL.as_secs() <= JWKS_REFRESH_INTERVAL.as_secs());
 const _: () = assert!(EMAIL_LOCAL_BYTES_MAX + EMAIL_DOMAIN_BYTES_MAX + 2 <= MASK_HOLD_BYTES_MAX);
 const _: () = assert!(MASK_LITERAL_BYTES_MAX < MASK_HOLD_BYTES_MAX);
+const _: () = assert!(MASK_REGEX_BYTES_MAX < MASK_HOLD_BYTES_MAX);
+const _: () = assert!(MASK_KEY_BYTES_MAX + MASK_MEMBER_GAP_BYTES_MAX + 4 < MASK_HOLD_BYTES_MAX);
 const _: () = assert!(MASK_HOLD_BYTES_MAX * 6 <= MASK_HOLD_RAW_BYTES_MAX);
 const _: () = assert!(MASK_HOLD_RAW_BYTES_MAX < INSPECT_BLOCK_BYTES);

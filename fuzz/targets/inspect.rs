@@ -45,11 +45,25 @@ fn mask(context: Context, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
         dry_run: false,
     };
     let words = ["falcon", "Project Falcon", "a\"b", "-1", "{"].map(str::to_owned).to_vec();
+    let keys = |keys: [&str; 2]| keys.map(str::to_owned).to_vec();
     let rules = vec![
         rule("cards", Kind::CreditCard, "[\"{last4}\"]"),
         rule("emails", Kind::Email, "*"),
         rule("words", Kind::Literals(words), "[{name}]"),
+        rule("ssn", Kind::Ssn, "*"),
+        rule("phone", Kind::Phone, "[{length}]"),
+        rule("iban", Kind::Iban, "[{token}]"),
+        rule("v4", Kind::Ipv4, "*"),
+        rule("v6", Kind::Ipv6, "[{name}]"),
+        rule("jwt", Kind::Jwt, "[{length}]"),
+        rule("pem", Kind::PrivateKey, "*"),
+        rule("keys", Kind::ApiKey, "[{name}]"),
+        rule("secret", Kind::GenericSecret, "[{name}]"),
+        rule("regex", Kind::Regex(r"\bEMP-[0-9a-z]{2,20}".to_owned()), "[{name}]"),
+        rule("members", Kind::Key(keys(["ssn", "a"])), "[{last4}]"),
+        Rule { replace: Replacement::Null, ..rule("paths", Kind::Path(keys(["$.b[*]", "$[*].c"])), "") },
         Rule { dry_run: true, ..rule("dry", Kind::Email, "") },
+        Rule { dry_run: true, ..rule("dry paths", Kind::Path(keys(["$.*.b", "$[0][1]"])), "") },
     ];
     let set = Arc::new(MaskSet::compile(rules).expect("good rules"));
     let mut inspector = Inspector::new(set, Direction::Response, context);

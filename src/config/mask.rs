@@ -14,7 +14,22 @@ pub struct Mask {
     /// The words, for `kind = "literals"`: without regard to ASCII case, at word boundaries. At most 5,000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<String>,
-    /// What stands there instead; `{last4}`, `{name}`, `{kind}` and `{length}` are filled in,
+    /// The expression, for `kind = "regex"`: linear in time, with ASCII classes, at most 256 bytes long
+    /// matches, which begin with at least 3 fixed characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// The names of JSON members, for `kind = "key"`: their values are masked, whatever they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Paths into JSON documents, for `kind = "path"`: `$.customers[*].ssn`; steps are
+    /// `.name`, `["any name"]`, `[0]`, `[*]` and `.*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// For `kind = "key"` and `kind = "path"`: the value becomes `null` instead of a mask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop: bool,
+    /// What stands there instead; `{last4}`, `{token}` (the same for the same value in a
+    /// session), `{name}`, `{kind}` and `{length}` are filled in,
     /// and "*" gives as many asterisks as the value has bytes. Default: "[{name}]".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace: Option<String>,
@@ -54,6 +69,12 @@ pub enum MaskKind {
     GenericSecret,
     /// The words of `words`.
     Literals,
+    /// What the expression of `pattern` matches.
+    Regex,
+    /// The values of the JSON members that `keys` names.
+    Key,
+    /// The values that `paths` lead to.
+    Path,
 }
 
 /// Which bodies a mask applies to.

@@ -105,6 +105,11 @@ impl Exchange {
         }
     }
 
+    /// The tokens of this session, in the hour in which the exchange began.
+    pub(super) fn tokens(&self) -> inspect::token::SessionTokens {
+        self.plan.tokens.session(&self.facts.session, self.started.wall.unix_seconds())
+    }
+
     /// Prepares the masks of this request, or says why its body cannot be masked and so is refused.
     pub(super) fn inspect_request(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), String> {
         let Some(masks) = route.request_masks.clone() else { return Ok(()) };
@@ -122,7 +127,8 @@ impl Exchange {
         for name in ["content-md5", "digest", "content-digest"] {
             head.headers.remove(name);
         }
-        self.request.inspect_with(Inspector::new(masks, inspect::Direction::Request, context));
+        let inspector = Inspector::new(masks, inspect::Direction::Request, context);
+        self.request.inspect_with(inspector.with_tokens(self.tokens()));
         Ok(())
     }
 

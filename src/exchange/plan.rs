@@ -5,7 +5,7 @@ use crate::{
     audit::Commit,
     http::client_address::{ClientAddress, Network},
     identity::Issuer,
-    inspect::MaskSet,
+    inspect::{MaskSet, token::TokenBook},
     policy::{Router, RuleSet},
     protocol::{DenyStatus, Protocol},
     secrets::{Injection, LeaseSource, Slots, Template},
@@ -35,6 +35,8 @@ pub struct Plan {
     /// All secrets that templates name.
     pub secrets: Slots,
     pub deny_status: DenyStatus,
+    /// Tokens that masks put in the place of values; one book for all configurations of this process.
+    pub tokens: Arc<TokenBook>,
     pub limits: CallerLimits,
 }
 

@@ -113,7 +113,8 @@ impl Exchange {
         if !keeps_length {
             head.framing = Framing::Chunked;
         }
-        self.response.inspect_with(Inspector::new(masks, inspect::Direction::Response, context));
+        let inspector = Inspector::new(masks, inspect::Direction::Response, context);
+        self.response.inspect_with(inspector.with_tokens(self.tokens()));
         Ok(())
     }
 

@@ -1,3 +1,5 @@
+use crate::limits::MASK_KEY_BYTES_MAX as KEY_BYTES_MAX;
+
 /// Why a rule set does not compile, or why a body cannot be masked.
 ///
 /// The first group is the operator's fault and appears when a configuration is loaded. The second group is
@@ -7,7 +9,8 @@
 pub enum Error {
     /// A replacement names something in braces that does not exist.
     #[error(
-        "unknown placeholder {{{0}}} in a replacement; known are {{name}}, {{kind}}, {{length}}, {{last4}}"
+        "unknown placeholder {{{0}}} in a replacement; known are {{name}}, {{kind}}, {{length}}, {{last4}} \
+         and {{token}}"
     )]
     UnknownPlaceholder(String),
     /// A replacement has a brace without its partner. `{{` and `}}` stand for the braces themselves.
@@ -28,6 +31,36 @@ pub enum Error {
     /// All rules together have more than `MASK_LITERALS_MAX` literals.
     #[error("more than {max} literals", max = crate::limits::MASK_LITERALS_MAX)]
     TooManyLiterals,
+    /// An expression does not compile, or cannot be searched for within bounds.
+    #[error("mask {name:?} has an expression that cannot be used: {why}")]
+    Expression {
+        /// The mask.
+        name: String,
+        /// What to change.
+        why: String,
+    },
+    /// A path is not one.
+    #[error("mask {name:?} has a path {path:?} that cannot be used: {why}")]
+    Path {
+        /// The mask.
+        name: String,
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// More than `MASK_PATHS_MAX` paths.
+    #[error("more than {max} paths", max = crate::limits::MASK_PATHS_MAX)]
+    TooManyPaths,
+    /// A key is empty, longer than `MASK_KEY_BYTES_MAX`, or has a quote or a control character.
+    #[error("mask {0:?} has a key that is empty, over {max} bytes, or not plain text", max = KEY_BYTES_MAX)]
+    BadKey(String),
+    /// More than `MASK_KEYS_MAX` keys.
+    #[error("mask {0:?} has more than {max} keys", max = crate::limits::MASK_KEYS_MAX)]
+    TooManyKeys(String),
+    /// Only a JSON value can become `null`.
+    #[error("mask {0:?} drops what is no JSON value; only masks of kind \"key\" or \"path\" do")]
+    NotAValue(String),
     /// More than `MASK_RULES_MAX` rules.
     #[error("more than {max} masks", max = crate::limits::MASK_RULES_MAX)]
     TooManyRules,
@@ -58,6 +91,12 @@ impl Error {
             Error::EmptyLiteral(_) => "mask_empty_literal",
             Error::LiteralTooLong(_) => "mask_literal_too_long",
             Error::TooManyLiterals => "mask_too_many_literals",
+            Error::Expression { .. } => "mask_bad_expression",
+            Error::Path { .. } => "mask_bad_path",
+            Error::TooManyPaths => "mask_too_many_paths",
+            Error::BadKey(_) => "mask_bad_key",
+            Error::TooManyKeys(_) => "mask_too_many_keys",
+            Error::NotAValue(_) => "mask_not_a_value",
             Error::TooManyRules => "mask_too_many_rules",
             Error::NotText => "body_not_text",
             Error::HoldTooLong => "body_escaped_too_densely",

@@ -26,9 +26,11 @@ mod spell;
 mod sse;
 mod stream;
 pub mod text;
+pub mod token;
 mod value;
 
 pub use context::Context;
+pub use detect::{Expression, Path};
 pub use error::Error;
 pub use rule::{Direction, Kind, Part, Replacement, Rule};
 pub use set::MaskSet;
@@ -40,6 +42,7 @@ use emit::Emit;
 use sse::Sse;
 use std::sync::Arc;
 use stream::{Scratch, Stream, Work};
+use token::SessionTokens;
 
 /// Received bytes that were masked: `len` bytes at `offset` of the body as it came, by rule number `rule`.
 ///
@@ -61,6 +64,7 @@ pub struct Inspector {
     way: Direction,
     body: Body,
     scratch: Scratch,
+    tokens: Option<SessionTokens>,
     hits: Vec<u64>,
     /// Bytes received so far.
     received: u64,
@@ -88,7 +92,13 @@ impl Inspector {
             Context::Sse(dialect) => Body::Events(Box::new(Sse::new(dialect))),
         };
         let hits = vec![0; set.rules().len()];
-        Inspector { set, way, body, scratch: Scratch::default(), hits, received: 0 }
+        Inspector { set, way, body, scratch: Scratch::default(), tokens: None, hits, received: 0 }
+    }
+
+    /// With the tokens of the session that the body belongs to; without them `{token}` gives the mask that a
+    /// rule has without a template.
+    pub fn with_tokens(self, tokens: SessionTokens) -> Inspector {
+        Inspector { tokens: Some(tokens), ..self }
     }
 
     /// Takes the next received bytes; appends to `out` what is decided, and to `edits` what was masked.
@@ -113,6 +123,7 @@ impl Inspector {
             plan: self.set.plan(self.way),
             rules: self.set.rules(),
             keeps_length: !matches!(self.body, Body::Events(_)),
+            tokens: self.tokens.as_ref(),
             scratch: &mut self.scratch,
             emit: Emit::new(out, edits, tally, &mut self.hits),
         };
@@ -144,6 +155,7 @@ impl Inspector {
             plan: self.set.plan(self.way),
             rules: self.set.rules(),
             keeps_length: !matches!(self.body, Body::Events(_)),
+            tokens: self.tokens.as_ref(),
             scratch: &mut self.scratch,
             emit: Emit::new(out, edits, tally, &mut self.hits),
         };
@@ -189,6 +201,7 @@ pub fn mask_value(set: &MaskSet, way: Direction, value: &[u8]) -> Option<Vec<u8>
         plan: set.plan(way),
         rules: set.rules(),
         keeps_length: true,
+        tokens: None,
         scratch: &mut scratch,
         emit: Emit::new(&mut out, &mut edits, &mut tally, &mut hits),
     };
@@ -218,29 +231,30 @@ enum Sniff {
 
 fn whole(stream: &mut Stream, sniff: &mut Sniff, work: &mut Work, chunk: &Chunk) -> Result<(), Error> {
     let mut plain = 0;
-    if !matches!(sniff, Sniff::Decided) && sniff_json(sniff, chunk, &mut plain) {
+    if let Some(opened) = sniff_json(sniff, chunk, &mut plain) {
         stream.push(work, chunk, 0..plain, false)?;
-        stream.set_codec(Codec::Json);
+        stream.go_on_as_json(opened);
         return stream.push(work, chunk, plain..chunk.len(), false);
     }
     stream.push(work, chunk, 0..chunk.len(), false)
 }
 
-/// Whether the body turns out to be JSON at byte `at` of this chunk. White space and a byte order mark are
-/// not significant.
-fn sniff_json(sniff: &mut Sniff, chunk: &[u8], at: &mut usize) -> bool {
+/// The first byte of the document, if the body turns out to be JSON at byte `at` of this chunk. White space
+/// and a byte order mark are not significant.
+fn sniff_json(sniff: &mut Sniff, chunk: &[u8], at: &mut usize) -> Option<u8> {
     for byte in chunk {
         match (*sniff, byte) {
-            (Sniff::Decided, _) => return false,
+            (Sniff::Decided, _) => return None,
             (_, b' ' | b'\t' | b'\r' | b'\n') | (Sniff::Start, 0xef | 0xbb | 0xbf) => {}
             (Sniff::Start, b'{' | b'[') => *sniff = Sniff::Opened(*byte),
-            (Sniff::Opened(b'{'), b'"' | b'}') | (Sniff::Opened(b'['), b'"' | b'[' | b'{') => {
+            (Sniff::Opened(opened @ b'{'), b'"' | b'}')
+            | (Sniff::Opened(opened @ b'['), b'"' | b'[' | b'{') => {
                 *sniff = Sniff::Decided;
-                return true;
+                return Some(opened);
             }
             _ => *sniff = Sniff::Decided,
         }
         *at += 1;
     }
-    false
+    None
 }

@@ -47,6 +47,12 @@ pub enum Kind {
     GenericSecret,
     /// Words or phrases, without regard to the case of ASCII letters, not inside a longer word.
     Literals(Vec<String>),
+    /// What an expression matches, see [`super::detect::Expression`].
+    Regex(String),
+    /// The values of JSON members with one of these keys, without regard to the case of ASCII letters.
+    Key(Vec<String>),
+    /// The values that paths such as `$.customers[*].ssn` lead to, in JSON documents.
+    Path(Vec<String>),
 }
 
 impl Kind {
@@ -65,6 +71,9 @@ impl Kind {
             Kind::ApiKey => "api_key",
             Kind::GenericSecret => "generic_secret",
             Kind::Literals(_) => "literals",
+            Kind::Regex(_) => "regex",
+            Kind::Key(_) => "key",
+            Kind::Path(_) => "path",
         }
     }
 }
@@ -95,6 +104,8 @@ pub enum Replacement {
     /// As many asterisks as the match has bytes as received, so that a body keeps its length (in events: as
     /// it has decoded bytes). A bare JSON number becomes as many nines.
     Asterisks,
+    /// `null` for the whole JSON value; only for [`Kind::Key`] and [`Kind::Path`].
+    Null,
 }
 
 /// One part of a template.
@@ -111,6 +122,9 @@ pub enum Part {
     /// `{last4}`: the last four digits of the match, or its last four ASCII characters where it has fewer
     /// digits; nothing if the match has fewer than eight bytes.
     Last4,
+    /// `{token}`: 24 hexadecimal digits that stand for the value within its session, see
+    /// [`super::token`]. Where the session had too many the whole mask is that without a template.
+    Token,
 }
 
 impl Replacement {
@@ -154,11 +168,24 @@ impl Replacement {
         Ok(Replacement::Template(parts))
     }
 
+    fn default_parts() -> Vec<Part> {
+        vec![Part::Text("[".into()), Part::Name, Part::Text("]".into())]
+    }
+
+    /// Whether it shows a token.
+    pub fn has_token(&self) -> bool {
+        matches!(self, Replacement::Template(parts) if parts.contains(&Part::Token))
+    }
+
     /// Renders the replacement of `value` for a place without escapes.
     pub(super) fn render(&self, rule: &Rule, value: &Value, out: &mut Vec<u8>) {
-        let Replacement::Template(parts) = self else {
-            out.resize(out.len() + value.length(), b'*');
-            return;
+        let default = Replacement::default_parts();
+        let token = self.has_token().then(|| value.token());
+        let parts = match self {
+            Replacement::Template(_) if token == Some(None) => &default,
+            Replacement::Template(parts) => parts,
+            Replacement::Asterisks => return out.resize(out.len() + value.length(), b'*'),
+            Replacement::Null => return out.extend_from_slice(b"null"),
         };
         for part in parts {
             match part {
@@ -167,6 +194,9 @@ impl Replacement {
                 Part::Kind => out.extend_from_slice(rule.kind.name().as_bytes()),
                 Part::Length => out.extend_from_slice(value.length().to_string().as_bytes()),
                 Part::Last4 => out.extend_from_slice(value.last4()),
+                Part::Token => {
+                    out.extend_from_slice(token.iter().flatten().next().map_or(b"", |one| one.as_bytes()))
+                }
             }
         }
     }
@@ -175,7 +205,7 @@ impl Replacement {
 impl Default for Replacement {
     /// `[{name}]`.
     fn default() -> Replacement {
-        Replacement::Template(vec![Part::Text("[".into()), Part::Name, Part::Text("]".into())])
+        Replacement::Template(Replacement::default_parts())
     }
 }
 
@@ -185,6 +215,7 @@ fn placeholder(name: &str) -> Result<Part, Error> {
         "kind" => Ok(Part::Kind),
         "length" => Ok(Part::Length),
         "last4" => Ok(Part::Last4),
+        "token" => Ok(Part::Token),
         _ => Err(Error::UnknownPlaceholder(name.escape_debug().to_string())),
     }
 }

@@ -1,8 +1,11 @@
 use super::Error;
-use super::detect::Lane;
+use super::detect::{Expression, Lane, Path};
 use super::rule::{Direction, Kind, Replacement, Rule};
 use super::stream::Plan;
-use crate::limits::{MASK_LITERAL_BYTES_MAX, MASK_LITERALS_MAX, MASK_RULES_MAX};
+use crate::limits::{
+    MASK_KEY_BYTES_MAX, MASK_KEYS_MAX, MASK_LITERAL_BYTES_MAX, MASK_LITERALS_MAX, MASK_PATHS_MAX,
+    MASK_RULES_MAX,
+};
 use std::sync::Arc;
 
 /// Compiled rules: immutable, shared by all exchanges of a snapshot.
@@ -18,7 +21,8 @@ impl MaskSet {
     /// Compiles rules; their order is their priority among matches of equal start and length.
     ///
     /// # Errors
-    /// Too many rules or literals, an empty, too long or unprintable literal: the operator's fault.
+    /// Too many rules, literals or keys, an empty, too long or unprintable literal or key, an expression that
+    /// cannot be searched for, `null` for what is no JSON value: the operator's fault.
     pub fn compile(rules: Vec<Rule>) -> Result<MaskSet, Error> {
         if rules.len() > MASK_RULES_MAX {
             return Err(Error::TooManyRules);
@@ -33,7 +37,20 @@ impl MaskSet {
         if literals > MASK_LITERALS_MAX {
             return Err(Error::TooManyLiterals);
         }
-        let plan = |way| Plan::new([false, true].map(|dry_run| Lane::compile(&rules, way, dry_run)));
+        let paths = rules.iter().map(|rule| if let Kind::Path(paths) = &rule.kind { paths.len() } else { 0 });
+        if paths.sum::<usize>() > MASK_PATHS_MAX {
+            return Err(Error::TooManyPaths);
+        }
+        let mut expressions = Vec::new();
+        for rule in &rules {
+            expressions.push(match &rule.kind {
+                Kind::Regex(pattern) => Some(Arc::new(Expression::compile(&rule.name, pattern)?)),
+                _ => None,
+            });
+            check_keys(rule)?;
+        }
+        let lane = |way, dry_run| Lane::compile(&rules, &expressions, way, dry_run);
+        let plan = |way| Plan::new([false, true].map(|dry_run| lane(way, dry_run)));
         let (request, response) = (plan(Direction::Request), plan(Direction::Response));
         let both = plan(Direction::Both);
         Ok(MaskSet { rules, request, response, both })
@@ -74,6 +91,30 @@ impl MaskSet {
     /// The rules as compiled.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+}
+
+fn check_keys(rule: &Rule) -> Result<(), Error> {
+    if let Kind::Path(paths) = &rule.kind {
+        return paths.iter().try_for_each(|path| Path::parse(&rule.name, path).map(drop));
+    }
+    let Kind::Key(keys) = &rule.kind else {
+        return match rule.replace {
+            Replacement::Null => Err(Error::NotAValue(rule.name.to_string())),
+            _ => Ok(()),
+        };
+    };
+    if keys.len() > MASK_KEYS_MAX {
+        return Err(Error::TooManyKeys(rule.name.to_string()));
+    }
+    let fits = |key: &String| {
+        (1..=MASK_KEY_BYTES_MAX).contains(&key.len())
+            && !key.contains('"')
+            && !key.chars().any(char::is_control)
+    };
+    match keys.iter().all(fits) {
+        true => Ok(()),
+        false => Err(Error::BadKey(rule.name.to_string())),
     }
 }
 

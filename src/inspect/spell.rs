@@ -1,7 +1,7 @@
 //! How a mask is written into the place of a match, so that the document around it stays what it was.
 
 use super::codec::{Codec, ESCAPED_QUOTE, quote};
-use super::detect::{Found, Text};
+use super::detect::{Extent, Found, Text};
 use super::rule::{Replacement, Rule};
 use super::value::Value;
 
@@ -18,17 +18,20 @@ pub enum Place {
 }
 
 impl Place {
-    /// The place of `found`. A match without a bound is never a whole token: its end is not known.
+    /// The place of `found`. A match without a bound is a whole token only as a JSON value: the end
+    /// of others is not known.
     pub fn of(codec: Codec, text: &Text, found: Found) -> Place {
         if !codec.is_json() || text.in_string(found.start) {
             return Place::Text;
         }
-        let left = is_edge(text.before(found.start, 1));
-        if left && !found.open && is_edge(text.at(found.end).unwrap_or(0)) {
-            Place::Token
-        } else {
-            Place::Part
-        }
+        let whole = match found.extent {
+            Extent::JsonValue => true,
+            Extent::Unbounded => false,
+            Extent::Bounded => {
+                is_edge(text.before(found.start, 1)) && is_edge(text.at(found.end).unwrap_or(0))
+            }
+        };
+        if whole { Place::Token } else { Place::Part }
     }
 }
 
@@ -61,6 +64,10 @@ pub fn mask(
         return;
     }
     if !ends {
+        return;
+    }
+    if rule.replace == Replacement::Null {
+        out.extend_from_slice(b"null");
         return;
     }
     let mut plain = Vec::new();

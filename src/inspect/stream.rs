@@ -1,8 +1,9 @@
 use super::codec::{self, Codec, Map};
-use super::detect::{Found, Hits, LEFT_BYTES, Lane, Scan, Scanned, Swallow, Text};
+use super::detect::{Found, Hits, LEFT_BYTES, Lane, Scan, Scanned, Swallow, Text, Walk};
 use super::emit::Emit;
 use super::rule::Rule;
 use super::spell::{self, Place};
+use super::token::SessionTokens;
 use super::value::Value;
 use super::{Edit, Error};
 use crate::buffer::Chunk;
@@ -49,6 +50,8 @@ pub struct Work<'a> {
     /// Whether a same-length mask has the length of the received bytes, not that of the decoded ones (events
     /// keep no length, and their values are spelled in several ways).
     pub keeps_length: bool,
+    /// Gives values their tokens.
+    pub tokens: Option<&'a SessionTokens>,
     /// Memory that is used again and again.
     pub scratch: &'a mut Scratch,
     /// Where decided bytes go.
@@ -103,6 +106,19 @@ pub struct Stream {
     swallow: [Option<(u16, Swallow)>; LANES],
     /// What is known of the one that is masked.
     open: Open,
+    /// Where paths into documents lead: nowhere in a part of a document, and not yet before it has begun.
+    walks: Walks,
+}
+
+/// Walks over the documents of a value.
+#[derive(Clone, Debug)]
+enum Walks {
+    /// It holds no whole document.
+    Never,
+    /// In front of the first document, or behind its first byte.
+    Before(Option<u8>),
+    /// By lane; positions are those of the carry.
+    At([Option<Walk>; LANES]),
 }
 
 /// Bytes that stood together in the body.
@@ -119,6 +135,15 @@ struct Open {
     value: Value,
 }
 
+impl Walks {
+    fn lane(&mut self, lane: usize) -> Option<&mut Walk> {
+        match self {
+            Walks::At(walks) => walks[lane].as_mut(),
+            _ => None,
+        }
+    }
+}
+
 /// Received bytes under decision: the carry, then bytes of the source from `source_at` on.
 struct Window<'a> {
     raw: &'a [u8],
@@ -131,6 +156,7 @@ struct Window<'a> {
 struct Decided {
     hold: [usize; LANES],
     swallow: [Option<(u16, Swallow)>; LANES],
+    walks: Walks,
     start: usize,
 }
 
@@ -147,7 +173,13 @@ impl Stream {
             emitted: 0,
             swallow: [None; LANES],
             open: Open::default(),
+            walks: Walks::Before(None),
         }
+    }
+
+    /// This stream, of which no value is a whole document.
+    pub fn of_parts(self) -> Stream {
+        Stream { walks: Walks::Never, ..self }
     }
 
     /// Begins another value; nothing may be held.
@@ -156,11 +188,17 @@ impl Stream {
         self.codec = codec;
         self.left = [0; LEFT_BYTES];
         self.in_string = in_string;
+        if !matches!(self.walks, Walks::Never) {
+            self.walks = Walks::Before(None);
+        }
     }
 
-    /// Reads the value on with another codec, of which what is held is spelled the same.
-    pub fn set_codec(&mut self, codec: Codec) {
-        self.codec = codec;
+    /// Reads the value on as a JSON document, whose first byte was `opened`; what is held is spelled alike.
+    pub fn go_on_as_json(&mut self, opened: u8) {
+        self.codec = Codec::Json;
+        // What is held is walked over with what follows.
+        let held = self.carry.contains(&opened);
+        self.walks = Walks::Before(Some(opened).filter(|_| !held));
     }
 
     /// Received bytes that have not been emitted.
@@ -201,12 +239,13 @@ impl Stream {
             let ends = end == range.end;
             let window = Window { raw: &source[at..end], carried: 0, source_at: at, last: last && ends };
             let decided = self.decide(work, &window);
-            self.commit(work, &window, &decided);
-            let held = window.raw.len() - decided.start;
+            let start = decided.start;
+            self.commit(work, &window, decided);
+            let held = window.raw.len() - start;
             if held > MASK_HOLD_RAW_BYTES_MAX {
                 return Err(Error::HoldTooLong);
             }
-            at += decided.start;
+            at += start;
             if ends {
                 self.hold(work, &source[at..end], at);
                 break;
@@ -239,15 +278,16 @@ impl Stream {
                 taken = range.len().min(taken * 4);
                 continue;
             }
-            self.commit(work, &window, &decided);
-            if decided.start >= carried {
+            let start = decided.start;
+            self.commit(work, &window, decided);
+            if start >= carried {
                 self.carry.clear();
                 self.runs.clear();
                 work.scratch.window = raw;
-                return Ok(range.start + decided.start - carried);
+                return Ok(range.start + start - carried);
             }
-            self.carry.drain(..decided.start);
-            self.forget_runs(decided.start);
+            self.carry.drain(..start);
+            self.forget_runs(start);
             work.scratch.window = raw;
             if self.carry.len() + taken > MASK_HOLD_RAW_BYTES_MAX {
                 return Err(Error::HoldTooLong);
@@ -293,8 +333,12 @@ impl Stream {
             decoded_end =
                 codec::decode(self.codec, window.raw, window.last, &mut scratch.text, &mut scratch.map);
         }
-        let mut decided =
-            Decided { hold: [decoded_end; LANES], swallow: [None; LANES], start: window.raw.len() };
+        let mut decided = Decided {
+            hold: [decoded_end; LANES],
+            swallow: [None; LANES],
+            walks: self.walks(work.plan),
+            start: window.raw.len(),
+        };
         let resume = self.resume.map(|raw| scratch.to_text(raw));
         let text = self.text(&scratch.text, scratch.decoded, window);
         let first = (0..LANES).filter(|lane| work.plan.lanes[*lane].is_some()).map(|lane| resume[lane]).min();
@@ -304,10 +348,21 @@ impl Stream {
             found.clear();
             let Some(lane) = lane else { continue };
             let swallow = self.swallow[index];
+            let to_text = |raw| if scratch.decoded { scratch.map.to_text(raw) } else { raw };
+            let to_raw = |text| if scratch.decoded { scratch.map.to_raw(text) } else { text };
+            let mut walk = decided.walks.lane(index);
+            if let Some(walk) = &mut walk {
+                walk.at = to_text(walk.at);
+            }
             let Scanned { end, swallow } =
-                lane.scan(&text, resume[index], &scratch.hits, swallow, |one| found.push(one));
+                lane.scan(&text, resume[index], &scratch.hits, swallow, walk.as_deref_mut(), |one| {
+                    found.push(one)
+                });
+            if let Some(walk) = walk {
+                walk.at = to_raw(walk.at);
+            }
             debug_assert!(text.bytes.len() - end <= MASK_HOLD_BYTES_MAX, "a hold beyond its bound");
-            decided.hold[index] = if scratch.decoded { scratch.map.to_raw(end) } else { end };
+            decided.hold[index] = to_raw(end);
             decided.swallow[index] = swallow;
             decided.start = decided.start.min(decided.hold[index]);
         }
@@ -319,8 +374,18 @@ impl Stream {
         Text::new(bytes, &self.left, window.last, self.codec.is_json(), self.in_string)
     }
 
+    /// The walks to go on with. They begin with the first text of a JSON document.
+    fn walks(&self, plan: &Plan) -> Walks {
+        match &self.walks {
+            Walks::Before(opened) if self.codec.is_json() => {
+                Walks::At(std::array::from_fn(|lane| plan.lanes[lane].as_ref()?.walk(*opened)))
+            }
+            walks => walks.clone(),
+        }
+    }
+
     /// Emits what was decided and moves the state to `decided.start`.
-    fn commit(&mut self, work: &mut Work, window: &Window, decided: &Decided) {
+    fn commit(&mut self, work: &mut Work, window: &Window, decided: Decided) {
         let end = match work.plan.lanes[ACTIVE] {
             Some(_) => self.emit_active(work, window, decided.hold[ACTIVE]),
             None => {
@@ -336,6 +401,12 @@ impl Stream {
             self.resume[lane] = decided.hold[lane].saturating_sub(decided.start);
         }
         self.swallow = decided.swallow;
+        self.walks = decided.walks;
+        for lane in 0..LANES {
+            if let Some(walk) = self.walks.lane(lane) {
+                walk.at -= decided.start;
+            }
+        }
         self.emitted = end - decided.start;
         let text = self.text(&scratch.text, scratch.decoded, window);
         let text_start = scratch.to_text(decided.start);
@@ -366,7 +437,8 @@ impl Stream {
         let mut open = std::mem::take(&mut self.open);
         let text = self.text(&work.scratch.text, work.scratch.decoded, window);
         if found.begins {
-            open = Open { place: Place::of(self.codec, &text, found), value: Value::default() };
+            let tokens = work.tokens.filter(|_| work.rules[usize::from(found.rule)].replace.has_token());
+            open = Open { place: Place::of(self.codec, &text, found), value: Value::new(tokens) };
         }
         let bytes = &text.bytes[found.start..found.end];
         open.value.add(self.codec, bytes);

@@ -3,6 +3,7 @@
 
 use super::codec::Codec;
 use super::spell::unquoted;
+use super::token::{SessionTokens, Token};
 
 /// The last characters of a kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,12 +22,13 @@ impl Last {
 }
 
 /// A masked value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Value {
     length: usize,
     digits: Last,
     graphic: Last,
     is_more_than_number: bool,
+    token: Option<Token>,
 }
 
 impl Value {
@@ -35,9 +37,17 @@ impl Value {
     /// A value of fewer bytes shows none of them.
     const SHOWN_BYTES_MIN: usize = 8;
 
+    /// A value of which no byte is known; with `tokens` it gets one.
+    pub fn new(tokens: Option<&SessionTokens>) -> Value {
+        Value { token: tokens.map(SessionTokens::begin), ..Value::default() }
+    }
+
     /// Adds the next bytes of the value, as text.
     pub fn add(&mut self, codec: Codec, bytes: &[u8]) {
         self.length += bytes.len();
+        if let Some(token) = &mut self.token {
+            token.add(bytes);
+        }
         for byte in bytes.iter().map(|byte| unquoted(codec, *byte)) {
             if byte.is_ascii_digit() {
                 self.digits.push(byte);
@@ -48,6 +58,11 @@ impl Value {
                 self.graphic.push(byte);
             }
         }
+    }
+
+    /// Its token; `None` if it gets none.
+    pub fn token(&self) -> Option<String> {
+        self.token.as_ref()?.finish()
     }
 
     /// Its length in text bytes.

@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
 use ringward::inspect::Kind;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -64,6 +65,7 @@ pub fn at(kind: &Kind, text: &Padded, start: usize, word_start: &dyn Fn(usize) -
         Kind::PrivateKey => open(key_start().then(|| pem(text, start))?),
         Kind::ApiKey => key_start().then(|| api_key(text, start))?,
         Kind::GenericSecret => secret(text, start),
+        Kind::Regex(pattern) => expression(pattern, text, start),
         _ => None,
     }
     .map(|found| Found { end: found.end + start, ..found })
@@ -101,6 +103,15 @@ fn beside(left: &[u8], words: &str) -> bool {
     static COMPILED: LazyLock<std::sync::Mutex<BTreeMap<String, Regex>>> = LazyLock::new(Default::default);
     let mut compiled = COMPILED.lock().expect("no test panics here");
     compiled.entry(pattern).or_insert_with_key(|pattern| compile(pattern)).is_match(left)
+}
+
+fn expression(pattern: &str, text: &Padded, start: usize) -> Option<Found> {
+    static COMPILED: LazyLock<std::sync::Mutex<BTreeMap<String, Regex>>> = LazyLock::new(Default::default);
+    let mut compiled = COMPILED.lock().expect("no test panics here");
+    let regex = compiled.entry(pattern.to_owned()).or_insert_with_key(|pattern| compile(pattern));
+    let all = &text.0[..text.0.len() - 2];
+    let input = Input::new(all).range(start + FRONT..).anchored(Anchored::Yes);
+    bounded(regex.find(input).map(|found| found.end() - start - FRONT))
 }
 
 fn ssn(text: &Padded, start: usize) -> Option<usize> {

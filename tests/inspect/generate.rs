@@ -39,6 +39,7 @@ pub fn rules() -> impl Strategy<Value = Vec<Rule>> {
         1 => Just("\"{kind}\\{length}"),
         1 => Just(""),
         2 => Just("*"),
+        1 => Just("{{null}}"),
     ];
     let words = prop::sample::subsequence(WORDS, 1..WORDS.len());
     let literals = words.prop_map(|words| Kind::Literals(words.into_iter().map(str::to_owned).collect()));
@@ -53,15 +54,25 @@ pub fn rules() -> impl Strategy<Value = Vec<Rule>> {
         Kind::ApiKey,
         Kind::GenericSecret,
     ];
-    let shaped = prop::sample::select(shaped.to_vec());
+    let expressions =
+        [r"\bEMP-\d{4,6}\b", "(?i)tick[0-9a-f]{2,8}", r"(?:Müller|4111)[ .]?[a-z]{0,40}", r"sk-[a-z]{3}\b"];
+    let keys = [&["ssn"][..], &["Name", "a", "ssn"], &["é"]];
+    let keys = keys.map(|keys| Kind::Key(keys.iter().map(|key| (*key).to_owned()).collect()));
+    let shaped = shaped.into_iter().chain(keys.clone()).chain(keys);
+    let shaped = shaped.chain(expressions.map(|pattern| Kind::Regex(pattern.to_owned())));
+    let shaped = prop::sample::select(shaped.collect::<Vec<_>>());
     let kind = prop_oneof![3 => Just(Kind::CreditCard), 3 => Just(Kind::Email), 3 => literals, 9 => shaped];
     let one = (kind, replace, prop::bool::weighted(0.1));
     prop::collection::vec(one, 1..7).prop_map(|rules| {
         let rules = rules.into_iter().enumerate();
         rules
-            .map(|(index, (kind, replace, dry_run))| Rule {
-                dry_run,
-                ..rule(&format!("r{index}"), kind, replace)
+            .map(|(index, (kind, replace, dry_run))| {
+                let drops = replace == "{{null}}" && matches!(kind, Kind::Key(_));
+                let mut rule = Rule { dry_run, ..rule(&format!("r{index}"), kind, replace) };
+                if drops {
+                    rule.replace = Replacement::Null;
+                }
+                rule
             })
             .collect()
     })
@@ -175,6 +186,7 @@ fn secret() -> impl Strategy<Value = String> {
         1 => "(sk|rk)_(live|test)_[0-9A-Za-z]{10,40}",
         1 => "xox[bpe][.-][0-9A-Za-z-]{5,30}",
         1 => "AIza[0-9A-Za-z_-]{34,36}",
+        2 => "(EMP-[0-9]{3,7}|TICK[0-9a-g]{1,9}|sk-abc|Müller.[0-9a-z]{0,50})",
         1 => "(npm_|hf_|glpat-|SG\\.|SK|key-|dapi|r8_|hvs\\.)[0-9a-f]{30,37}",
         1 => "SG\\.[0-9A-Za-z_.-]{66}",
         4 => concat!(
@@ -255,7 +267,9 @@ fn scalar() -> impl Strategy<Value = String> {
 pub fn document() -> impl Strategy<Value = String> {
     let space = prop::sample::select(vec!["", "", " ", "\n\t"]);
     scalar().prop_recursive(4, 24, 4, move |inner| {
-        let key = (text(0..3), any::<u64>()).prop_map(|(text, seed)| escape(&text, 15, seed));
+        let named = prop::sample::select(vec!["ssn", "SSN", "name", "a", "é", "ssn ", "password"]);
+        let key = prop_oneof![2 => text(0..3), 1 => named.prop_map(str::to_owned)];
+        let key = (key, any::<u64>()).prop_map(|(text, seed)| escape(&text, 15, seed));
         prop_oneof![
             (prop::collection::vec(inner.clone(), 0..4), space.clone())
                 .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},")))),

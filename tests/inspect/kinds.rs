@@ -2,6 +2,7 @@
 
 use crate::bodies::run;
 use crate::generate::{self, chunks, escape};
+use proptest::prelude::*;
 use ringward::inspect::{Context, Kind};
 
 /// `text` with the parts to be masked in `«»`.
@@ -123,4 +124,112 @@ fn secrets_beside_key_words() {
         Kind::GenericSecret,
         "password: correct-horse-battery, secret = aaaaaaaaaaaaaaaa1, password q8Zr3LmX0vTn5Ks2",
     );
+}
+
+#[test]
+fn expressions() {
+    check(
+        Kind::Regex(r"\bEMP-\d{4,6}\b".to_owned()),
+        "«EMP-1234», xEMP-1234, EMP-123, «EMP-123456», EMP-1234567.",
+    );
+    check(Kind::Regex("(?i)falcon.{0,3}!".to_owned()), "«Falcon!», «FALCON ab!», falcon abcd!");
+}
+
+fn check_members(rules: &[ringward::inspect::Rule], body: &str, expected: &str) {
+    for length in [1, 2, 3, 5, 8, body.len()] {
+        let masked = run(rules, Context::Json, &chunks(body.as_bytes(), &[length])).expect("masked");
+        assert_eq!(String::from_utf8_lossy(&masked.body), expected, "{body} by {length}");
+        assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&masked.body).is_ok());
+    }
+}
+
+#[test]
+fn members_are_masked_whatever_their_value_is() {
+    let keys = || Kind::Key(vec!["ssn".to_owned(), "Card".to_owned()]);
+    let masks = [generate::rule("x", keys(), "[x]")];
+    check_members(&masks, r#"{"ssn":"123","b":"ssn","ssn":""}"#, r#"{"ssn":"[x]","b":"ssn","ssn":""}"#);
+    check_members(&masks, r#"{"a":{"SSN" : 123456789 }}"#, r#"{"a":{"SSN" : "[x]" }}"#);
+    check_members(&masks, r#"[{"ssn":null},{"card":true}]"#, r#"[{"ssn":"[x]"},{"card":"[x]"}]"#);
+    check_members(&masks, r#"{"card":{"n":"4\"}","m":[1,{"ssn":2}]},"z":1}"#, r#"{"card":"[x]","z":1}"#);
+    check_members(&masks, r#"{"s\u0073n":"a\"b\u0041"}"#, r#"{"s\u0073n":"[x]"}"#);
+    let large = format!(r#"{{"ssn":["{}"],"b":1}}"#, "a, ]} ".repeat(2000));
+    check_members(&masks, &large, r#"{"ssn":"[x]","b":1}"#);
+    let paths = Kind::Path(vec!["$.a[*].b".to_owned(), "$[0]['c d']".to_owned(), "$.x.*".to_owned()]);
+    let masks = [generate::rule("x", paths, "[x]")];
+    check_members(
+        &masks,
+        r#"{"a":[{"b":1,"c":2},{"c":{"b":3},"b":{"z":"]"}},[4]],"b":5,"x":{"y":"\"6","z":[]}}"#,
+        r#"{"a":[{"b":"[x]","c":2},{"c":{"b":3},"b":"[x]"},[4]],"b":5,"x":{"y":"[x]","z":"[x]"}}"#,
+    );
+    check_members(&masks, r#"[ {"c d" : "7"}, {"c d":8}]"#, r#"[ {"c d" : "[x]"}, {"c d":8}]"#);
+    let mut drops = generate::rule("x", keys(), "");
+    drops.replace = ringward::inspect::Replacement::Null;
+    check_members(
+        &[drops],
+        r#"{"ssn":"1","card":[1,2],"b":{"ssn":3}}"#,
+        r#"{"ssn":null,"card":null,"b":{"ssn":null}}"#,
+    );
+}
+
+/// The value with what `steps` lead to masked, but for empty strings.
+fn mask_path(value: &mut serde_json::Value, steps: &[&str]) {
+    use serde_json::Value;
+    let Some((step, rest)) = steps.split_first() else {
+        if value != "" {
+            *value = Value::from("[x]");
+        }
+        return;
+    };
+    let fits = |key: &str| *step == "*" || *step == key;
+    match value {
+        Value::Array(items) => {
+            let items = items.iter_mut().enumerate().filter(|(index, _)| fits(&format!("#{index}")));
+            items.for_each(|(_, item)| mask_path(item, rest));
+        }
+        Value::Object(members) => {
+            members.iter_mut().filter(|(key, _)| fits(key)).for_each(|(_, member)| mask_path(member, rest));
+        }
+        _ => {}
+    }
+}
+
+const STEPS: &[&str] = &["ssn", "a", "name", "*", "#0", "#1", "é"];
+
+proptest! {
+    #![proptest_config(generate::config(2000))]
+
+    #[test]
+    fn paths_mask_what_they_lead_to(
+        document in generate::document(), cuts in generate::cuts(), text in any::<bool>(),
+        steps in prop::collection::vec(prop::sample::select(STEPS), 1..4),
+    ) {
+        let Ok(mut expected) = serde_json::from_str::<serde_json::Value>(&document) else { return Ok(()) };
+        let path: String = steps.iter().map(|step| match (*step, step.strip_prefix('#')) {
+            (_, Some(index)) => format!("[{index}]"),
+            ("*", _) => "[*]".to_owned(),
+            (name, _) => format!("['{name}']"),
+        }).collect();
+        mask_path(&mut expected, &steps);
+        let rules = [generate::rule("x", Kind::Path(vec![format!("${path}")]), "[x]")];
+        let context = if text { Context::Text } else { Context::Json };
+        let masked = run(&rules, context, &chunks(document.as_bytes(), &cuts)).expect("masked");
+        // What does not begin as a document does is not read as one in text.
+        if !text || document.trim_start().starts_with("{\"") {
+            let masked: serde_json::Value = serde_json::from_slice(&masked.body).expect("a document");
+            prop_assert_eq!(masked, expected, "{} in {}", path, document);
+        }
+    }
+}
+
+/// An address may begin where the value does: it must not be waited for in the place of the value, because
+/// then the key was forgotten.
+#[test]
+fn a_value_that_may_be_something_else_is_still_the_value_of_its_key() {
+    let rules = [
+        generate::rule("mail", Kind::Email, "[mail]"),
+        generate::rule("word", Kind::Literals(vec![": 4".to_owned()]), "[word]"),
+        generate::rule("x", Kind::Key(vec!["ssn".to_owned()]), "[x]"),
+    ];
+    let body = r#"[{"\u0073sn":"\u0034000002"},{"ssn": 40}]"#;
+    check_members(&rules, body, r#"[{"\u0073sn":"[x]"},{"ssn": "[x]"}]"#);
 }

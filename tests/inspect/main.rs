@@ -7,3 +7,4 @@ mod generate;
 mod kinds;
 mod oracle;
 mod streams;
+mod suite;

@@ -35,7 +35,7 @@ pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (V
     };
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
-    while let Some((start, end, rule, open)) = first_match(rules, way, reading, &text, at) {
+    while let Some(Match { start, end, rule, open, .. }) = first_match(rules, way, reading, &text, at) {
         let (raw_start, raw_end) = (text[start].start, text[end - 1].end);
         out.extend_from_slice(&body[raw..raw_start]);
         out.extend(spell(&rules[rule], reading, &text, start..end, open));
@@ -97,46 +97,64 @@ fn code_unit(digits: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Leftmost; then what has no bound, of the first rule; then longest; then the first rule.
+/// What was found.
+struct Match {
+    /// Where it begins as far as other matches are concerned.
+    order: usize,
+    start: usize,
+    end: usize,
+    rule: usize,
+    open: bool,
+    value: bool,
+}
+
+/// Leftmost; then JSON values; then what has no bound, of the first rule; then longest; then the first rule.
 fn first_match(
     rules: &[Rule],
     way: Direction,
     reading: Reading,
     text: &[Symbol],
     from: usize,
-) -> Option<(usize, usize, usize, bool)> {
-    let mut found: Vec<(usize, usize, usize, bool)> = Vec::new();
+) -> Option<Match> {
+    let mut found: Vec<Match> = Vec::new();
+    let bounded = |start, end, rule| Match { order: start, start, end, rule, open: false, value: false };
     let bytes = definitions::padded(text.iter().map(|symbol| u8::try_from(symbol.value).unwrap_or(b'"')));
     for (index, rule) in
         rules.iter().enumerate().filter(|(_, rule)| !rule.dry_run && rule.direction.covers(way))
     {
         match &rule.kind {
             Kind::CreditCard => found.extend(
-                (from..text.len()).find_map(|start| card(text, start).map(|end| (start, end, index, false))),
+                (from..text.len()).find_map(|start| card(text, start).map(|end| bounded(start, end, index))),
             ),
             Kind::Email => found.extend(
                 (from..text.len())
                     .filter(|sign| byte(text, *sign as isize) == u16::from(b'@'))
-                    .find_map(|sign| email(text, from, sign).map(|(start, end)| (start, end, index, false))),
+                    .find_map(|sign| email(text, from, sign).map(|(start, end)| bounded(start, end, index))),
             ),
             Kind::Literals(words) => {
                 for word in words {
                     found.extend(
                         (from..text.len())
                             .filter(|start| literal(reading, text, *start, word))
-                            .map(|start| (start, start + word.len(), index, false))
+                            .map(|start| bounded(start, start + word.len(), index))
                             .next(),
                     );
                 }
             }
+            Kind::Key(keys) => found.extend((from..text.len()).find_map(|start| {
+                let whole = rule.replace == Replacement::Null;
+                let (order, end) = member(reading, text, start, keys, whole)?;
+                (order >= from).then_some(Match { order, start, end, rule: index, open: true, value: true })
+            })),
             kind => found.extend((from..text.len()).find_map(|start| {
                 let found = definitions::at(kind, &bytes, start, &|at| word_start(text, at))?;
-                Some((start, found.end, index, found.open))
+                Some(Match { open: found.open, ..bounded(start, found.end, index) })
             })),
         }
     }
-    let rank = |(start, end, rule, open): &(usize, usize, usize, bool)| {
-        (*start, !open, if *open { 0 } else { usize::MAX - end }, *rule)
+    let rank = |one: &Match| {
+        let length = if one.open { 0 } else { usize::MAX - one.end };
+        (one.order, !one.value, !one.open, length, one.rule)
     };
     found.into_iter().min_by_key(rank)
 }
@@ -300,6 +318,73 @@ fn in_string(text: &[Symbol], at: usize) -> bool {
     text[..at].iter().filter(|symbol| symbol.value == SEPARATOR).count() % 2 == 1
 }
 
+fn is_space(value: u16) -> bool {
+    is(value, |c| " \t\n\r".contains(c))
+}
+
+/// Where the key ends, and where the value does that starts at `start`, of a member with one of `keys`;
+/// `whole`: quotes belong to it.
+fn member(
+    reading: Reading,
+    text: &[Symbol],
+    start: usize,
+    keys: &[String],
+    whole: bool,
+) -> Option<(usize, usize)> {
+    let at = |at: usize| byte(text, at as isize);
+    let inside = !whole && start > 0 && at(start - 1) == SEPARATOR;
+    let value = if inside { start - 1 } else { start };
+    if reading == Reading::Plain || (!inside && !whole && at(start) == SEPARATOR) {
+        return None;
+    }
+    let gap = text[..value]
+        .iter()
+        .rev()
+        .take_while(|one| is_space(one.value) || one.value == u16::from(b':'))
+        .count();
+    let colons = text[value - gap..value].iter().filter(|one| one.value == u16::from(b':')).count();
+    let behind_key = value - gap;
+    if colons != 1 || gap > 64 || behind_key == 0 || at(behind_key - 1) != SEPARATOR {
+        return None;
+    }
+    let close = behind_key - 1;
+    let is_key = |key: &&String| {
+        let Some(open) = close.checked_sub(key.len() + 1) else { return false };
+        at(open) == SEPARATOR && string(text, open + 1, close).eq_ignore_ascii_case(key.as_bytes())
+    };
+    keys.iter().find(is_key)?;
+    let end_at = |from: usize, is_end: &dyn Fn(u16) -> bool| {
+        (from..text.len()).find(|at| is_end(text[*at].value)).unwrap_or(text.len())
+    };
+    if inside {
+        let end = end_at(start, &|value| value == SEPARATOR);
+        return (end > start).then_some((behind_key, end));
+    }
+    let end = match at(start) {
+        SEPARATOR => (end_at(start + 1, &|value| value == SEPARATOR) + 1).min(text.len()),
+        first if is(first, |c| "{[".contains(c)) => {
+            let (mut depth, mut in_string) = (0, false);
+            for (index, symbol) in text.iter().enumerate().skip(start) {
+                in_string ^= symbol.value == SEPARATOR;
+                if !in_string {
+                    depth += i64::from(is(symbol.value, |c| "{[".contains(c)));
+                    depth -= i64::from(is(symbol.value, |c| "}]".contains(c)));
+                }
+                if depth == 0 && !in_string {
+                    return Some((behind_key, index + 1));
+                }
+            }
+            text.len()
+        }
+        first if first == 0 || first == NOTHING || is(first, |c| ",}]:".contains(c)) => return None,
+        first if is_space(first) => return None,
+        _ => end_at(start + 1, &|value| {
+            value == SEPARATOR || is_space(value) || is(value, |c| ",]}".contains(c))
+        }),
+    };
+    Some((behind_key, end))
+}
+
 fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, open: bool) -> Vec<u8> {
     let Range { start, end } = range;
     let found = string(text, start, end);
@@ -307,6 +392,10 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, op
         Reading::JsonInEvents => found.len(),
         _ => text[end - 1].end - text[start].start,
     };
+    let is_value = matches!(rule.kind, Kind::Key(_));
+    if rule.replace == Replacement::Null {
+        return b"null".to_vec();
+    }
     let plain = render(rule, &found, raw_length);
     if reading == Reading::Plain {
         return plain;
@@ -321,7 +410,8 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, op
         return escaped;
     }
     let is_edge = |value: u16| value > 255 || value == 0 || is(value, |c| " \t\n\r{}[]:,".contains(c));
-    let token = !open && is_edge(byte(text, start as isize - 1)) && is_edge(byte(text, end as isize));
+    let edges = is_edge(byte(text, start as isize - 1)) && is_edge(byte(text, end as isize));
+    let token = is_value || (!open && edges);
     let number = found.iter().all(|byte| b"0123456789+-.eE".contains(byte));
     match (token, rule.replace == Replacement::Asterisks) {
         (true, true) => vec![b'9'; raw_length],
@@ -341,6 +431,7 @@ fn render(rule: &Rule, found: &[u8], raw_length: usize) -> Vec<u8> {
         Part::Name => rule.name.as_bytes().to_vec(),
         Part::Kind => rule.kind.name().as_bytes().to_vec(),
         Part::Length => found.len().to_string().into_bytes(),
+        Part::Token => Vec::new(),
         Part::Last4 if found.len() < 8 => Vec::new(),
         Part::Last4 => last4[last4.len().saturating_sub(4)..].to_vec(),
     };

@@ -14,6 +14,7 @@ use super::tree::{Path, at};
 use super::{Diagnostic, Document, Host, Loaded, Severity, Text, diagnostic};
 use crate::exchange::plan::{CallerLimits, Plan};
 use crate::identity::Issuer;
+use crate::inspect::token::TokenBook;
 use crate::journal::Packing;
 use crate::protocol;
 use std::sync::Arc;
@@ -74,6 +75,11 @@ impl Compiler<'_> {
         self.warnings.push(diagnostic.help(help));
     }
 
+    /// Tokens outlive a configuration, but not the process.
+    fn tokens(&self) -> Arc<TokenBook> {
+        self.previous.map_or_else(token_book, |previous| previous.plan.tokens.clone())
+    }
+
     /// `None` where something was noted on the way.
     fn snapshot(&mut self, tree: super::Tree) -> Option<Snapshot> {
         let document = self.document;
@@ -104,11 +110,9 @@ impl Compiler<'_> {
             upstreams,
             issuers,
             secrets: slots?,
+            tokens: self.tokens(),
             limits: caller_limits(&document.limits),
-            deny_status: match document.deny.status {
-                super::DenyStatus::Auto => protocol::DenyStatus::Auto,
-                super::DenyStatus::Fixed(status) => protocol::DenyStatus::Fixed(status),
-            },
+            deny_status: deny_status(document.deny.status),
         };
         Some(Snapshot {
             plan: Arc::new(plan),
@@ -228,6 +232,21 @@ fn pseudonym() -> Box<str> {
     use std::hash::{BuildHasher, RandomState};
     // Each has keys of its own, taken from the system's randomness.
     format!("ringward-{:08x}", RandomState::new().hash_one(()) as u32).into()
+}
+
+fn deny_status(status: super::DenyStatus) -> protocol::DenyStatus {
+    match status {
+        super::DenyStatus::Auto => protocol::DenyStatus::Auto,
+        super::DenyStatus::Fixed(status) => protocol::DenyStatus::Fixed(status),
+    }
+}
+
+/// The tokens of this process: they differ in the next.
+fn token_book() -> Arc<TokenBook> {
+    let mut key = [0; 32];
+    // Without the system's randomness nothing here works: TLS keys come from it, too.
+    aws_lc_rs::rand::fill(&mut key).expect("the system gives randomness");
+    Arc::new(TokenBook::new(key))
 }
 
 /// What the shards hold callers to.

@@ -105,8 +105,11 @@ fn rule(mask: &config::Mask) -> Result<Rule, crate::inspect::Error> {
             MaskKind::ApiKey => Kind::ApiKey,
             MaskKind::GenericSecret => Kind::GenericSecret,
             MaskKind::Literals => Kind::Literals(mask.words.clone()),
+            MaskKind::Regex => Kind::Regex(mask.pattern.clone().unwrap_or_default()),
+            MaskKind::Key => Kind::Key(mask.keys.clone()),
+            MaskKind::Path => Kind::Path(mask.paths.clone()),
         },
-        replace: Replacement::parse(replace)?,
+        replace: if mask.drop { Replacement::Null } else { Replacement::parse(replace)? },
         direction: match mask.direction {
             config::Direction::Request => Direction::Request,
             config::Direction::Response => Direction::Response,

@@ -5,6 +5,7 @@ use super::credentials::needs_caller;
 use crate::config::tree::at;
 use crate::config::{Mask, MaskKind, Match, Record, Route};
 use crate::http::{Method, target};
+use crate::inspect::{Expression, Path};
 use crate::limits::MASK_LITERALS_MAX;
 use crate::policy::{HostPattern, PathPattern, RouteMatch, Router};
 
@@ -23,6 +24,8 @@ pub(super) fn check(lint: &mut Lint<'_>) {
     overlaps(lint);
     for (index, mask) in document.mask.iter().enumerate() {
         words(lint, index, mask);
+        pattern(lint, index, mask);
+        members(lint, index, mask);
     }
     let segment = document.audit.segment_bytes.0;
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment) {
@@ -164,6 +167,54 @@ fn overlaps(lint: &mut Lint<'_>) {
             .remedy(format!("tell them apart by listen, host, path or method (the other is in line {line})"));
         matchers.remove(overlap.second);
         indices.remove(overlap.second);
+    }
+}
+
+fn pattern(lint: &mut Lint<'_>, index: usize, mask: &Mask) {
+    let name = &mask.name;
+    match (&mask.pattern, mask.kind) {
+        (None, MaskKind::Regex) => {
+            let message = format!("the mask `{name}` looks for an expression, but has none");
+            lint.error(&at!["mask", index, "kind"], "pattern", message).remedy("add pattern = '…'");
+        }
+        (Some(pattern), MaskKind::Regex) => {
+            if let Err(error) = Expression::compile(name, pattern) {
+                lint.error(&at!["mask", index, "pattern"], "pattern", error.to_string());
+            }
+        }
+        (Some(_), _) => {
+            let message = format!("the mask `{name}` has a pattern, but does not look for an expression");
+            lint.error(&at!["mask", index, "pattern"], "pattern", message)
+                .remedy("write kind = \"regex\", or remove the pattern");
+        }
+        (None, _) => {}
+    }
+}
+
+fn members(lint: &mut Lint<'_>, index: usize, mask: &Mask) {
+    let name = &mask.name;
+    let lists = [("keys", &mask.keys, MaskKind::Key), ("paths", &mask.paths, MaskKind::Path)];
+    for (key, list, kind) in lists {
+        if mask.kind == kind && list.is_empty() {
+            let message = format!("the mask `{name}` looks for {key}, but names none");
+            let remedy = format!("add {key} = [\"…\"]");
+            lint.error(&at!["mask", index, "kind"], key, message).remedy(remedy);
+        } else if mask.kind != kind && !list.is_empty() {
+            let message = format!("the mask `{name}` has {key}, but does not look for them");
+            let word = key.trim_end_matches('s');
+            let remedy = format!("write kind = \"{word}\", or remove the {key}");
+            lint.error(&at!["mask", index, key], key, message).remedy(remedy);
+        }
+    }
+    for (position, path) in mask.paths.iter().enumerate() {
+        if let Err(error) = Path::parse(name, path) {
+            lint.error(&at!["mask", index, "paths", position], "paths", error.to_string());
+        }
+    }
+    if mask.drop && !matches!(mask.kind, MaskKind::Key | MaskKind::Path) {
+        let message = format!("the mask `{name}` drops values, but finds no JSON values");
+        let remedy = "write kind = \"key\" or \"path\", or remove drop";
+        lint.error(&at!["mask", index, "drop"], "drop", message).remedy(remedy);
     }
 }
 

@@ -279,6 +279,7 @@ mod tests {
         let prefixes = [&b"eyJ"[..], b"-----BEGIN ", b"AKIA", b"sk-ant-", b"ghp_", b"\xc3\xa9x"];
         let fingerprints = Fingerprints::new(prefixes.into_iter());
         let mut all = Scan { prefixes: fingerprints.clone(), expressions: fingerprints, ..Scan::default() };
+        all.members = all.expressions.clone();
         all.vectors = vectors;
         Family::ALL.into_iter().for_each(|family| all.families.insert(family));
         all

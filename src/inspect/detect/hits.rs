@@ -28,11 +28,13 @@ pub enum Family {
     Random,
     /// Custom expressions.
     Expression,
+    /// Members of JSON objects by their key.
+    Member,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 8] = [
+    pub const ALL: [Family; 9] = [
         Family::Number,
         Family::Ipv4,
         Family::Ipv6,
@@ -41,6 +43,7 @@ impl Family {
         Family::Prefix,
         Family::Random,
         Family::Expression,
+        Family::Member,
     ];
 
     /// How far in front of a hit the match may start.
@@ -51,7 +54,7 @@ impl Family {
             Family::Ipv6 => 14,
             Family::Iban => 3,
             Family::Random => RANDOM_BYTES_MIN - 1,
-            Family::Email | Family::Prefix | Family::Expression => 0,
+            Family::Email | Family::Prefix | Family::Expression | Family::Member => 0,
         }
     }
 
@@ -59,7 +62,7 @@ impl Family {
     pub const fn tail(self) -> usize {
         match self {
             Family::Prefix | Family::Expression => block::FINGERPRINT_BYTES - 1,
-            Family::Email => 0,
+            Family::Email | Family::Member => 0,
             other => other.reach(),
         }
     }
@@ -67,7 +70,7 @@ impl Family {
 
 /// A set of families.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Families(u8);
+pub struct Families(u16);
 
 impl Families {
     /// With `family`.
@@ -99,6 +102,8 @@ pub struct Scan {
     pub prefixes: Fingerprints,
     /// The literals that custom expressions begin with, which begin anywhere.
     pub expressions: Fingerprints,
+    /// What the keys of members begin with, quote included.
+    pub members: Fingerprints,
     /// Whether the machine has vectors.
     pub vectors: bool,
 }
@@ -253,6 +258,9 @@ fn one_block<B: Block>(
     }
     if families.has(Family::Expression) {
         hits.push(Family::Expression, base, B::fingerprints(window, &scan.expressions) & valid);
+    }
+    if families.has(Family::Member) {
+        hits.push(Family::Member, base, B::fingerprints(window, &scan.members) & valid);
     }
     before.digits = digits;
 }

@@ -1,9 +1,13 @@
 use super::block::{self, Fingerprints};
+use super::expression::Expression;
 use super::hits::{Families, Family, Hits, Scan};
 use super::literal::Literals;
+use super::member::Members;
+use super::path::{Path, Paths, Walk};
 use super::swallow::Swallow;
-use super::{Candidate, Found, Outcome, Text, address, card, email, iban, key, phone, random, ssn};
-use crate::inspect::rule::{Direction, Kind, Rule};
+use super::{Candidate, Extent, Found, Outcome, Text, address, card, email, iban, key, phone, random, ssn};
+use crate::inspect::rule::{Direction, Kind, Replacement, Rule};
+use std::sync::Arc;
 
 /// Rules that compete for the same text: those that change it, or those that only count.
 #[derive(Debug, Default)]
@@ -18,6 +22,9 @@ pub struct Lane {
     v6: Option<u16>,
     keys: key::Rules,
     random: Option<u16>,
+    expressions: Vec<(Arc<Expression>, u16)>,
+    members: Members,
+    paths: Paths,
     literals: Option<Literals>,
 }
 
@@ -42,13 +49,20 @@ struct Finder {
     is_spent: bool,
 }
 
-/// The finders of a lane: one a family, and that of the literals.
-const FINDERS: usize = Family::ALL.len() + 1;
+/// The finders of a lane: one a family, those of the literals and of the paths.
+const FINDERS: usize = Family::ALL.len() + 2;
 const LITERALS: usize = Family::ALL.len();
+const PATHS: usize = LITERALS + 1;
 
 impl Lane {
     /// The lane of those rules that go `way` and are (or are not) dry runs; `None` if there are none.
-    pub fn compile(rules: &[Rule], way: Direction, dry_run: bool) -> Option<Lane> {
+    /// `expressions`: those of the rules, compiled.
+    pub fn compile(
+        rules: &[Rule],
+        expressions: &[Option<Arc<Expression>>],
+        way: Direction,
+        dry_run: bool,
+    ) -> Option<Lane> {
         let (mut lane, mut words, mut any) = (Lane::default(), Vec::new(), false);
         for (index, rule) in rules.iter().enumerate() {
             if rule.dry_run != dry_run || !rule.direction.covers(way) {
@@ -73,6 +87,22 @@ impl Lane {
                     words.extend(literals.iter().map(|literal| (literal.as_str(), index)));
                     continue;
                 }
+                Kind::Regex(_) => {
+                    lane.expressions.extend(expressions[usize::from(index)].clone().map(|one| (one, index)));
+                    continue;
+                }
+                Kind::Path(paths) => {
+                    let whole = rule.replace == Replacement::Null;
+                    // They were parsed when the set was checked.
+                    let parsed = paths.iter().filter_map(|path| Path::parse(&rule.name, path).ok());
+                    parsed.for_each(|path| lane.paths.push(path, index, whole));
+                    continue;
+                }
+                Kind::Key(keys) => {
+                    let whole = rule.replace == Replacement::Null;
+                    keys.iter().for_each(|key| lane.members.push(key, index, whole));
+                    continue;
+                }
             };
             *slot = slot.or(Some(index));
         }
@@ -91,6 +121,8 @@ impl Lane {
             (Family::Email, self.email.is_some()),
             (Family::Prefix, self.keys.any()),
             (Family::Random, self.random.is_some()),
+            (Family::Expression, !self.expressions.is_empty()),
+            (Family::Member, !self.members.is_empty()),
         ];
         wanted.into_iter().filter(|(_, wanted)| *wanted).for_each(|(family, _)| self.families.insert(family));
     }
@@ -105,10 +137,20 @@ impl Lane {
         }
         let prefixes = lanes.iter().flatten().flat_map(|lane| lane.keys.prefixes());
         scan.prefixes = Fingerprints::new(prefixes);
+        let expressions = lanes.iter().flatten().flat_map(|lane| &lane.expressions);
+        scan.expressions = Fingerprints::new(expressions.flat_map(|(one, _)| one.literals()));
+        let members: Vec<[u8; 3]> = lanes.iter().flatten().flat_map(|lane| lane.members.prefixes()).collect();
+        scan.members = Fingerprints::new(members.iter().map(|prefix| &prefix[..]));
         scan
     }
 
-    /// Decides `text` from `from` on, of which `hits` are known; `swallow` is the match that it begins in.
+    /// A walk for the paths of this lane, if it has any; in front of a document or behind its first byte.
+    pub fn walk(&self, opened: Option<u8>) -> Option<Walk> {
+        (!self.paths.is_empty()).then(|| Walk::new(&self.paths, opened))
+    }
+
+    /// Decides `text` from `from` on, of which `hits` are known; `swallow` is the match that it begins in,
+    /// and `walk` stands where it came to.
     /// Gives the matches in order.
     pub fn scan(
         &self,
@@ -116,6 +158,24 @@ impl Lane {
         from: usize,
         hits: &Hits,
         swallow: Option<(u16, Swallow)>,
+        mut walk: Option<&mut Walk>,
+        mut give: impl FnMut(Found),
+    ) -> Scanned {
+        let scanned = self.matches(text, from, hits, swallow, walk.as_deref_mut(), &mut give);
+        // What a match took in is passed by, so that a walk never stands in front of what is decided.
+        if let Some(walk) = walk {
+            walk.find(&self.paths, text, scanned.end);
+        }
+        scanned
+    }
+
+    fn matches(
+        &self,
+        text: &Text,
+        from: usize,
+        hits: &Hits,
+        swallow: Option<(u16, Swallow)>,
+        mut walk: Option<&mut Walk>,
         mut give: impl FnMut(Found),
     ) -> Scanned {
         let mut at = from;
@@ -130,6 +190,8 @@ impl Lane {
             finders[family as usize].is_spent = true;
         }
         finders[LITERALS].is_spent = self.literals.is_none();
+        finders[Family::Member as usize].is_spent |= !text.json;
+        finders[PATHS].is_spent = walk.is_none();
         loop {
             let mut best: Option<Candidate> = None;
             for (index, finder) in finders.iter_mut().enumerate() {
@@ -137,7 +199,10 @@ impl Lane {
                     continue;
                 }
                 if finder.next.is_none_or(|candidate| candidate.start < at) {
-                    finder.next = self.find(index, finder, text, hits, at);
+                    finder.next = match (index, &mut walk) {
+                        (PATHS, Some(walk)) => walk.find(&self.paths, text, at),
+                        _ => self.find(index, finder, text, hits, at),
+                    };
                     finder.is_spent = finder.next.is_none();
                 }
                 best = best.into_iter().chain(finder.next).reduce(better);
@@ -146,8 +211,21 @@ impl Lane {
             match best.outcome {
                 Outcome::Live => return Scanned { end: best.start, swallow: None },
                 Outcome::Match { end, rule } => {
-                    give(Found { start: best.start, end, rule, begins: true, ends: true, open: false });
+                    give(Found {
+                        start: best.start,
+                        end,
+                        rule,
+                        begins: true,
+                        ends: true,
+                        extent: Extent::Bounded,
+                    });
                     at = end;
+                }
+                Outcome::Value { start, rule, swallow } => {
+                    match take(text, start, value_end(start, swallow), rule, swallow, true, &mut give) {
+                        Ok(end) => at = end,
+                        Err(scanned) => return scanned,
+                    }
                 }
                 Outcome::Open { end, rule, swallow } => {
                     match take(text, best.start, end, rule, swallow, true, &mut give) {
@@ -175,6 +253,9 @@ impl Lane {
         if family == Family::Email {
             return email::find(text, hits, &mut finder.hit, from, self.email?);
         }
+        if family == Family::Member {
+            return self.members.find(text, hits, &mut finder.hit, from);
+        }
         finder.done = finder.done.max(from);
         finder.find(family, text, hits, |start| self.anchored(family, text, start))
     }
@@ -189,7 +270,11 @@ impl Lane {
             Family::Iban => iban::at(text, start, self.iban?),
             Family::Prefix => self.keys.at(text, start),
             Family::Random => random::at(text, start, self.random?),
-            Family::Email | Family::Expression => None,
+            Family::Expression => {
+                let found = self.expressions.iter().filter_map(|(one, rule)| one.at(text, start, *rule));
+                found.reduce(Outcome::better)
+            }
+            Family::Email | Family::Member => None,
         }
     }
 
@@ -248,6 +333,11 @@ impl Finder {
     }
 }
 
+/// How far a JSON value was read when it began: all but the inside of a string have a first byte.
+fn value_end(start: usize, swallow: Swallow) -> usize {
+    if swallow == Swallow::String { start } else { start + 1 }
+}
+
 /// Takes in a match without a bound that was confirmed up to `at`; gives its end, or ends the text.
 fn take(
     text: &Text,
@@ -258,6 +348,10 @@ fn take(
     begins: bool,
     give: &mut impl FnMut(Found),
 ) -> Result<usize, Scanned> {
+    let extent = match swallow {
+        Swallow::Scalar | Swallow::Nested { .. } => Extent::JsonValue,
+        _ => Extent::Unbounded,
+    };
     let whole = text.bytes.len();
     let (end, ends, state) = match swallow.take(&text.bytes[at..]) {
         Err(length) => (at + length, true, None),
@@ -265,7 +359,7 @@ fn take(
         Ok(state) => (whole, false, Some((rule, state))),
     };
     if begins || ends || end > start {
-        give(Found { start, end, rule, begins, ends, open: true });
+        give(Found { start, end, rule, begins, ends, extent });
     }
     match state {
         None => Ok(end),

@@ -11,20 +11,25 @@ mod block;
 mod card;
 mod email;
 mod entropy;
+mod expression;
 mod hits;
 mod iban;
 mod key;
 mod keyword;
 mod lane;
 mod literal;
+mod member;
+mod path;
 mod phone;
 mod provider;
 mod random;
 mod ssn;
 mod swallow;
 
+pub use expression::Expression;
 pub use hits::{Hits, Scan};
 pub use lane::{Lane, Scanned};
+pub use path::{Path, Walk};
 pub use swallow::Swallow;
 
 use std::cell::Cell;
@@ -173,20 +178,31 @@ pub enum Outcome {
         /// How it goes on.
         swallow: Swallow,
     },
+    /// The JSON value that begins at `start`, of rule number `rule`; in front of it stand at most white space
+    /// and a colon.
+    Value {
+        /// Its first byte that is masked.
+        start: usize,
+        /// Index of the rule.
+        rule: u16,
+        /// How it goes on.
+        swallow: Swallow,
+    },
 }
 
 impl Outcome {
-    /// The better one of two that start at the same place: undecided, then without a bound, then longer, then
-    /// of the earlier rule.
+    /// The better one of two that start at the same place: a JSON value, then undecided, then without a
+    /// bound, then longer, then of the earlier rule.
     pub fn better(self, other: Outcome) -> Outcome {
         if other.rank() < self.rank() { other } else { self }
     }
 
     fn rank(self) -> (u8, usize, u16) {
         match self {
-            Outcome::Live => (0, 0, 0),
-            Outcome::Open { rule, .. } => (1, 0, rule),
-            Outcome::Match { end, rule } => (2, usize::MAX - end, rule),
+            Outcome::Value { rule, .. } => (0, 0, rule),
+            Outcome::Live => (1, 0, 0),
+            Outcome::Open { rule, .. } => (2, 0, rule),
+            Outcome::Match { end, rule } => (3, usize::MAX - end, rule),
         }
     }
 }
@@ -213,6 +229,17 @@ pub struct Found {
     pub begins: bool,
     /// Whether it ends here.
     pub ends: bool,
-    /// Whether it has no bound.
-    pub open: bool,
+    /// How far it reaches.
+    pub extent: Extent,
+}
+
+/// How far a match reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// As far as its detector said at once.
+    Bounded,
+    /// As far as more of the same follows.
+    Unbounded,
+    /// It is a whole JSON value that is no string, or a string with its quotes.
+    JsonValue,
 }

@@ -13,6 +13,17 @@ pub enum Swallow {
     Random,
     /// A block of PEM up to its end line: the characters of that line that were read, if it has begun.
     Pem(PemEnd),
+    /// The inside of a JSON string.
+    String,
+    /// A JSON number or word.
+    Scalar,
+    /// A JSON array or object, so deep inside of it; at depth 0 a string with its quotes.
+    Nested {
+        /// Brackets that are open.
+        depth: u32,
+        /// Whether a string is.
+        in_string: bool,
+    },
 }
 
 /// How much of `-----END …-----` was read.
@@ -38,12 +49,42 @@ impl Swallow {
             Swallow::Key => &super::provider::URL,
             Swallow::Random => &super::hits::RANDOM,
             Swallow::Pem(end) => return take_pem(end, text),
+            Swallow::String => return memchr::memchr(b'"', text).map_or(Ok(self), Err),
+            Swallow::Scalar => {
+                let end = text.iter().position(|byte| b",]}\" \t\r\n".contains(byte));
+                return end.map_or(Ok(self), Err);
+            }
+            Swallow::Nested { depth, in_string } => return take_nested(depth, in_string, text),
         };
         match text.iter().position(|byte| !class.has(*byte)) {
             Some(end) => Err(end),
             None => Ok(self),
         }
     }
+}
+
+/// Every quote of the text of a JSON document is one of a string's ends.
+fn take_nested(mut depth: u32, mut in_string: bool, text: &[u8]) -> Result<Swallow, usize> {
+    let mut at = 0;
+    while at < text.len() {
+        if in_string {
+            let Some(length) = memchr::memchr(b'"', &text[at..]) else { break };
+            at += length + 1;
+            in_string = false;
+        } else {
+            match text[at] {
+                b'"' => in_string = true,
+                b'{' | b'[' => depth = depth.saturating_add(1),
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            at += 1;
+        }
+        if depth == 0 && !in_string {
+            return Err(at);
+        }
+    }
+    Ok(Swallow::Nested { depth, in_string })
 }
 
 fn take_pem(mut state: PemEnd, text: &[u8]) -> Result<Swallow, usize> {

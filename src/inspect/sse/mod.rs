@@ -62,7 +62,7 @@ impl Sse {
             pending_offset: 0,
             by_line: dialect.values.is_empty(),
             lines: LineStream::new(),
-            shell: Stream::new(Codec::Plain, false),
+            shell: Stream::new(Codec::Plain, false).of_parts(),
             values: Values::new(dialect),
         }
     }
