@@ -192,6 +192,8 @@ pub const FOLDS_MAX: usize = KIB;
 
 /// Shortest secret whose echo can be told from ordinary text (SECURITY R19).
 pub const SECRET_BYTES_MIN: usize = 12;
+/// A piece of a secret, of this length, is masked where it comes back: what is shorter says little.
+pub const ECHO_PIECE_BYTES: usize = SECRET_BYTES_MIN;
 /// Longest secret, and the most that a file or a command may give.
 pub const SECRET_BYTES_MAX: usize = 64 * KIB;
 /// Longest name of a secret.
@@ -438,6 +440,21 @@ pub const EMAIL_LOCAL_BYTES_MAX: usize = 64;
 pub const EMAIL_DOMAIN_BYTES_MAX: usize = 254;
 /// A server-sent event up to this size is taken as a whole; a larger one is masked while it streams.
 pub const SSE_EVENT_BYTES_MAX: usize = 64 * KIB;
+/// Decoded bytes of an encoded body that leave in one piece.
+pub const DECODED_PIECE_BYTES: usize = 32 * KIB;
+/// How much longer than itself an encoded body may become, beyond [`DECODED_FREE_BYTES`] (SECURITY R23). The
+/// same holds for what comes out of one read.
+pub const DECODED_RATIO_MAX: u64 = 100;
+/// Decoded bytes that are not asked for their ratio.
+pub const DECODED_FREE_BYTES: u64 = MIB as u64;
+/// Average length of the parts of an encoded body (gzip members, zstd frames), beyond the first few.
+pub const ENCODED_MEMBER_BYTES_MIN: u64 = KIB as u64;
+/// Parts of any length.
+pub const ENCODED_MEMBERS_FREE: u64 = 16;
+/// One header of a gzip member: most is names and comments, which nobody reads.
+pub const GZIP_HEADER_BYTES_MAX: usize = 8 * KIB;
+/// Window of a zstd stream: 8 MiB (RFC 9659). Those of brotli have at most 4 MiB.
+pub const ZSTD_WINDOW_BITS_MAX: u32 = 23;
 /// Values of one answer that are streamed at the same time.
 pub const SSE_STREAMS_MAX: usize = 16;
 /// Pieces of streamed values in one event.

@@ -12,6 +12,7 @@ pub fn json(data: &[u8]) {
         serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("masked JSON is JSON");
     }
     same_for_all_cuts(Context::Text, body, *length);
+    same_for_all_cuts(Context::Form, body, *length);
 }
 
 /// However an event stream is cut, the same comes out, and what has no match comes out whole. The first two

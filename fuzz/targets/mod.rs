@@ -16,6 +16,7 @@
 mod age;
 mod audit;
 mod certificate;
+mod encoding;
 mod gateway;
 mod http;
 mod inspect;
@@ -35,6 +36,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("audit_proof", audit::proof),
     ("certificate", certificate::facts),
     ("chunked", http::chunked),
+    ("decode_br", encoding::brotli),
+    ("decode_deflate", encoding::deflate),
+    ("decode_gzip", encoding::gzip),
+    ("decode_zstd", encoding::zstd),
+    ("echo", encoding::echo),
     ("gateway", gateway::gateway),
     ("inspect_json", inspect::json),
     ("inspect_sse", inspect::sse),

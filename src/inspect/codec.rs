@@ -21,12 +21,23 @@ pub enum Codec {
     Quoted,
     /// A JSON document inside of a JSON string.
     QuotedJson,
+    /// A form (`application/x-www-form-urlencoded`), or a URL: `%XX` is a byte, `+` a space.
+    Form,
 }
 
 impl Codec {
     /// Whether the text is that of a JSON document, with quotes as separators.
     pub fn is_json(self) -> bool {
         matches!(self, Codec::Json | Codec::QuotedJson)
+    }
+
+    /// Whether the text of `raw` may be another one than its bytes.
+    pub fn has_escapes(self, raw: &[u8]) -> bool {
+        match self {
+            Codec::Plain => false,
+            Codec::Form => memchr::memchr2(b'%', b'+', raw).is_some(),
+            Codec::Json | Codec::Quoted | Codec::QuotedJson => memchr::memchr(b'\\', raw).is_some(),
+        }
     }
 }
 
@@ -90,6 +101,9 @@ pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mu
         text.extend_from_slice(raw);
         return raw.len();
     }
+    if codec == Codec::Form {
+        return decode_form(raw, last, text, map);
+    }
     let read = if codec == Codec::QuotedJson { two_levels } else { one_level };
     let mut at = 0;
     while at < raw.len() {
@@ -116,6 +130,43 @@ pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mu
         at += length;
     }
     at
+}
+
+/// [`decode`] of a form (URL standard, section 5.1). What is no escape stands for its own characters.
+fn decode_form(raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {
+    let hex = |at: usize| raw.get(at).and_then(|digit| (*digit as char).to_digit(16));
+    let mut at = 0;
+    while at < raw.len() {
+        let run = memchr::memchr2(b'%', b'+', &raw[at..]).unwrap_or(raw.len() - at);
+        text.extend_from_slice(&raw[at..at + run]);
+        at += run;
+        let (byte, length) = match (raw.get(at), hex(at + 1), hex(at + 2)) {
+            (None, ..) => break,
+            (Some(b'+'), ..) => (b' ', 1),
+            // Two digits are below 256.
+            (Some(_), Some(high), Some(low)) => ((high * 16 + low) as u8, 3),
+            (Some(_), high, _) if !last && (at + 1 == raw.len() || high.is_some() && at + 2 == raw.len()) => {
+                return at;
+            }
+            _ => (b'%', 1),
+        };
+        map.push(text.len(), 1, at, length);
+        text.push(byte);
+        at += length;
+    }
+    at
+}
+
+/// Appends `plain` to `out` as it is spelled in a form or a URL (RFC 3986 section 2.1).
+pub fn percent(plain: &[u8], out: &mut Vec<u8>) {
+    for byte in plain {
+        if byte.is_ascii_alphanumeric() || b"-_.~*".contains(byte) {
+            out.push(*byte);
+        } else {
+            out.push(b'%');
+            out.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789ABCDEF"[nibble as usize]));
+        }
+    }
 }
 
 /// What stands at one position: a character with its length as received, or an escape that is cut off.
@@ -261,11 +312,20 @@ mod tests {
         check(QuotedJson, r"a\\\", "a", 1);
         check(QuotedJson, r"a\\u00\", "a", 1);
         check(Quoted, r"\x\uzz", r"\x\uzz", 6);
+        check(Form, "a=b%40c&d=e+f%2b", "a=b@c&d=e f+", 16);
+        check(Form, "100%+%zz%4g", "100% %zz%4g", 11);
+        check(Form, "a%", "a", 1);
+        check(Form, "a%4", "a", 1);
     }
 
     #[test]
     fn a_cut_escape_at_the_end_is_plain() {
-        for (codec, raw) in [(Codec::Json, r"a\u00"), (Codec::Quoted, r"a\"), (Codec::QuotedJson, r"a\u00")] {
+        for (codec, raw) in [
+            (Codec::Json, r"a\u00"),
+            (Codec::Quoted, r"a\"),
+            (Codec::QuotedJson, r"a\u00"),
+            (Codec::Form, "a%4"),
+        ] {
             let (mut text, mut map) = (Vec::new(), Map::default());
             assert_eq!(decode(codec, raw.as_bytes(), true, &mut text, &mut map), raw.len());
             assert_eq!(text, raw.as_bytes());

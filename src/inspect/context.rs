@@ -8,6 +8,8 @@ pub enum Context {
     /// Any text whose ASCII characters are single bytes. If its first significant bytes are those of JSON it
     /// is taken as JSON, for types lie.
     Text,
+    /// A form (`application/x-www-form-urlencoded`). What is masked is a form again.
+    Form,
     /// Server-sent events.
     Sse(&'static Dialect),
 }
@@ -15,7 +17,7 @@ pub enum Context {
 impl Context {
     /// The grammar for a `Content-Type` value; `dialect` is that of the route, used for event streams.
     ///
-    /// A missing type is text. `None` means that the body cannot be masked (binary, multipart, form, or a
+    /// A missing type is text. `None` means that the body cannot be masked (binary, multipart, or a
     /// charset in which ASCII characters are not single bytes): where masks apply the caller refuses it.
     pub fn of(content_type: Option<&str>, dialect: &'static Dialect) -> Option<Context> {
         let Some(value) = content_type else { return Some(Context::Text) };
@@ -30,6 +32,7 @@ impl Context {
             ("", "") => Some(Context::Text),
             ("text", "event-stream") => Some(Context::Sse(dialect)),
             (_, "json" | "x-json") => Some(Context::Json),
+            ("application", "x-www-form-urlencoded") => Some(Context::Form),
             ("application", subtype) if JSON_LINES.contains(&subtype) => Some(Context::Json),
             _ if suffix == Some("json") || suffix == Some("json-seq") => Some(Context::Json),
             ("text", _) => Some(Context::Text),
@@ -79,6 +82,7 @@ mod tests {
         let name = match Context::of(Some(content_type), &GENERIC) {
             Some(Context::Json) => "json",
             Some(Context::Text) => "text",
+            Some(Context::Form) => "form",
             Some(Context::Sse(_)) => "sse",
             None => "none",
         };
@@ -99,7 +103,7 @@ mod tests {
         check("application/json; charset=utf-16", "none");
         check("text/plain; charset=utf-7", "none");
         check("application/octet-stream", "none");
-        check("application/x-www-form-urlencoded", "none");
+        check("application/x-www-form-urlencoded", "form");
         check("multipart/form-data; boundary=x", "none");
         check("application/vnd.amazon.eventstream", "none");
         check("nonsense", "none");

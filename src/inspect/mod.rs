@@ -5,8 +5,8 @@
 //! stream is also held until it is whole, for its reader can do nothing with a part of it). What is not
 //! masked leaves as slices of the chunks it came in.
 //!
-//! This is not a policy (it refuses nothing for its content) and not a decoder: it takes bodies without
-//! content encoding. It knows no HTTP; `exchange` tells it the direction and the content type.
+//! This is not a policy (it refuses nothing for its content). The [`Inspector`] takes bodies without content
+//! coding; `encoding/` takes that off. It knows no HTTP; `exchange` tells it the direction and the types.
 //!
 //! Start at [`Inspector`]. From the outside in: `sse/` frames events and tells the streamed values apart,
 //! `stream` joins the pieces of one value, `codec` reads escapes, `detect/` finds, `spell` and `emit` write.
@@ -18,7 +18,9 @@
 mod codec;
 mod context;
 mod detect;
+pub mod echo;
 mod emit;
+pub mod encoding;
 mod error;
 mod rule;
 mod set;
@@ -89,6 +91,7 @@ impl Inspector {
             _ if set.plan(way).is_empty() => Body::Pass,
             Context::Json => Body::Whole(Stream::new(Codec::Json, false), Sniff::Decided),
             Context::Text => Body::Whole(Stream::new(Codec::Plain, false), Sniff::Start),
+            Context::Form => Body::Whole(Stream::new(Codec::Form, false), Sniff::Decided),
             Context::Sse(dialect) => Body::Events(Box::new(Sse::new(dialect))),
         };
         let hits = vec![0; set.rules().len()];
@@ -206,8 +209,9 @@ pub fn mask_value(set: &MaskSet, way: Direction, value: &[u8]) -> Option<Vec<u8>
         emit: Emit::new(&mut out, &mut edits, &mut tally, &mut hits),
     };
     work.emit.source(source.clone(), 0);
-    // A plain value has no escapes, so that its hold is bounded.
-    Stream::new(Codec::Plain, false).push(&mut work, &source, 0..source.len(), true).ok()?;
+    // Values that hold text of a URL escape what a URL may not hold.
+    let codec = if value.contains(&b'%') { Codec::Form } else { Codec::Plain };
+    Stream::new(codec, false).push(&mut work, &source, 0..source.len(), true).ok()?;
     work.emit.flush();
     (!edits.is_empty()).then(|| out.to_vec())
 }
@@ -257,4 +261,39 @@ fn sniff_json(sniff: &mut Sniff, chunk: &[u8], at: &mut usize) -> Option<u8> {
         *at += 1;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emails() -> MaskSet {
+        let replace = Replacement::parse("[{kind}]").expect("a template");
+        let (name, direction) = ("emails".into(), Direction::Both);
+        let rule = Rule { name, kind: Kind::Email, replace, direction, dry_run: false };
+        MaskSet::compile(vec![rule]).expect("one rule")
+    }
+
+    #[test]
+    fn values_of_forms_and_urls_are_masked_and_stay_what_they_are() {
+        let form = "mail=ann%40example.com&x=a+b%20c&n=%zz";
+        let masked = "mail=%5Bemail%5D&x=a+b%20c&n=%zz";
+        for length in 1..=form.len() {
+            let mut inspector = Inspector::new(Arc::new(emails()), Direction::Request, Context::Form);
+            let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
+            for piece in form.as_bytes().chunks(length) {
+                inspector.push(Chunk::from(piece.to_vec()), &mut out, &mut edits, &mut tally).unwrap();
+            }
+            inspector.finish(&mut out, &mut edits, &mut tally).unwrap();
+            assert_eq!(String::from_utf8(out.to_vec()).unwrap(), masked, "{length}");
+            assert_eq!((edits[0].offset, edits[0].len), (5, 17));
+        }
+        let value = |text: &str| {
+            mask_value(&emails(), Direction::Response, text.as_bytes())
+                .map(|masked| String::from_utf8(masked).unwrap())
+        };
+        assert_eq!(value("/login?user=ann%40example.com").as_deref(), Some("/login?user=%5Bemail%5D"));
+        assert_eq!(value("mailto:ann@example.com").as_deref(), Some("mailto:[email]"));
+        assert_eq!(value("/a%20b"), None);
+    }
 }

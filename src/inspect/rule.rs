@@ -56,6 +56,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds that need nothing but their name.
+    pub const BUILT_IN: [Kind; 11] = [
+        Kind::CreditCard,
+        Kind::Email,
+        Kind::Ssn,
+        Kind::Phone,
+        Kind::Iban,
+        Kind::Ipv4,
+        Kind::Ipv6,
+        Kind::Jwt,
+        Kind::PrivateKey,
+        Kind::ApiKey,
+        Kind::GenericSecret,
+    ];
+
     /// The word for this kind in the configuration.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! How a mask is written into the place of a match, so that the document around it stays what it was.
 
-use super::codec::{Codec, ESCAPED_QUOTE, quote};
+use super::codec::{Codec, ESCAPED_QUOTE, percent, quote};
 use super::detect::{Extent, Found, Text};
 use super::rule::{Replacement, Rule};
 use super::value::Value;
@@ -72,9 +72,10 @@ pub fn mask(
     }
     let mut plain = Vec::new();
     rule.replace.render(rule, value, &mut plain);
-    if codec == Codec::Plain {
-        out.extend_from_slice(&plain);
-        return;
+    match codec {
+        Codec::Plain => return out.extend_from_slice(&plain),
+        Codec::Form => return percent(&plain, out),
+        Codec::Json | Codec::Quoted | Codec::QuotedJson => {}
     }
     let mut spelled = Vec::with_capacity(plain.len() + 8);
     if place == Place::Token {

@@ -326,7 +326,7 @@ impl Stream {
     fn decide(&self, work: &mut Work, window: &Window) -> Decided {
         let scratch = &mut *work.scratch;
         let mut decoded_end = window.raw.len();
-        scratch.decoded = self.codec != Codec::Plain && memchr::memchr(b'\\', window.raw).is_some();
+        scratch.decoded = self.codec.has_escapes(window.raw);
         if scratch.decoded {
             scratch.text.clear();
             scratch.map.clear();
