@@ -271,3 +271,47 @@ fn an_audit_folder_without_a_log_does_not_verify() {
     fs::write(dir.path().join("audit/stranger"), "x").unwrap();
     assert_eq!(code("audit"), Some(6));
 }
+
+#[test]
+fn mask_is_a_filter() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+        command.arg("mask").args(arguments).current_dir(dir.path()).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may have said what is wrong without reading anything.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    };
+    let text = b"card 4242 4242 4242 4242, mail ann@example.com\n";
+    for arguments in [&[][..], &["--chunk-bytes", "1"], &["--as", "text", "--chunk-bytes", "5"]] {
+        let output = run(arguments, text);
+        assert_eq!(
+            (output.status.code(), &*stdout(&output)),
+            (Some(0), "card [credit_card], mail [email]\n")
+        );
+    }
+    fs::write(
+        dir.path().join("rules.toml"),
+        "[[mask]]\nname = \"mails\"\nkind = \"email\"\nreplace = \"<{name}>\"",
+    )
+    .unwrap();
+    let rules = ["--rules", "rules.toml"];
+    assert_eq!(stdout(&run(&rules, text)), "card 4242 4242 4242 4242, mail <mails>\n");
+    let output = run(&["--rules", "rules.toml", "--explain"], text);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found, serde_json::json!({"offset": 31, "len": 15, "mask": "mails", "kind": "email"}));
+    let lines = b"{\"a\": \"ann@example.com\"}\n{\"b\": 1}\n";
+    assert_eq!(stdout(&run(&["--as", "ndjson"], lines)), "{\"a\": \"[email]\"}\n{\"b\": 1}\n");
+    fs::write(dir.path().join("bad.toml"), "[[mask]]\nname = \"a\"\nkind = \"nonsense\"").unwrap();
+    let output = run(&["--rules", "bad.toml"], text);
+    assert_eq!((output.status.code(), stdout(&output).len()), (Some(3), 0));
+    assert!(stderr(&output).contains("bad.toml:3"), "{}", stderr(&output));
+    assert_eq!(run(&["--rules", "missing.toml"], text).status.code(), Some(1));
+    assert_eq!(run(&["--rules", "-"], text).status.code(), Some(2));
+    assert_eq!(run(&["--chunk-bytes", "0"], text).status.code(), Some(2));
+    let output = run(&[], b"\xff\xfea\0");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("from byte 0"), "{}", stderr(&output));
+}

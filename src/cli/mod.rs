@@ -18,6 +18,7 @@ mod healthcheck;
 mod inert;
 mod init;
 mod man;
+mod mask;
 mod output;
 mod policy;
 mod profile;
@@ -90,6 +91,7 @@ enum Command {
     Sessions(sessions::Command),
     Policy(policy::Command),
     Audit(audit::Command),
+    Mask(mask::Command),
     Token(token::Command),
     Env(env::Command),
     Version(version::Command),
@@ -124,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Sessions(command) => command.run(&mut output),
         Command::Policy(command) => command.run(&mut output),
         Command::Audit(command) => command.run(&mut output),
+        Command::Mask(command) => command.run(&mut output),
         Command::Token(command) => command.run(&mut output),
         Command::Env(command) => command.run(&mut output),
         Command::Version(command) => command.run(&mut output),

@@ -20,6 +20,7 @@ pub mod lint;
 mod listen;
 mod log;
 mod mask;
+mod mask_file;
 pub mod origin;
 mod policy;
 mod route;
@@ -51,6 +52,7 @@ pub use listen::{
 };
 pub use log::{Level, Log};
 pub use mask::{Direction, Mask, MaskKind};
+pub use mask_file::load_masks;
 pub use policy::{
     Action, Approval, BodyCondition, FieldCondition, FieldTable, JsonCondition, Policy, Scalar, SqlCondition,
     Timeout, When,

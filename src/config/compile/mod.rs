@@ -7,7 +7,7 @@ mod policies;
 mod routes;
 mod upstreams;
 
-pub use routes::mask_rules;
+pub use routes::{mask_rule, mask_rules};
 
 use super::snapshot::{AccessLog, AuditPlan, CapacityPlan, LogPlan, RuntimePlan, Snapshot};
 use super::tree::{Path, at};

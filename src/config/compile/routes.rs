@@ -85,10 +85,14 @@ pub fn mask_rules(
 ) -> Result<Vec<Rule>, (usize, crate::inspect::Error)> {
     let find = |name: &String| document.mask.iter().position(|mask| mask.name == *name);
     let found = route.masks.iter().filter_map(find);
-    found.map(|at| rule(&document.mask[at]).map_err(|error| (at, error))).collect()
+    found.map(|at| mask_rule(&document.mask[at]).map_err(|error| (at, error))).collect()
 }
 
-fn rule(mask: &config::Mask) -> Result<Rule, crate::inspect::Error> {
+/// One mask as it was written.
+///
+/// # Errors
+/// Its replacement is wrong: the operator's fault.
+pub fn mask_rule(mask: &config::Mask) -> Result<Rule, crate::inspect::Error> {
     let replace = mask.replace.as_deref().unwrap_or("[{name}]");
     Ok(Rule {
         name: mask.name.as_str().into(),
