@@ -152,7 +152,10 @@ async fn fetch(spec: &SecretSpec, surroundings: &Surroundings) -> Result<SecretV
             }
         }
     }
-    Ok(SecretValue::new(bytes, spec.scrub)?)
+    let value = SecretValue::new(bytes, spec.scrub)?;
+    // Made here, so that no request has to wait for it.
+    value.echo();
+    Ok(value)
 }
 
 type Outcome = (Arc<SecretSlot>, Result<SecretValue, SourceError>);

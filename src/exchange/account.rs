@@ -14,6 +14,9 @@ use crate::{
 };
 use std::{borrow::Cow, sync::Arc};
 
+/// What stands for a mask's name where an echo of a credential was masked; no mask can have this name.
+const ECHO: &str = "ringward:credential";
+
 impl Exchange {
     /// INTENT: what will go upstream, before a credential is in it.
     pub(super) fn intent(&self, now: Now, head: &RequestHead, body: IntentBody) -> Record {
@@ -150,6 +153,9 @@ impl Exchange {
                 }
             }
         }
+        named.extend(
+            Some(self.response.echoes()).filter(|count| *count > 0).map(|count| (ECHO.into(), count)),
+        );
         named
     }
 

@@ -5,6 +5,7 @@ use crate::{
     buffer::Segments,
     http::{Method, Rejection, RequestHead},
     identity::{self, Failure, TokenError},
+    inspect::encoding::Coding,
     policy::{BodyFacts, Decision, HeadFacts, HeadVerdict, Needs, Routing, Ruling},
     protocol::{self, Code, Protocol},
 };
@@ -149,8 +150,24 @@ impl Exchange {
         let verdict = route.rules.decide_head(&self.head_facts(&arrival));
         match verdict {
             HeadVerdict::Decided(decision) => self.decided(around, arrival, decision, steps),
-            HeadVerdict::NeedsBody(needs) if arrival.end => self.decide_body(around, arrival, needs, steps),
             HeadVerdict::NeedsBody(needs) => {
+                // A coding that is not known is refused where the policy reads the body.
+                let has_body = arrival.head.framing != crate::http::Framing::None;
+                let Arrival { head, data, end } = &mut arrival;
+                let is_known = Coding::of(head.headers.get_all("content-encoding")).is_ok();
+                if has_body
+                    && needs.decides
+                    && is_known
+                    && let Err(detail) = self.decode_request(head, data, *end)
+                {
+                    return self.refuse(Code::BodyUnreadable, detail, steps);
+                }
+                if self.is_too_large(self.request.decoded_bytes()) {
+                    return self.refuse_too_large(steps);
+                }
+                if arrival.end {
+                    return self.decide_body(around, arrival, needs, steps);
+                }
                 self.needs = needs;
                 let data = std::mem::take(&mut arrival.data);
                 if !self.gather(around.memory, &data) {

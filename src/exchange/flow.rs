@@ -1,8 +1,13 @@
 use super::received::Received;
 use crate::{
     buffer::{Segments, Tally},
-    inspect::{Edit, Error, Inspector},
+    inspect::{
+        self, Edit, Inspector,
+        echo::Scrub,
+        encoding::{self, Decoder},
+    },
 };
+use smallvec::SmallVec;
 
 /// One direction of an exchange: what was received, what became of it.
 #[derive(Default)]
@@ -20,51 +25,125 @@ pub struct Flow {
     /// Bytes that were joined for a policy: they are not forwarded from where they were received.
     pub gathered: u64,
     pub tally: Tally,
-    /// Boxed: most exchanges have none, and it is large.
-    inspector: Option<Box<Inspector>>,
+    /// Boxed: most exchanges have none, and they are large.
+    filters: Option<Box<Filters>>,
     edits: Vec<Edit>,
 }
 
+/// What a body passes through, in this order.
+#[derive(Default)]
+struct Filters {
+    decoder: Option<Decoder>,
+    scrubs: SmallVec<[Scrub; 1]>,
+    inspector: Option<Inspector>,
+}
+
+/// A body that cannot be decoded, or not be masked: its sender is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("{reason}: {0}", reason = .0.reason())]
+    Encoding(#[from] encoding::Error),
+    /// The reason code says it all.
+    #[error("{reason}", reason = .0.reason())]
+    Mask(#[from] inspect::Error),
+}
+
 impl Flow {
+    /// Takes the content coding off all further bytes that go through [`Flow::decode`].
+    pub fn decode_with(&mut self, decoder: Decoder) {
+        self.filters().decoder = Some(decoder);
+    }
+
+    /// Takes echoes out of all further bytes.
+    pub fn scrub_with(&mut self, scrub: Scrub) {
+        self.filters().scrubs.push(scrub);
+    }
+
     /// Puts an inspector into the way of all further bytes.
     pub fn inspect_with(&mut self, inspector: Inspector) {
-        self.inspector = Some(Box::new(inspector));
+        self.filters().inspector = Some(inspector);
     }
 
-    /// Whether bytes are inspected.
+    fn filters(&mut self) -> &mut Filters {
+        self.filters.get_or_insert_default()
+    }
+
+    /// Whether bytes may be changed on their way.
     pub fn is_inspected(&self) -> bool {
-        self.inspector.is_some()
+        self.filters.is_some()
     }
 
-    /// Takes received bytes in and gives what may be passed on now. What may still become part of a match
-    /// stays inside until more bytes, or the end, decide.
+    /// Takes the content coding off received bytes, if they have one.
+    ///
+    /// # Errors
+    /// They are not valid in it, or swell beyond its bounds: nothing of them may go on.
+    pub fn decode(&mut self, data: Segments, end: bool) -> Result<Segments, Error> {
+        let Some(decoder) = self.filters.as_mut().and_then(|filters| filters.decoder.as_mut()) else {
+            return Ok(data);
+        };
+        self.received += data.len_bytes() as u64;
+        let mut decoded = Segments::new();
+        for chunk in data {
+            decoder.push(&chunk, &mut decoded)?;
+        }
+        if end {
+            decoder.finish()?;
+        }
+        // They lie in memory of their own: nothing of them is forwarded from where it was received.
+        self.tally.copied += decoded.len_bytes() as u64;
+        Ok(decoded)
+    }
+
+    /// Bytes that were decoded.
+    pub fn decoded_bytes(&self) -> u64 {
+        let decoder = self.filters.as_ref().and_then(|filters| filters.decoder.as_ref());
+        decoder.map_or(0, |decoder| decoder.decoded_bytes())
+    }
+
+    /// Takes bytes in, decoded ones where [`Flow::decode_with`] was called, and gives what may be passed on
+    /// now. What may still become part of a match stays inside until more bytes, or the end, decide.
     ///
     /// # Errors
     /// The body cannot be masked: its sender is at fault, and nothing of it may go on.
     pub fn push(&mut self, mut data: Segments, end: bool) -> Result<Segments, Error> {
-        self.received += data.len_bytes() as u64;
         self.ended |= end;
         data.join_tiny(&mut self.tally);
-        let out = match &mut self.inspector {
-            None => data,
-            Some(inspector) => {
-                let mut out = Segments::new();
-                for chunk in data {
-                    inspector.push(chunk, &mut out, &mut self.edits, &mut self.tally)?;
+        let out = match &mut self.filters {
+            None => {
+                self.received += data.len_bytes() as u64;
+                data
+            }
+            Some(filters) => {
+                if filters.decoder.is_none() {
+                    self.received += data.len_bytes() as u64;
                 }
-                if end {
-                    inspector.finish(&mut out, &mut self.edits, &mut self.tally)?;
+                let data = scrub(&mut filters.scrubs, data, end);
+                match &mut filters.inspector {
+                    None => data,
+                    Some(inspector) => {
+                        let mut out = Segments::new();
+                        for chunk in data {
+                            inspector.push(chunk, &mut out, &mut self.edits, &mut self.tally)?;
+                        }
+                        if end {
+                            inspector.finish(&mut out, &mut self.edits, &mut self.tally)?;
+                        }
+                        out
+                    }
                 }
-                out
             }
         };
         self.passed += out.len_bytes() as u64;
         Ok(out)
     }
 
-    /// Received bytes that masks hold back.
+    /// Received bytes that masks hold back. Of an encoded body that cannot be told.
     pub fn held_bytes(&self) -> usize {
-        self.inspector.as_ref().map_or(0, |inspector| inspector.held_bytes())
+        let Some(filters) = self.filters.as_deref().filter(|filters| filters.decoder.is_none()) else {
+            return 0;
+        };
+        let inspector = filters.inspector.as_ref().map_or(0, |inspector| inspector.held_bytes());
+        filters.scrubs.iter().map(Scrub::held_bytes).sum::<usize>() + inspector
     }
 
     /// Takes the edits made since the last call.
@@ -74,8 +153,13 @@ impl Flow {
 
     /// How often each rule matched: (index of the rule, count), without rules that never did.
     pub fn hits(&self) -> Vec<(usize, u64)> {
-        let hits = self.inspector.iter().flat_map(|inspector| inspector.hits());
-        hits.filter(|(_, count)| *count > 0).collect()
+        let inspector = self.filters.iter().filter_map(|filters| filters.inspector.as_ref());
+        inspector.flat_map(|inspector| inspector.hits()).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How many echoes of a credential were masked.
+    pub fn echoes(&self) -> u64 {
+        self.filters.iter().flat_map(|filters| &filters.scrubs).map(Scrub::masks).sum()
     }
 
     /// The counted bytes of this direction. What was passed on and not copied was forwarded by reference.
@@ -83,4 +167,20 @@ impl Flow {
         let forwarded = self.passed.saturating_sub(self.tally.copied + self.gathered);
         Tally { forwarded, ..self.tally }
     }
+}
+
+fn scrub(scrubs: &mut [Scrub], mut data: Segments, end: bool) -> Segments {
+    for scrub in scrubs {
+        let mut out = Segments::new();
+        let mut left = data.count();
+        data.drain().for_each(|chunk| {
+            left -= 1;
+            scrub.push(chunk, end && left == 0, &mut out);
+        });
+        if end {
+            scrub.finish(&mut out);
+        }
+        data = out;
+    }
+    data
 }

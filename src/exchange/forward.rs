@@ -4,19 +4,23 @@
 use super::{
     Arrival, Ask, Exchange, Forward, Stage, Step, Steps, Unavailable,
     plan::{Recording, Route, Upstream},
-    response::{content_coding, content_type},
+    response::content_type,
 };
 use crate::{
     audit::{Direction, IntentBody, Record},
+    buffer::Segments,
     http::{
         Framing, Headers, Rejection, RequestHead, Version,
         rules::{self, Forwarded},
     },
     identity::{self, Accept},
-    inspect::{self, Inspector},
+    inspect::{
+        self, Inspector,
+        encoding::{Coding, Decoder},
+    },
     metrics::Limit,
     protocol::Code,
-    secrets::{self, Lease, LeaseKind, Scrub, SecretValue},
+    secrets::{self, Echoes, Lease, LeaseKind, Scrub, SecretValue},
     time::Now,
 };
 use std::sync::Arc;
@@ -26,16 +30,19 @@ impl Exchange {
     pub(super) fn prepare(&mut self, now: Now, arrival: Arrival, steps: &mut Steps) {
         let Some(route) = self.route.clone() else { return };
         let upstream = self.plan.upstreams[route.upstream].clone();
-        let Arrival { mut head, data, end } = arrival;
+        let Arrival { mut head, mut data, end } = arrival;
         address(&mut head, &route, &upstream);
         if head.framing != Framing::None
-            && let Err(detail) = self.inspect_request(&mut head, &route)
+            && let Err(detail) = self.inspect_request(&mut head, &mut data, end, &route)
         {
             return self.refuse(Code::BodyUnreadable, detail, steps);
         }
+        if self.is_too_large(self.request.decoded_bytes()) {
+            return self.refuse_too_large(steps);
+        }
         let data = match self.request.push(data, end) {
             Ok(data) => data,
-            Err(error) => return self.refuse(Code::BodyUnreadable, error.reason().to_owned(), steps),
+            Err(error) => return self.refuse(Code::BodyUnreadable, error.to_string(), steps),
         };
         if end && head.framing != Framing::None {
             head.framing = Framing::Length(data.len_bytes() as u64);
@@ -96,10 +103,13 @@ impl Exchange {
 
     /// Takes off what this route puts in itself, and what would bring an answer that cannot be masked.
     pub(super) fn suit(&self, head: &mut RequestHead, route: &Route) {
-        let injected = &self.plan.upstreams[route.upstream].inject;
-        secrets::strip_credentials(&mut head.headers, injected);
-        if route.response_masks.is_some() {
+        let upstream = &self.plan.upstreams[route.upstream];
+        secrets::strip_credentials(&mut head.headers, &upstream.inject);
+        let has_masks = route.response_masks.is_some();
+        if has_masks || upstream.is_scrubbed(&self.plan.secrets) {
             head.headers.set("accept-encoding", b"identity");
+        }
+        if has_masks {
             head.headers.remove("range");
             head.headers.remove("if-range");
         }
@@ -110,12 +120,47 @@ impl Exchange {
         self.plan.tokens.session(&self.facts.session, self.started.wall.unix_seconds())
     }
 
-    /// Prepares the masks of this request, or says why its body cannot be masked and so is refused.
-    pub(super) fn inspect_request(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), String> {
-        let Some(masks) = route.request_masks.clone() else { return Ok(()) };
-        if let Some(coding) = content_coding(&head.headers) {
-            return Err(format!("A body with content-encoding {coding:?} cannot be masked: send it plain."));
+    /// Takes the content coding off a request: its head, what is there of its body, and what follows.
+    /// Upstream gets what policies and masks see.
+    pub(super) fn decode_request(
+        &mut self,
+        head: &mut RequestHead,
+        data: &mut Segments,
+        end: bool,
+    ) -> Result<(), String> {
+        let coding = Coding::of(head.headers.get_all("content-encoding")).map_err(|codings| {
+            format!(
+                "A body with content-encoding {codings:?} cannot be masked: \
+                 send it plain, or in one of gzip, deflate, br, zstd."
+            )
+        })?;
+        let Some(coding) = coding else { return Ok(()) };
+        for headers in [&mut head.headers, &mut self.facts.headers] {
+            ["content-encoding", "content-md5", "digest", "content-digest", "repr-digest"].iter().for_each(
+                |name| {
+                    headers.remove(name);
+                },
+            );
         }
+        if !end {
+            head.framing = Framing::Chunked;
+        }
+        self.request.decode_with(Decoder::new(coding));
+        let decoded = self.request.decode(std::mem::take(data), end);
+        *data = decoded.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Prepares the masks of this request, or says why its body cannot be masked and so is refused.
+    pub(super) fn inspect_request(
+        &mut self,
+        head: &mut RequestHead,
+        data: &mut Segments,
+        end: bool,
+        route: &Route,
+    ) -> Result<(), String> {
+        let Some(masks) = route.request_masks.clone() else { return Ok(()) };
+        self.decode_request(head, data, end)?;
         let context = match content_type(&head.headers) {
             Ok(content_type) => inspect::Context::of(content_type, self.dialect())
                 .ok_or_else(|| format!("A body of type {:?} cannot be masked.", content_type.unwrap_or(""))),
@@ -124,7 +169,7 @@ impl Exchange {
         if !masks.keeps_length(inspect::Direction::Request) {
             head.framing = Framing::Chunked;
         }
-        for name in ["content-md5", "digest", "content-digest"] {
+        for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
             head.headers.remove(name);
         }
         let inspector = Inspector::new(masks, inspect::Direction::Request, context);
@@ -200,14 +245,17 @@ impl Exchange {
         }
     }
 
-    fn render_credentials(&self) -> Result<Vec<(Box<str>, SecretValue)>, Arc<str>> {
-        let Some(upstream) = self.upstream() else { return Ok(Vec::new()) };
-        let leases = self.lease.as_slice();
+    fn render_credentials(&mut self) -> Result<Vec<(Box<str>, SecretValue)>, Arc<str>> {
+        let Some(upstream) = self.upstream().cloned() else { return Ok(Vec::new()) };
+        let (secrets, leases) = (&self.plan.secrets, self.lease.as_slice());
+        let mut echoes = Echoes::new();
         let rendered = upstream.inject.iter().map(|injection| {
-            let value = injection.value().render(&self.plan.secrets, leases).map_err(|error| error.name)?;
-            Ok((injection.header().into(), value))
+            let value = injection.value().render_to_scrub(secrets, leases, &mut echoes);
+            Ok((injection.header().into(), value.map_err(|error| error.name)?))
         });
-        rendered.collect()
+        let rendered = rendered.collect();
+        self.echoes = echoes;
+        rendered
     }
 }
 

@@ -51,7 +51,7 @@ use crate::{
     metrics::Limit,
     policy::{Decision, Needs},
     protocol::ClientHint,
-    secrets::{Lease, SecretValue},
+    secrets::{Echoes, Lease, SecretValue},
     time::Now,
 };
 use flow::Flow;
@@ -93,6 +93,8 @@ pub struct Exchange {
     /// Whether the response is a stream of server-sent events.
     is_event_stream: bool,
     lease: Option<Lease>,
+    /// What upstream was given and may not come back.
+    echoes: Echoes,
     /// The caller's token, kept only on routes whose upstream exchanges it (RFC 8693).
     subject_token: Option<SecretValue>,
     ending: Ending,
@@ -172,6 +174,7 @@ impl Exchange {
             refused: None,
             is_event_stream: false,
             lease: None,
+            echoes: Echoes::new(),
             subject_token: None,
             ending: Ending::default(),
         }

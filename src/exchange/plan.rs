@@ -8,7 +8,7 @@ use crate::{
     inspect::{MaskSet, token::TokenBook},
     policy::{Router, RuleSet},
     protocol::{DenyStatus, Protocol},
-    secrets::{Injection, LeaseSource, Slots, Template},
+    secrets::{Injection, LeaseSource, Scrub, Slots, Template},
     upstream::PoolLimits,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -161,6 +161,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Whether its answers are searched for what is injected (SECURITY R19).
+    pub fn is_scrubbed(&self, secrets: &Slots) -> bool {
+        let mut names = self.inject.iter().flat_map(|injection| injection.value().names());
+        names.any(|name| match &self.lease {
+            Some(lease) if lease.name == *name => lease.scrub == Scrub::On,
+            _ => secrets.find(name).is_some_and(|slot| slot.scrub() == Scrub::On),
+        })
+    }
+
     /// Names of the secrets and leases that are injected, for the record.
     pub fn secret_names(&self) -> Vec<Arc<str>> {
         self.inject.iter().flat_map(|injection| injection.value().names().cloned()).collect()

@@ -43,6 +43,10 @@ impl Exchange {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Body(mut arrival) => {
                 arrival.end = end;
+                let data = match self.request.decode(data, end) {
+                    Ok(data) => data,
+                    Err(error) => return self.refuse(Code::BodyUnreadable, error.to_string(), steps),
+                };
                 if self.is_too_large((self.gathered.len() + data.len_bytes()) as u64) {
                     return self.refuse_too_large(steps);
                 }
@@ -91,13 +95,15 @@ impl Exchange {
     }
 
     fn stream_body(&mut self, now: Now, data: Segments, end: bool, steps: &mut Steps) {
-        if self.is_too_large(self.request.received + data.len_bytes() as u64) {
+        let received = self.request.received + data.len_bytes() as u64;
+        let decoded = self.request.decode(data, end);
+        if self.is_too_large(received.max(self.request.decoded_bytes())) {
             let detail = self.too_large();
             return self.cut_request(now, Code::BodyTooLarge, &detail, steps);
         }
-        let data = match self.request.push(data, end) {
+        let data = match decoded.and_then(|data| self.request.push(data, end)) {
             Ok(data) => data,
-            Err(error) => return self.cut_request(now, Code::BodyUnreadable, error.reason(), steps),
+            Err(error) => return self.cut_request(now, Code::BodyUnreadable, &error.to_string(), steps),
         };
         if data.is_empty() && !end {
             return;
@@ -139,11 +145,11 @@ impl Exchange {
     /// CONTENT of a refused body, masked as it would have gone upstream. A body that cannot be masked is
     /// committed to and not stored.
     pub(super) fn refused_body(&mut self, now: Now) -> Option<Record> {
-        let Arrival { mut head, data, end } = *self.refused.take()?;
+        let Arrival { mut head, mut data, end } = *self.refused.take()?;
         let route = self.route.clone()?;
         // Nothing was forwarded: neither the log line nor a metric counts these bytes and masks.
         let counted = std::mem::take(&mut self.request);
-        let inspected = self.inspect_request(&mut head, &route).is_ok();
+        let inspected = self.inspect_request(&mut head, &mut data, end, &route).is_ok();
         let masked = if inspected { self.request.push(data.clone(), end).ok() } else { None };
         let is_masked = masked.is_some();
         let mut record = self.content(now, Direction::Request, &masked.unwrap_or(data), None);

@@ -5,21 +5,42 @@ use crate::{
     audit::Direction,
     buffer::Segments,
     http::{Framing, Headers, ResponseHead, rules},
-    inspect::{self, Inspector, dialect::Dialect},
+    inspect::{
+        self, Inspector,
+        dialect::Dialect,
+        echo::{Echo, Scrub},
+        encoding::{Coding, Decoder},
+    },
     protocol::{self, Code},
     time::Now,
 };
-use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Validators and digests of a body that is not the one they were made for (SECURITY R25).
 const STALE_AFTER_MASKS: [&str; 6] =
     ["etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"];
+
+/// What is only true of a body in its coding (RFC 9530 sections 2 and 3, RFC 9110 section 14.3).
+const STALE_AFTER_DECODING: [&str; 5] =
+    ["content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"];
+
+/// Fields of a response that may hold text of its content.
+const TEXTS: [&str; 7] = [
+    "content-disposition",
+    "content-location",
+    "link",
+    "location",
+    "refresh",
+    "set-cookie",
+    "www-authenticate",
+];
 
 impl Exchange {
     /// Informational responses are passed on, but for 100: the gateway gave its own (SECURITY R8).
     pub(super) fn inform(&mut self, mut head: Box<ResponseHead>, steps: &mut Steps) {
         let is_open = matches!(self.stage, Stage::Open) && !self.ending.responded;
         if is_open && head.status != 100 && rules::strip_response(&mut head.headers).is_ok() {
+            self.mask_fields(&mut head.headers);
             steps.push(Step::Inform(head));
         }
     }
@@ -39,6 +60,7 @@ impl Exchange {
             let cause = Cause::Malformed { reason: rejection.reason(), status: 502 };
             return self.gone(now, Side::Upstream, cause, steps);
         }
+        self.mask_fields(&mut head.headers);
         if let Err(detail) = self.inspect_response(&mut head) {
             steps.push(Step::Abort(Side::Upstream));
             return self.refuse(Code::ResponseUnmaskable, detail, steps);
@@ -47,11 +69,12 @@ impl Exchange {
         self.is_event_stream = takes_events(&head);
         data.join_tiny(&mut self.response.tally);
         self.keep_received(&data);
-        let data = match self.response.push(data, end) {
+        let passed = self.response.decode(data, end).and_then(|data| self.response.push(data, end));
+        let data = match passed {
             Ok(data) => data,
             Err(error) => {
                 steps.push(Step::Abort(Side::Upstream));
-                return self.refuse(Code::ResponseUnmaskable, error.reason().to_owned(), steps);
+                return self.refuse(Code::ResponseUnmaskable, error.to_string(), steps);
             }
         };
         if end && self.response.is_inspected() {
@@ -72,7 +95,7 @@ impl Exchange {
         }
         data.join_tiny(&mut self.response.tally);
         self.keep_received(&data);
-        match self.response.push(data, end) {
+        match self.response.decode(data, end).and_then(|data| self.response.push(data, end)) {
             Ok(data) => {
                 self.note_response(now, &data, steps);
                 if !data.is_empty() || end {
@@ -81,41 +104,83 @@ impl Exchange {
             }
             Err(error) => {
                 steps.push(Step::Abort(Side::Upstream));
-                self.break_off(now, Code::ResponseUnmaskable, error.reason(), steps);
+                self.break_off(now, Code::ResponseUnmaskable, &error.to_string(), steps);
             }
         }
     }
 
     /// Prepares the masks of this response, or says why it cannot be masked and so cannot be sent.
     fn inspect_response(&mut self, head: &mut ResponseHead) -> Result<(), String> {
-        let Some(masks) = self.route.as_ref().and_then(|route| route.response_masks.clone()) else {
+        let masks = self.route.as_ref().and_then(|route| route.response_masks.clone());
+        if masks.is_none() && self.echoes.is_empty() {
             return Ok(());
-        };
-        let keeps_length = masks.keeps_length(inspect::Direction::Response);
-        STALE_AFTER_MASKS.iter().for_each(|name| {
-            head.headers.remove(name);
-        });
+        }
+        let keeps_length =
+            masks.as_ref().is_none_or(|masks| masks.keeps_length(inspect::Direction::Response));
+        if masks.is_some() {
+            STALE_AFTER_MASKS.iter().for_each(|name| {
+                head.headers.remove(name);
+            });
+        }
         if head.framing == Framing::None {
             // What HEAD and 304 say of a body is said of the one that was not masked.
             head.declared_length = head.declared_length.filter(|_| keeps_length);
             return Ok(());
         }
-        if head.status == 206 {
+        if head.status == 206 && masks.is_some() {
             return Err("upstream sent a part of a document (206), which cannot be masked".to_owned());
         }
-        if let Some(coding) = content_coding(&head.headers) {
-            return Err(format!("upstream sent content-encoding {coding:?} although it was asked for none"));
+        let is_decoded = self.decode_response(head)?;
+        if let Some(masks) = masks {
+            let content_type = content_type(&head.headers)?;
+            let Some(context) = inspect::Context::of(content_type, self.dialect()) else {
+                return Err(format!("a body of type {:?} cannot be masked", content_type.unwrap_or("")));
+            };
+            let inspector = Inspector::new(masks, inspect::Direction::Response, context);
+            self.response.inspect_with(inspector.with_tokens(self.tokens()));
         }
-        let content_type = content_type(&head.headers)?;
-        let Some(context) = inspect::Context::of(content_type, self.dialect()) else {
-            return Err(format!("a body of type {:?} cannot be masked", content_type.unwrap_or("")));
-        };
-        if !keeps_length {
+        let is_empty = head.framing == Framing::Length(0);
+        if (is_decoded || !keeps_length || !self.echoes.is_empty()) && !is_empty {
             head.framing = Framing::Chunked;
         }
-        let inspector = Inspector::new(masks, inspect::Direction::Response, context);
-        self.response.inspect_with(inspector.with_tokens(self.tokens()));
+        for echo in &self.echoes {
+            self.response.scrub_with(Scrub::new(echo.clone()));
+        }
         Ok(())
+    }
+
+    /// Takes the content coding off the head, and prepares to take it off the body.
+    fn decode_response(&mut self, head: &mut ResponseHead) -> Result<bool, String> {
+        let coding = Coding::of(head.headers.get_all("content-encoding"))
+            .map_err(|codings| format!("upstream sent content-encoding {codings:?}, which is not decoded"))?;
+        let Some(coding) = coding else { return Ok(false) };
+        if head.status == 206 {
+            return Err(format!("upstream sent a part of {coding} data (206), which cannot be decoded"));
+        }
+        head.headers.remove("content-encoding");
+        STALE_AFTER_DECODING.iter().for_each(|name| {
+            head.headers.remove(name);
+        });
+        weaken_etag(&mut head.headers);
+        self.response.decode_with(Decoder::new(coding));
+        Ok(true)
+    }
+
+    /// Takes credentials and what masks find out of the fields. What an upstream gives to whoever holds the
+    /// injected credential (sessions, tokens) is for the gateway alone (SECURITY R19).
+    fn mask_fields(&self, headers: &mut Headers) {
+        if !self.echoes.is_empty() {
+            rules::strip_credentials(headers);
+            headers.remove("set-cookie");
+            headers.remove("set-cookie2");
+            headers.rewrite(|_, value| scrub(&self.echoes, value));
+        }
+        if let Some(masks) = self.route.as_ref().and_then(|route| route.response_masks.as_ref()) {
+            headers.rewrite(|name, value| {
+                let is_text = TEXTS.iter().any(|text| name.eq_ignore_ascii_case(text));
+                is_text.then(|| inspect::mask_value(masks, inspect::Direction::Response, value)).flatten()
+            });
+        }
     }
 
     /// Keeps what masks may change until it is recorded.
@@ -163,15 +228,23 @@ impl Exchange {
 fn takes_events(head: &ResponseHead) -> bool {
     let content_type = head.headers.get_str("content-type").unwrap_or_default();
     content_type.trim_start().starts_with("text/event-stream")
-        && content_coding(&head.headers).is_none()
+        && Coding::of(head.headers.get_all("content-encoding")) == Ok(None)
         && matches!(head.framing, Framing::Chunked | Framing::Close)
 }
 
-/// The first content coding that is not `identity`, of all fields.
-pub(super) fn content_coding(headers: &Headers) -> Option<Cow<'_, str>> {
-    let mut codings = headers.get_all("content-encoding");
-    let coding = codings.find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))?;
-    Some(String::from_utf8_lossy(coding))
+/// `value` without echoes; `None` if it has none.
+fn scrub(echoes: &[Arc<Echo>], value: &[u8]) -> Option<Vec<u8>> {
+    echoes.iter().fold(None, |scrubbed: Option<Vec<u8>>, echo| {
+        echo.scrub(scrubbed.as_deref().unwrap_or(value)).or(scrubbed)
+    })
+}
+
+/// What is decoded has the meaning of what was encoded, but not its bytes (RFC 9110 section 8.8.1).
+fn weaken_etag(headers: &mut Headers) {
+    headers.rewrite(|name, value| {
+        let is_strong = name.eq_ignore_ascii_case("etag") && !value.starts_with(b"W/");
+        is_strong.then(|| [b"W/", value].concat())
+    });
 }
 
 /// The one content type, if there is one.

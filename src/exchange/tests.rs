@@ -33,6 +33,7 @@ struct World {
     rules: Vec<Rule>,
     masks: Option<Arc<MaskSet>>,
     lease: bool,
+    inject: bool,
     body_bytes_max: u64,
     protocol: Protocol,
     server_name: Option<&'static str>,
@@ -47,6 +48,7 @@ impl Default for World {
             rules: vec![rule("default", When::default(), Action::Allow)],
             masks: None,
             lease: false,
+            inject: true,
             body_bytes_max: 1 << 20,
             protocol: Protocol::Http,
             server_name: None,
@@ -106,7 +108,9 @@ impl World {
             protocol: self.protocol,
             path_prefix: "/base".to_owned(),
             server_name: "api.test".to_owned(),
-            inject: vec![Injection::new("authorization", template).expect("a header")],
+            inject: Vec::from_iter(
+                self.inject.then(|| Injection::new("authorization", template).expect("a header")),
+            ),
             lease: self.lease.then(|| lease_source(&slots)),
             ..Upstream::plain("up")
         };
@@ -466,7 +470,7 @@ fn an_upstream_that_fails_is_answered_or_cut_but_never_ended_cleanly() {
 
         let mut driven = World::default().exchange();
         driven.open();
-        driven.response(&[], b"begun", false);
+        driven.response(&[], b"begun.", false);
         let steps = driven.on(Event::Gone(Side::Upstream, cause.clone()));
         assert_eq!(words(&steps), ["abort upstream", "abort client", "finish"], "{cause:?}");
         assert_eq!(outcome(&steps).cause, recorded, "{cause:?}");

@@ -192,6 +192,25 @@ impl Headers {
         before - self.fields.len()
     }
 
+    /// Gives fields the values that `rewrite` makes of their names and values; the order stays. As in
+    /// [`Headers::append`] each CR, LF and NUL becomes a space.
+    pub fn rewrite(&mut self, mut rewrite: impl FnMut(&str, &[u8]) -> Option<Vec<u8>>) {
+        for index in 0..self.fields.len() {
+            let field = self.fields[index];
+            let name = std::str::from_utf8(self.name(&field)).unwrap_or_default();
+            let Some(value) = rewrite(name, self.value(&field)) else { continue };
+            let name = name.as_bytes().to_vec();
+            let (name, value) = (self.add(&name), self.add_value(&value));
+            self.fields[index] = Field {
+                name_start: name.start as u32,
+                value_start: value.start as u32,
+                value_len: value.len() as u32,
+                added: true,
+                ..field
+            };
+        }
+    }
+
     /// Adds a field at the end. The caller guarantees that the name is a token; each CR, LF and NUL of the
     /// value becomes a space (RFC 9110 section 5.5), so that no value can end its line.
     ///
@@ -236,6 +255,16 @@ impl Headers {
     pub fn set(&mut self, name: &str, value: &[u8]) {
         self.remove(name);
         self.append(name, value);
+    }
+
+    fn add_value(&mut self, value: &[u8]) -> Range<usize> {
+        let value = self.add(value);
+        for byte in &mut self.added[value.clone()] {
+            if matches!(byte, b'\r' | b'\n' | 0) {
+                *byte = b' ';
+            }
+        }
+        value
     }
 
     fn add(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -314,6 +343,16 @@ mod tests {
         headers.remove("f");
         check(&headers, "A: 1\r\nB: 2\r\nC: 3\r\nE: \r\nG: 7\r\nh: 8\r\n");
         check(&Headers::new(), "");
+    }
+
+    #[test]
+    fn rewritten_values_keep_their_place() {
+        let mut headers = received();
+        headers.append("x-two", b"3");
+        headers.rewrite(|name, value| (name != "Host").then(|| [value, b"\r\n!"].concat()));
+        let all: Vec<_> =
+            headers.iter().map(|(n, v)| format!("{n}={}", String::from_utf8_lossy(v))).collect();
+        assert_eq!(all, ["Host=a", "X-One=1  !", "x-one=2  !", "x-two=3  !"]);
     }
 
     #[test]

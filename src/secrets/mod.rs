@@ -20,7 +20,7 @@ pub use injection::{Injection, strip_credentials};
 pub use lease::{ClientAuth, Endpoint, Lease, LeaseFacts, LeaseKind, LeaseSource, SubjectTokenType};
 pub use slot::{Health, SecretSlot, Slots};
 pub use source::{Scrub, SecretSpec, Source, check_name};
-pub use template::{Template, basic};
+pub use template::{Echoes, Template, basic};
 pub use value::SecretValue;
 
 use crate::limits;

@@ -1,8 +1,11 @@
 use super::{Error, Lease, SecretValue, Slots, Unavailable, check_name};
+use crate::inspect::echo::Echo;
 use crate::limits::SECRET_TEMPLATE_BYTES_MAX;
+use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use smallvec::SmallVec;
+use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -27,7 +30,50 @@ enum Encoding {
     /// The parts as they are.
     Plain,
     /// `Basic` and the base64 of the user, a colon and the parts (RFC 7617 section 2).
-    Basic { user: Box<str> },
+    Basic { user: Box<str>, composed: Composed },
+}
+
+/// What must not come back of the values of a request (SECURITY R19); mostly one.
+pub type Echoes = SmallVec<[Arc<Echo>; 2]>;
+
+type Values = SmallVec<[Arc<SecretValue>; 2]>;
+
+/// The spellings of a base64 value, which are made anew only when a part of it has changed. Not a part of
+/// what the template says: copies and comparisons leave it out.
+#[derive(Default)]
+struct Composed(ArcSwapOption<(Values, Arc<Echo>)>);
+
+impl Composed {
+    fn echo(&self, values: &Values, bytes: &[u8]) -> Arc<Echo> {
+        if let Some(known) = &*self.0.load()
+            && known.0.iter().zip(values).all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return known.1.clone();
+        }
+        let echo = Arc::new(Echo::new(&[bytes]));
+        self.0.store(Some(Arc::new((values.clone(), echo.clone()))));
+        echo
+    }
+}
+
+impl Clone for Composed {
+    fn clone(&self) -> Composed {
+        Composed::default()
+    }
+}
+
+impl PartialEq for Composed {
+    fn eq(&self, _: &Composed) -> bool {
+        true
+    }
+}
+
+impl Eq for Composed {}
+
+impl fmt::Debug for Composed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Composed(…)")
+    }
 }
 
 const OPEN: &str = "${";
@@ -70,7 +116,7 @@ impl Template {
         if user.len() > SECRET_TEMPLATE_BYTES_MAX || user.chars().any(|c| c == ':' || c.is_control()) {
             return Err(Error::BasicUser);
         }
-        let encoding = Encoding::Basic { user: user.into() };
+        let encoding = Encoding::Basic { user: user.into(), composed: Composed::default() };
         Ok(Template { encoding, ..Template::parse(password)? })
     }
 
@@ -87,7 +133,21 @@ impl Template {
     /// # Errors
     /// [`Unavailable`] with the first name that has no value.
     pub fn render(&self, slots: &Slots, leases: &[Lease]) -> Result<SecretValue, Unavailable> {
-        let mut values: SmallVec<[Arc<SecretValue>; 2]> = SmallVec::new();
+        self.render_to_scrub(slots, leases, &mut Echoes::new())
+    }
+
+    /// The same, and adds to `echoes` what of it must not come back: the values, and what base64 made of
+    /// them.
+    ///
+    /// # Errors
+    /// As for [`Template::render`].
+    pub fn render_to_scrub(
+        &self,
+        slots: &Slots,
+        leases: &[Lease],
+        echoes: &mut Echoes,
+    ) -> Result<SecretValue, Unavailable> {
+        let mut values = Values::new();
         for name in self.names() {
             let lease = leases.iter().find(|lease| lease.source.name == *name);
             let value = match lease {
@@ -96,12 +156,21 @@ impl Template {
             };
             values.push(value.ok_or_else(|| Unavailable { name: name.clone() })?);
         }
-        let prefix = match &self.encoding {
-            Encoding::Plain => None,
-            Encoding::Basic { user } => Some(&**user),
-        };
-        let joined = self.join(prefix, &values);
-        Ok(SecretValue::composed(if prefix.is_some() { basic(&joined) } else { joined }))
+        for echo in values.iter().filter_map(|value| value.echo()) {
+            if !echoes.iter().any(|known| Arc::ptr_eq(known, echo)) {
+                echoes.push(echo.clone());
+            }
+        }
+        match &self.encoding {
+            Encoding::Plain => Ok(SecretValue::composed(self.join(None, &values))),
+            Encoding::Basic { user, composed } => {
+                let value = basic(&self.join(Some(user), &values));
+                if values.iter().any(|value| value.echo().is_some()) {
+                    echoes.push(composed.echo(&values, &value[SCHEME.len()..]));
+                }
+                Ok(SecretValue::composed(value))
+            }
+        }
     }
 
     /// All parts in one buffer that is allocated once: growing would leave unwiped copies behind.
@@ -148,9 +217,11 @@ fn literal(text: &str, from: usize, to: usize, parts: &mut Vec<Part>) -> Result<
     }
 }
 
+/// What stands in front of the base64.
+const SCHEME: &[u8] = b"Basic ";
+
 /// `Basic` and the base64 of `user:password` (RFC 7617 section 2), in one allocation.
 pub fn basic(credentials: &[u8]) -> Zeroizing<Vec<u8>> {
-    const SCHEME: &[u8] = b"Basic ";
     let mut value = Zeroizing::new(vec![0; SCHEME.len() + credentials.len().div_ceil(3) * 4]);
     let (scheme, encoded) = value.split_at_mut(SCHEME.len());
     scheme.copy_from_slice(SCHEME);

@@ -1,13 +1,19 @@
 use super::{Error, Scrub};
+use crate::inspect::echo::Echo;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The bytes of a secret, wiped when dropped, compared in constant time, never printed (SECURITY R45, R46).
 ///
 /// Holds no control character but HTAB, so that it may stand in a header value (RFC 9110 section 5.5).
-pub struct SecretValue(Zeroizing<Vec<u8>>);
+pub struct SecretValue {
+    bytes: Zeroizing<Vec<u8>>,
+    scrub: Scrub,
+    echo: OnceLock<Arc<Echo>>,
+}
 
 impl SecretValue {
     /// Takes `bytes` as a secret; refused bytes are wiped as well.
@@ -26,32 +32,39 @@ impl SecretValue {
         }
         match bytes.iter().position(|byte| byte.is_ascii_control() && *byte != b'\t') {
             Some(offset) => Err(Error::ControlCharacter { offset }),
-            None => Ok(SecretValue(bytes)),
+            None => Ok(SecretValue { bytes, scrub, echo: OnceLock::new() }),
         }
     }
 
     /// A value composed of checked parts, such as a rendered template.
     pub(super) fn composed(bytes: Zeroizing<Vec<u8>>) -> SecretValue {
         debug_assert!(!bytes.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'));
-        SecretValue(bytes)
+        SecretValue { bytes, scrub: Scrub::Off, echo: OnceLock::new() }
+    }
+
+    /// All spellings in which it must not come back (SECURITY R19); `None` where `scrub` is off. The first
+    /// call makes them: whoever loads a value calls it before the value is used.
+    pub fn echo(&self) -> Option<&Arc<Echo>> {
+        let made = || Arc::new(Echo::new(&[&self.bytes]));
+        (self.scrub == Scrub::On).then(|| self.echo.get_or_init(made))
     }
 
     /// The secret itself. Goes to the upstream or to a token endpoint, nowhere else.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Number of bytes; at least one.
     #[expect(clippy::len_without_is_empty, reason = "a secret is never empty")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 }
 
 /// In constant time for values of one length; the length itself is no secret.
 impl PartialEq for SecretValue {
     fn eq(&self, other: &SecretValue) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.bytes.ct_eq(&other.bytes).into()
     }
 }
 

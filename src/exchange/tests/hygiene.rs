@@ -191,8 +191,8 @@ fn an_upstream_cannot_speak_as_the_gateway() {
 
 #[test]
 fn an_event_is_only_put_into_a_stream_that_can_take_it() {
-    let event_of = |framing, coding: &str| {
-        let mut driven = World { protocol: Protocol::Anthropic, ..World::default() }.exchange();
+    let event_of = |inject, framing, coding: &str| {
+        let mut driven = World { protocol: Protocol::Anthropic, inject, ..World::default() }.exchange();
         driven.open();
         let mut head = ResponseHead { framing, ..response_head("text/event-stream") };
         head.headers.append("content-encoding", coding.as_bytes());
@@ -200,7 +200,15 @@ fn an_event_is_only_put_into_a_stream_that_can_take_it() {
         words(&driven.on(Event::Gone(Side::Upstream, Cause::Closed)))
     };
     let cut = ["abort upstream", "abort client", "finish"];
-    assert_eq!(event_of(Framing::Chunked, "identity"), ["abort upstream", "send", "abort client", "finish"]);
-    assert_eq!(event_of(Framing::Length(100), "identity"), cut, "it would run over the length");
-    assert_eq!(event_of(Framing::Chunked, "gzip"), cut, "it would not be compressed");
+    let told = ["abort upstream", "send", "abort client", "finish"];
+    assert_eq!(event_of(false, Framing::Chunked, "identity"), told);
+    assert_eq!(event_of(false, Framing::Length(100), "identity"), cut, "it would run over the length");
+    assert_eq!(event_of(false, Framing::Chunked, "gzip"), cut, "it would not be compressed");
+    for (framing, coding) in [(Framing::Length(100), "identity"), (Framing::Chunked, "gzip")] {
+        assert_eq!(
+            event_of(true, framing, coding),
+            told,
+            "what is scrubbed is sent plain and without a length"
+        );
+    }
 }

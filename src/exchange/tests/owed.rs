@@ -102,8 +102,8 @@ fn a_chunked_body_of_tiny_chunks_is_joined_before_it_is_recorded() {
     // An answer likewise.
     let mut data = crate::buffer::Segments::new();
     (0..10_000).for_each(|index| data.push(received.slice(index * 6..index * 6 + 1)));
-    driven.response(&[], b"begun", false);
-    let steps = driven.on(Event::ResponseBody { data, end: false });
+    driven.response(&[], b"begun.", false);
+    let steps = driven.on(Event::ResponseBody { data, end: true });
     let Some(Step::Send { data, .. }) = steps.last() else { panic!("{steps:?}") };
     assert_eq!((data.count(), data.len_bytes()), (1, 10_000));
 }
