@@ -1,21 +1,28 @@
 //! The signed log, for witnesses and auditors: `/api/v1/audit/…`.
 
 use super::{
-    door::Caller,
+    access::Principal,
     problem::{Problem, answer},
-    routes::{Desked, finished, no_body},
+    routes::{Desk, Desked, finished, no_body},
+    sessions,
 };
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     Router,
     extract::{Extension, Query, Request, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
+
+/// How long a head is waited for at most: less than what connections on the way allow.
+const HEAD_WAIT_MAX: Duration = Duration::from_secs(25);
+/// How often it is looked for meanwhile. That takes a lock and a comparison.
+const HEAD_LOOK: Duration = Duration::from_millis(50);
 
 /// Proofs that are made at once: each reads through the log.
 static PROOFS: Semaphore = Semaphore::const_new(2);
@@ -50,6 +57,8 @@ pub struct ErasedBodies {
 pub enum Unproven {
     /// What was asked for is not there, or not yet (caller).
     NotCovered(String),
+    /// It takes records of segments that are encrypted to auditors: the gateway cannot read them any more.
+    Encrypted(String),
     /// The log cannot be read, or contradicts itself (operator).
     Failed(String),
 }
@@ -58,13 +67,14 @@ impl From<Unproven> for Problem {
     fn from(unproven: Unproven) -> Problem {
         match unproven {
             Unproven::NotCovered(why) => Problem::new(StatusCode::NOT_FOUND, "not_covered", why),
+            Unproven::Encrypted(why) => Problem::new(StatusCode::CONFLICT, "encrypted", why),
             Unproven::Failed(why) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "audit_failed", why),
         }
     }
 }
 
 /// The routes of this file.
-pub(super) fn routes() -> Router<Arc<super::routes::Desk>> {
+pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/api/v1/audit/head", get(head))
         .route("/api/v1/audit/prove", get(prove))
@@ -77,13 +87,63 @@ fn plain(text: String) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// The newest checkpoint, byte for byte (c2sp.org/tlog-checkpoint).
-async fn head(State(desk): Desked) -> Result<Response, Problem> {
+/// How long a head may be waited for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    /// Seconds.
+    #[serde(default)]
+    wait: u64,
+}
+
+/// The newest checkpoint, byte for byte (c2sp.org/tlog-checkpoint). Whoever names the one that it has in
+/// `If-None-Match` gets 304, with `wait` only after that time: another head is answered at once.
+async fn head(
+    State(desk): Desked,
+    query: Result<Query<Wait>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = query.map_err(|_| Problem::malformed("want ?wait=SECONDS, or nothing"))?;
+    let wait = Duration::from_secs(query.wait).min(HEAD_WAIT_MAX);
+    let known = headers.get(header::IF_NONE_MATCH);
+    let newest = newer(&desk, known, wait).await;
     let missing = || {
         let message = "there is no checkpoint yet: one is signed a second after the first record";
         Problem::new(StatusCode::NOT_FOUND, "no_checkpoint", message)
     };
-    Ok(plain(desk.control.checkpoint().ok_or_else(missing)?.to_string()))
+    let note = newest.ok_or_else(missing)?;
+    let tag = entity_tag(&note);
+    let mut response = match known {
+        Some(known) if *known == tag => StatusCode::NOT_MODIFIED.into_response(),
+        _ => plain(note.to_string()),
+    };
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(response)
+}
+
+/// The newest checkpoint, once it is another one than `known` or the time is over.
+async fn newer(desk: &Desk, known: Option<&HeaderValue>, wait: Duration) -> Option<Arc<str>> {
+    let mut closing = desk.closing.clone();
+    let end = tokio::time::Instant::now() + wait;
+    loop {
+        let newest = desk.control.checkpoint();
+        let is_other = newest.as_ref().is_some_and(|note| known != Some(&entity_tag(note)));
+        if is_other || tokio::time::Instant::now() >= end {
+            return newest;
+        }
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => return newest,
+            () = tokio::time::sleep(HEAD_LOOK) => {}
+        }
+    }
+}
+
+/// What stands for a head: the same note has the same.
+fn entity_tag(note: &str) -> HeaderValue {
+    let digest = digest(&SHA256, note.as_bytes());
+    let digits: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    // Hexadecimal digits in quotes are always a header's value.
+    HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 #[derive(Deserialize)]
@@ -92,19 +152,26 @@ struct Prove {
     record: u64,
 }
 
-/// The proof of one record (c2sp.org/tlog-proof).
+/// The proof of one record (c2sp.org/tlog-proof). It holds the record, so who reads it is recorded.
 async fn prove(
     State(desk): Desked,
+    Extension(principal): Extension<Principal>,
     query: Result<Query<Prove>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = query.map_err(|_| Problem::malformed("want ?record=N, the record's sequence number"))?;
     let record = asked.record;
+    let asked = desk.clone();
     let proof = finished(async move {
         // Never closed: it stands for as long as the process.
         let _turn = PROOFS.acquire().await;
-        desk.control.prove(record).await
+        asked.control.prove(record).await
     });
-    Ok(plain(proof.await??))
+    let proof = proof.await??;
+    let recorded = sessions::at_work(desk, move |desk| {
+        sessions::record(desk, principal.name(), "prove", &format!("record {record}"))
+    });
+    recorded.await?;
+    Ok(plain(proof))
 }
 
 #[derive(Deserialize)]
@@ -137,25 +204,25 @@ struct Whose {
 
 async fn erase(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     query: Result<Query<Whose>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Query(Whose { subject, issuer }) =
         query.map_err(|_| Problem::malformed("want ?subject=S, and &issuer=I for one issuer's alone"))?;
     no_body(&desk, request).await?;
-    let author = caller.author()?.to_owned();
+    let author = principal.name().to_owned();
     let erased = finished(async move { desk.control.erase(author, subject, issuer).await });
     Ok(answer(StatusCode::OK, &erased.await??))
 }
 
 async fn rotate(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
     no_body(&desk, request).await?;
-    let author = caller.author()?.to_owned();
+    let author = principal.name().to_owned();
     let key = finished(async move { desk.control.rotate_key(author).await }).await??;
     Ok(answer(StatusCode::OK, &json!({ "key": key })))
 }

@@ -1,9 +1,11 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
-use super::{Consistency, ErasedBodies, Readiness, Status, Unproven};
+use super::{Consistency, Credential, ErasedBodies, LogFolder, Readiness, Status, Unproven};
 use crate::{
     archive::{self, Archive},
+    audit::StatedKey,
     metrics::Scrape,
+    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -39,7 +41,24 @@ pub trait Control: Send + Sync + 'static {
     /// The configuration is bad (operator).
     fn check(&self) -> Work<'_, Result<(), Rejected>>;
 
-    /// The newest checkpoint of the log, as a signed note; `None` until there is one.
+    /// The tokens of the admin port that are in force. Read for each request, so that one that was taken away
+    /// opens nothing any more.
+    fn credentials(&self) -> Arc<[Credential]>;
+
+    /// The time, for what ends.
+    fn now(&self) -> Timestamp;
+
+    /// Where the segments of the log are.
+    fn log(&self) -> LogFolder;
+
+    /// The statements of the log's keys in their order.
+    ///
+    /// # Errors
+    /// [`Unproven::Failed`] (operator).
+    fn stated_keys(&self) -> Work<'_, Result<Vec<StatedKey>, Unproven>>;
+
+    /// The newest checkpoint of the log, as a signed note; `None` until this process has signed one. Each
+    /// covers more than the one before it.
     fn checkpoint(&self) -> Option<Arc<str>>;
 
     /// The proof that a record is in the log (c2sp.org/tlog-proof).

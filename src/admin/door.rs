@@ -4,9 +4,8 @@
 //! `head`, lives for `life`, and may then take `grace` to end the request under way; so no client, however
 //! slow it sends or reads, holds one of the places of a door for longer than that.
 
-use super::problem::Problem;
 use crate::limits;
-use axum::{Router, extract::Request, http::StatusCode, serve::Listener};
+use axum::{Router, extract::Request, serve::Listener};
 use hyper::{body::Incoming, server::conn::http1, service::Service, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,21 +26,8 @@ use tokio_rustls::TlsAcceptor;
 pub(super) enum Caller {
     /// A process of this host, as the kernel names it: `local:UID`.
     Local(Arc<str>),
-    /// Anybody who dialled this address of ours.
-    Network(SocketAddr),
-}
-
-impl Caller {
-    /// Under which name what is done is recorded.
-    ///
-    /// # Errors
-    /// 403: nobody who is unknown changes anything.
-    pub(super) fn author(&self) -> Result<&str, Problem> {
-        match self {
-            Caller::Local(author) => Ok(author),
-            Caller::Network(_) => Err(Problem::new(StatusCode::FORBIDDEN, "login_required", "log in first")),
-        }
-    }
+    /// Anybody who dialled this address of ours, and whether others can read what is said.
+    Network { local: SocketAddr, is_tls: bool },
 }
 
 /// Bounds of one door; the defaults are those of [`limits`].
@@ -94,7 +80,7 @@ impl Door {
     pub(super) async fn network(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         let serve = async |door: Door, stream: TcpStream, tls: Option<TlsAcceptor>| {
             let Ok(local) = stream.local_addr() else { return };
-            let caller = Caller::Network(local);
+            let caller = Caller::Network { local, is_tls: tls.is_some() };
             let Some(tls) = tls else { return door.serve(stream, caller).await };
             match timeout(door.bounds.handshake, tls.accept(stream)).await {
                 Ok(Ok(stream)) => door.serve(stream, caller).await,

@@ -79,7 +79,7 @@ pub(super) async fn guard(
     let (Some(host), None) = (fields.next(), fields.next()) else {
         return Err(Problem::malformed("a request needs exactly one Host header"));
     };
-    let Some(Caller::Network(local)) = request.extensions().get::<Caller>() else {
+    let Some(Caller::Network { local, .. }) = request.extensions().get::<Caller>() else {
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no address is known"));
     };
     let target = request.uri().authority().map(Authority::as_str);

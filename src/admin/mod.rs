@@ -2,17 +2,19 @@
 //! plane.
 //!
 //! Closed by default (SECURITY, UX section 5): whoever may open the unix socket may do everything, and the
-//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists;
-//! metrics have a listener of their own on loopback. This is not the data plane: no caller's request comes
-//! here, and it decides nothing about one. Start at [`serve`], then `routes` for what is served and `door`
-//! for how.
+//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists, and
+//! then what the role of its bearer grants; metrics have a listener of their own on loopback. This is not the
+//! data plane: no caller's request comes here, and it decides nothing about one. Start at [`serve`], then
+//! `routes` for what is served, `access` for whom, and `door` for how.
 
+mod access;
 mod audit;
 mod control;
 mod door;
 mod host;
 mod problem;
 mod routes;
+mod segments;
 mod server;
 mod sessions;
 mod socket;
@@ -21,8 +23,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Credential, Role};
 pub use audit::{Consistency, ErasedBodies, Unproven};
 pub use control::{Control, Rejected, Reloaded, Work};
+pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;
 pub use status::{
     AuditState, AuditStatus, CertificateStatus, Check, ConfigStatus, IssuerStatus, LimitStatus,

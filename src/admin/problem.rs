@@ -19,11 +19,23 @@ pub(super) struct Problem {
     message: String,
     /// Further members.
     more: Map<String, Value>,
+    /// `WWW-Authenticate`.
+    challenge: Option<&'static str>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Problem {
-        Problem { status, code, message: message.into(), more: Map::new() }
+        Problem { status, code, message: message.into(), more: Map::new(), challenge: None }
+    }
+
+    /// Nothing is served there, or nothing that this door shows.
+    pub(super) fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path")
+    }
+
+    /// Says how to log in (RFC 9110 section 11.6.1).
+    pub(super) fn challenging(self, challenge: &'static str) -> Problem {
+        Problem { challenge: Some(challenge), ..self }
     }
 
     pub(super) fn malformed(message: impl Into<String>) -> Problem {
@@ -64,6 +76,10 @@ impl IntoResponse for Problem {
         let mut response = answer(self.status, &Value::Object(body));
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some(challenge) = self.challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         response
     }
 }

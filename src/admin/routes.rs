@@ -1,11 +1,12 @@
 //! What is served where. The table of each door is one function.
 
 use super::{
-    Control, audit,
-    door::Caller,
+    Control,
+    access::{self, Principal},
+    audit,
     host::{self, Hosts},
     problem::{Problem, answer, secure},
-    sessions,
+    segments, sessions,
 };
 use crate::{limits, metrics::Metrics};
 use axum::{
@@ -19,6 +20,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// What the handlers work with.
 pub(super) struct Desk {
@@ -26,12 +28,31 @@ pub(super) struct Desk {
     pub metrics: Arc<Metrics>,
     /// A request body must be complete within this time.
     pub body_timeout: Duration,
+    /// Becomes true when the process ends: whoever waits for something is answered then.
+    pub closing: watch::Receiver<bool>,
+    /// Who has read which segment.
+    pub pulls: segments::Pulls,
 }
 
 pub(super) type Desked = State<Arc<Desk>>;
 
 /// The unix socket: everything, for whoever may open it.
 pub(super) fn local(desk: Arc<Desk>) -> Router {
+    finish(everything(&desk), desk).layer(middleware::map_response(secure))
+}
+
+/// The admin port: what `access` lets through. Without a login that is alive or not, ready or not.
+pub(super) fn network(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
+    guarded(everything(&desk), desk, hosts)
+}
+
+/// The metrics port.
+pub(super) fn scraped(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
+    guarded(Router::new().route("/metrics", get(metrics)), desk, hosts)
+}
+
+/// All that is served, behind the one guard that knows who may have it.
+fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -44,19 +65,9 @@ pub(super) fn local(desk: Arc<Desk>) -> Router {
         .route("/api/v1/drain", post(drain))
         .route("/api/v1/log-level", put(set_log_level))
         .merge(audit::routes())
+        .merge(segments::routes())
         .merge(sessions::routes());
-    finish(router, desk).layer(middleware::map_response(secure))
-}
-
-/// The admin port without a login: alive or not, ready or not, and nothing more.
-pub(super) fn public(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
-    let router = Router::new().route("/livez", get(livez)).route("/readyz", get(bare_readyz));
-    guarded(router, desk, hosts)
-}
-
-/// The metrics port.
-pub(super) fn scraped(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
-    guarded(Router::new().route("/metrics", get(metrics)), desk, hosts)
+    router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
 }
 
 fn guarded(router: Router<Arc<Desk>>, desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
@@ -67,7 +78,7 @@ fn guarded(router: Router<Arc<Desk>>, desk: Arc<Desk>, hosts: Arc<Hosts>) -> Rou
 
 fn finish(router: Router<Arc<Desk>>, desk: Arc<Desk>) -> Router {
     router
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"))
+        .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || {
             let message = "this path does not take that method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
@@ -80,17 +91,18 @@ async fn livez() -> Response {
     answer(StatusCode::OK, &json!({ "live": true }))
 }
 
-async fn bare_readyz(State(desk): Desked) -> Response {
-    ready(&desk, false)
-}
-
-async fn readyz(State(desk): Desked, RawQuery(query): RawQuery) -> Response {
+/// What is missing is for those who may see it; everybody may know whether anything is.
+async fn readyz(
+    State(desk): Desked,
+    principal: Option<Extension<Principal>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let asked = query
         .as_deref()
         .unwrap_or("")
         .split('&')
         .any(|one| matches!(one, "verbose" | "verbose=1" | "verbose=true"));
-    ready(&desk, asked)
+    ready(&desk, asked && principal.is_some_and(|Extension(principal)| principal.may_view()))
 }
 
 fn ready(desk: &Desk, verbose: bool) -> Response {
@@ -130,22 +142,22 @@ async fn check(State(desk): Desked, request: Request) -> Result<Response, Proble
 
 async fn reload(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
     no_body(&desk, request).await?;
-    let author = caller.author()?.to_owned();
+    let author = principal.name().to_owned();
     let reloaded = finished(async move { desk.control.reload(author).await }).await?;
     Ok(answer(StatusCode::OK, &reloaded.map_err(Problem::rejected)?))
 }
 
 async fn drain(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
     no_body(&desk, request).await?;
-    desk.control.drain(caller.author()?);
+    desk.control.drain(principal.name());
     Ok(answer(StatusCode::ACCEPTED, &json!({ "draining": true })))
 }
 
@@ -157,7 +169,7 @@ struct LogLevel {
 
 async fn set_log_level(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
     if !is_json(request.headers()) {
@@ -168,7 +180,7 @@ async fn set_log_level(
     let LogLevel { level } = serde_json::from_slice(&body)
         .map_err(|error| Problem::malformed(format!("the body must be {{\"level\": \"…\"}}: {error}")))?;
     desk.control
-        .set_log_level(caller.author()?, &level)
+        .set_log_level(principal.name(), &level)
         .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "log_level_invalid", why))?;
     Ok(answer(StatusCode::OK, &json!({ "level": level })))
 }

@@ -1,13 +1,13 @@
 //! All doors together: opened at once, closed at once.
 
 use super::{
-    Error, Parts,
+    Control, Error, Parts,
     door::{Bounds, Door},
     host::Hosts,
     routes::{self, Desk},
     socket,
 };
-use crate::limits;
+use crate::{limits, metrics::Metrics};
 use axum::Router;
 use std::{
     future::Future,
@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// The admin side with everything open, not yet serving. Dropping it closes everything.
 pub struct Server {
-    desk: Arc<Desk>,
+    control: Arc<dyn Control>,
+    metrics_of: Arc<Metrics>,
     bounds: Bounds,
     hosts: Vec<String>,
     socket: Option<(UnixListener, socket::Place)>,
@@ -58,7 +59,8 @@ impl Server {
             TlsAcceptor::from(Arc::new(tls))
         });
         Ok(Server {
-            desk: Arc::new(Desk { control, metrics, body_timeout: bounds.body }),
+            control,
+            metrics_of: metrics,
             bounds,
             hosts,
             socket: socket.as_deref().map(socket::bind).transpose()?,
@@ -73,8 +75,15 @@ impl Server {
     /// # Errors
     /// A listener cannot be handed to the runtime ([`Error::Listener`]); nothing was served then.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Server { desk, bounds, hosts, socket, tcp, metrics } = self;
+        let Server { control, metrics_of, bounds, hosts, socket, tcp, metrics } = self;
         let (close, closing) = watch::channel(false);
+        let desk = Arc::new(Desk {
+            control,
+            metrics: metrics_of,
+            body_timeout: bounds.body,
+            closing: closing.clone(),
+            pulls: Default::default(),
+        });
         let door = |router: Router| Door { router, bounds, closing: closing.clone() };
         let failed = |what| move |source| Error::Listener { what, source };
         let mut doors = tokio::task::JoinSet::new();
@@ -87,7 +96,7 @@ impl Server {
         if let Some((listener, tls)) = tcp {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("admin"))?;
             let hosts = Arc::new(Hosts::new(&hosts, tls.is_some()));
-            doors.spawn(door(routes::public(desk.clone(), hosts)).network(listener, tls));
+            doors.spawn(door(routes::network(desk.clone(), hosts)).network(listener, tls));
         }
         if let Some(listener) = metrics {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("metrics"))?;

@@ -4,7 +4,7 @@
 //! is recorded before the first byte is given.
 
 use super::{
-    door::Caller,
+    access::Principal,
     problem::{Problem, answer},
     routes::Desk,
     stream::{self, Pieces},
@@ -98,12 +98,12 @@ async fn list(State(desk): Desked, query: Asked<Filter>) -> Answered {
 
 async fn show(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
     query: Asked<Page>,
 ) -> Answered {
     let page = asked(query)?;
-    let author = caller.author()?.to_owned();
+    let author = principal.name().to_owned();
     let shown = at_work(desk, move |desk| {
         let archive = caught_up(desk)?;
         let session = archive.session(&id)?;
@@ -136,23 +136,23 @@ async fn ended(State(desk): Desked, query: Asked<Page>) -> Answered {
 
 async fn export_session(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
     query: Asked<Export>,
 ) -> Answered {
-    export(desk, caller, Some(id), asked(query)?).await
+    export(desk, principal, Some(id), asked(query)?).await
 }
 
 async fn export_span(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     query: Asked<Export>,
 ) -> Answered {
-    export(desk, caller, None, asked(query)?).await
+    export(desk, principal, None, asked(query)?).await
 }
 
-async fn export(desk: Arc<Desk>, caller: Caller, id: Option<String>, asked: Export) -> Answered {
-    let author = caller.author()?.to_owned();
+async fn export(desk: Arc<Desk>, principal: Principal, id: Option<String>, asked: Export) -> Answered {
+    let author = principal.name().to_owned();
     let mut span = asked.span()?;
     let (pieces, body) = stream::channel();
     let opened = at_work(desk, move |desk| {
@@ -286,11 +286,11 @@ impl Exporter {
 /// A session as it goes on: an event for each exchange that ended, with the record as its id.
 async fn events(
     State(desk): Desked,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let author = caller.author()?.to_owned();
+    let author = principal.name().to_owned();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let mut after = last.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(0);
     let session = at_work(desk.clone(), move |desk| {
@@ -348,7 +348,7 @@ fn caught_up(desk: &Desk) -> Result<Arc<Archive>, Problem> {
     Ok(archive)
 }
 
-fn record(desk: &Desk, author: &str, action: &str, object: &str) -> Result<(), Problem> {
+pub(super) fn record(desk: &Desk, author: &str, action: &str, object: &str) -> Result<(), Problem> {
     desk.control.record_read(author, action, object).map_err(|why| {
         let message = format!("nothing is shown, because who reads it cannot be recorded: {why}");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", message)
@@ -356,7 +356,7 @@ fn record(desk: &Desk, author: &str, action: &str, object: &str) -> Result<(), P
 }
 
 /// Runs what reads files on a thread where that disturbs nobody.
-async fn at_work<T: Send + 'static>(
+pub(super) async fn at_work<T: Send + 'static>(
     desk: Arc<Desk>,
     work: impl FnOnce(&Desk) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -332,7 +332,7 @@ fn serve_admin(
         socket: Some(snapshot.admin.socket.clone()),
         tcp,
         tls: admin_tls(&snapshot)?,
-        hosts: Vec::new(),
+        hosts: snapshot.admin.hosts.clone(),
         metrics_listener,
     };
     let (stop, stopped) = oneshot::channel::<()>();

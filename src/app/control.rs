@@ -3,17 +3,18 @@
 use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
-        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, ErasedBodies,
-        IssuerStatus, LimitStatus, ListenerStatus, Rejected, Reloaded, RequestStatus, SecretStatus,
-        ShardStatus, Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
+        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
+        ErasedBodies, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, Rejected, Reloaded,
+        RequestStatus, Role, SecretStatus, ShardStatus, Status, Unproven, UpstreamConnections,
+        UpstreamStatus, Work,
     },
     archive::{self, Archive},
-    audit::{Access, Commit, Record},
+    audit::{Access, Commit, Record, StatedKey},
     config::{self, Format, diagnostic},
-    journal::{self, Erasure, Level, ProveError},
+    journal::{self, Erasure, Level, ProveError, VerifyError},
     metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
-    segments::Keys,
+    segments::{self, Keys},
     time::Timestamp,
     upstream::Retired,
 };
@@ -89,6 +90,36 @@ impl Control for Operator {
         })
     }
 
+    fn credentials(&self) -> Arc<[Credential]> {
+        let role = |role| match role {
+            config::AdminRole::Viewer => Role::Viewer,
+            config::AdminRole::Auditor => Role::Auditor,
+        };
+        let credential = |token: &config::AdminCredential| Credential {
+            name: token.name.clone(),
+            role: role(token.role),
+            digest: token.digest,
+            expires: token.expires,
+        };
+        self.core.snapshot.load().admin.tokens.iter().map(credential).collect()
+    }
+
+    fn now(&self) -> Timestamp {
+        runtime::now().wall
+    }
+
+    fn log(&self) -> LogFolder {
+        let only_encrypted = !self.core.snapshot.load().audit.packing.recipients.is_empty();
+        LogFolder { dir: self.core.addresses.audit_dir.clone(), only_encrypted }
+    }
+
+    fn stated_keys(&self) -> Work<'_, Result<Vec<StatedKey>, Unproven>> {
+        let dir = self.core.addresses.audit_dir.clone();
+        Box::pin(blocking(move || {
+            journal::stated_keys(&dir, &Keys::default()).map_err(|error| unproven(&error))
+        }))
+    }
+
     fn checkpoint(&self) -> Option<Arc<str>> {
         self.core.journal.checkpoint()
     }
@@ -104,9 +135,10 @@ impl Control for Operator {
 
     fn consistency(&self, from: u64, to: Option<u64>) -> Work<'_, Result<Consistency, Unproven>> {
         let dir = self.core.addresses.audit_dir.clone();
+        let newest = self.core.journal.checkpoint();
         Box::pin(blocking(move || {
-            let found =
-                journal::consistency(&dir, &Keys::default(), from, to).map_err(|error| unproven(&error))?;
+            let found = journal::consistency(&dir, &Keys::default(), newest.as_deref(), from, to)
+                .map_err(|error| unproven(&error))?;
             let proof = found.path.iter().map(|hash| STANDARD.encode(hash)).collect();
             Ok(Consistency { from, to: found.to, proof, checkpoint: found.checkpoint })
         }))
@@ -234,6 +266,9 @@ fn unproven(error: &ProveError) -> Unproven {
         | ProveError::Removed { .. }
         | ProveError::Encrypted(_)
         | ProveError::Erased(_) => Unproven::NotCovered(error.to_string()),
+        ProveError::Log(VerifyError::Io { source, .. }) if segments::is_closed(source) => {
+            Unproven::Encrypted(error.to_string())
+        }
         ProveError::Log(_) | ProveError::Contradiction(_) => Unproven::Failed(error.to_string()),
     }
 }

@@ -212,6 +212,8 @@ fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
     let fixed = [
         (place(old) != place(new), "listeners"),
         (old.admin.socket != new.admin.socket || old.admin.addr != new.admin.addr, "the admin addresses"),
+        (old.admin.tls.is_some() != new.admin.tls.is_some(), "TLS of the admin interface"),
+        (old.admin.hosts != new.admin.hosts, "the names of the admin interface"),
         (old.admin.metrics != new.admin.metrics, "the metrics address"),
         (old.audit.dir != new.audit.dir, "the audit folder"),
         (old.audit.key != new.audit.key, "the audit key"),

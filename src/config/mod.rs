@@ -38,11 +38,13 @@ pub use diagnostic::{Diagnostic, Format, Severity, UNREADABLE_FILE};
 pub use document::Document;
 pub use host::Host;
 pub use origin::{ListenAddr, Origin};
-pub use snapshot::{AccessLog, AdminPlan, AuditPlan, CapacityPlan, Listener, LogPlan, RuntimePlan, Snapshot};
+pub use snapshot::{
+    AccessLog, AdminCredential, AdminPlan, AuditPlan, CapacityPlan, Listener, LogPlan, RuntimePlan, Snapshot,
+};
 pub use tree::{Path, Step, Tree};
 pub use value::{Period, Share, Size};
 
-pub use admin::{Admin, Roles};
+pub use admin::{Admin, AdminRole, AdminToken, Roles};
 pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
 pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};

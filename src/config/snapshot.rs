@@ -59,10 +59,24 @@ pub struct AdminPlan {
     pub addr: Option<SocketAddr>,
     /// Certificate chain and key in PEM, for `addr`.
     pub tls: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    /// Names that it answers to: those of the certificate and the configured ones.
+    pub hosts: Vec<String>,
     /// Where `/metrics` is served.
     pub metrics: Option<SocketAddr>,
+    /// Who may log in over `addr`.
+    pub tokens: Vec<AdminCredential>,
     /// Who may approve: `group:NAME`, `user:SUBJECT`, `local:UID`.
     pub approvers: Vec<String>,
+}
+
+/// A token of the admin interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminCredential {
+    pub name: Arc<str>,
+    pub role: super::AdminRole,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    pub expires: Option<crate::time::Timestamp>,
 }
 
 /// Where and how records are kept.

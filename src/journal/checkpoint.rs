@@ -128,13 +128,14 @@ impl Signer {
         let first = in_force.is_none().then(|| KeyStatement::sign_first(&current, salt));
         let number = in_force.map_or(1, |(number, _)| number);
         let note = fs::read_to_string(folder.join(FILE_NAME)).ok();
-        // What is there is offered until there is a newer one, if it is a checkpoint of this key's log.
+        // It says how far the log is signed, and is not offered: a process that was killed may have shown a
+        // newer one than it wrote down, and to whoever saw that, this one would look as if the log was rolled
+        // back. The first of this process covers more than either.
         let kept = note.and_then(|note| {
             let (checkpoint, _) = Checkpoint::parse(&note).ok()?;
             let is_own = checkpoint.origin == current.public().name();
-            is_own.then(|| (checkpoint.size, Arc::from(note.as_str())))
+            is_own.then_some(checkpoint.size)
         });
-        let (size, note) = kept.map_or((0, None), |(size, note)| (size, Some(note)));
         let signer = Signer {
             file,
             folder: folder.to_owned(),
@@ -142,12 +143,12 @@ impl Signer {
             state: AtomicU8::new(IDLE),
             work: Mutex::default(),
             wake: Condvar::new(),
-            newest: Mutex::new(Newest { note, size, failure: None }),
+            newest: Mutex::new(Newest { note: None, size: kept.unwrap_or(0), failure: None }),
         };
         Ok((Arc::new(signer), first.map(record_of_key)))
     }
 
-    /// The newest checkpoint, as a signed note.
+    /// The newest checkpoint that this process has signed, as a signed note.
     pub(super) fn newest(&self) -> Option<Arc<str>> {
         lock(&self.newest).note.clone()
     }

@@ -7,9 +7,9 @@ use super::{
     pack::{Sealed, Shared},
 };
 use crate::{
-    audit::{BATCH_HEADER_BYTES, Commit, Erased, ExchangeId, Item, ReadError, Record, SegmentReader},
+    audit::{Commit, Erased, ExchangeId, Record},
     limits::{CALL_TIMEOUT, ERASED_EXCHANGES_MAX},
-    segments::{self, Form, Keys, SegmentFile},
+    segments::{self, Form, Keys, SegmentFile, Zeroed, each_record},
 };
 use std::{
     collections::BTreeSet,
@@ -129,7 +129,7 @@ fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<Exchang
     let (segments, _) = segments::list(folder)?;
     let last = segments.last().map_or(0, |segment| segment.number);
     for segment in segments.iter().filter(|segment| segment.form != Form::Encrypted) {
-        each_record(segment, segment.number == last, |_, record, _| {
+        each_record(segment, &Keys::default(), segment.number == last, |_, record, _| {
             let (id, subject) = match &record {
                 Record::Intent(intent) => (intent.id, &intent.subject),
                 Record::Refusal(refusal) => (refusal.id, &refusal.subject),
@@ -146,47 +146,6 @@ fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<Exchang
     Ok(found)
 }
 
-/// Calls `each` for the records of a segment: their sequence, what they say without bodies, and the place of
-/// salt and bytes where there are any left. Of the segment in use (`is_growing`) what is not whole is left
-/// out.
-fn each_record(
-    segment: &SegmentFile,
-    is_growing: bool,
-    mut each: impl FnMut(u64, Record, Option<Range<u64>>),
-) -> io::Result<()> {
-    let damaged = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
-    let unread = |error: ReadError| match error {
-        ReadError::Damage(_) if is_growing => Ok(()),
-        error => Err(damaged(error.to_string())),
-    };
-    let input = segment.open(&Keys::default())?;
-    let mut reader = match SegmentReader::open(input, segment.number, None) {
-        Ok(reader) => reader,
-        Err(error) => return unread(error),
-    };
-    // Where the next record begins.
-    let mut start = 0;
-    loop {
-        // Behind the last whole batch.
-        let behind = reader.offset();
-        let item = match reader.next_item() {
-            Ok(item) => item,
-            Err(error) => return unread(error),
-        };
-        match item {
-            Item::Batch(_) => start = behind + BATCH_HEADER_BYTES as u64,
-            Item::End(_) => return Ok(()),
-            Item::Frame(frame) => {
-                start += frame.length as u64;
-                let tail = frame.kept.filter(|_| !frame.erased);
-                let tail = tail.map(|kept| start - kept.len() as u64..start);
-                let record = crate::audit::Frame { kept: None, ..frame }.decode();
-                each(frame.sequence, record.map_err(|error| damaged(error.to_string()))?, tail);
-            }
-        }
-    }
-}
-
 /// Replaces salts and bytes of the exchanges in one sealed segment, in the records before `until`.
 fn erase_in(
     shared: &Shared,
@@ -196,7 +155,7 @@ fn erase_in(
     report: &mut ErasedReport,
 ) -> io::Result<()> {
     let mut ranges = Vec::new();
-    each_record(segment, false, |sequence, record, tail| {
+    each_record(segment, &Keys::default(), false, |sequence, record, tail| {
         if let (Record::Content(content), Some(tail)) = (record, tail)
             && sequence < until
             && exchanges.contains(&content.id)
@@ -210,7 +169,7 @@ fn erase_in(
     let ranges: Arc<[Range<u64>]> = ranges.into();
     let open = || -> io::Result<Box<dyn Read>> {
         let input = segment.open(&Keys::default())?;
-        Ok(Box::new(Zeroed { input, ranges: Arc::clone(&ranges), next: 0, offset: 0 }))
+        Ok(Box::new(Zeroed::new(input, Arc::clone(&ranges))))
     };
     shared.replace(&segment.path, &segment.path, |mut output| match segment.form {
         Form::Packed => shared.compress(&open, None, output).map(drop),
@@ -235,34 +194,4 @@ fn erase_nonces(
         shared.replace(&path, &path, |mut output| io::Write::write_all(&mut output, &left))?;
     }
     Ok(removed)
-}
-
-/// Reads zeros in the place of some ranges.
-struct Zeroed {
-    input: Box<dyn Read>,
-    /// In order, apart from each other.
-    ranges: Arc<[Range<u64>]>,
-    /// The first one that does not lie before `offset`.
-    next: usize,
-    offset: u64,
-}
-
-impl Read for Zeroed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        let end = self.offset + read as u64;
-        while let Some(range) = self.ranges.get(self.next)
-            && range.start < end
-        {
-            let from = range.start.max(self.offset) - self.offset;
-            let to = range.end.min(end) - self.offset;
-            buffer[from as usize..to as usize].fill(0);
-            if range.end > end {
-                break;
-            }
-            self.next += 1;
-        }
-        self.offset = end;
-        Ok(read)
-    }
 }

@@ -42,7 +42,7 @@ pub use keys::KeyFileError;
 pub use openings::read_openings;
 pub use pack::Packing;
 pub use producer::{Ack, AckSink, Failure, Full, Producer, Submission};
-pub use prove::{Consistency, ProveError, consistency, prove, signing_keys};
+pub use prove::{Consistency, ProveError, consistency, prove, signing_keys, stated_keys};
 pub use read::{VerifyError, newest_checkpoint, verify_dir, verify_dir_against};
 pub use recover::RecoverError;
 
@@ -311,7 +311,7 @@ impl Handle {
         receiver.recv_timeout(CALL_TIMEOUT).unwrap_or(Err(Failure::Overloaded))
     }
 
-    /// The newest checkpoint, as a signed note; `None` until there is one.
+    /// The newest checkpoint, as a signed note; `None` until this process has signed one.
     pub fn checkpoint(&self) -> Option<Arc<str>> {
         self.0.signer.as_ref()?.newest()
     }

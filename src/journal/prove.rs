@@ -94,17 +94,18 @@ pub fn prove(folder: &Path, keys: &Keys, sequence: u64) -> Result<Proof, ProveEr
 }
 
 /// The proof that the first `from` records are the beginning of the first `to`; without `to`, of the newest
-/// checkpoint.
+/// checkpoint: `newest`, where it is known before its file is written, else that beside the segments.
 ///
 /// # Errors
 /// [`ProveError`].
 pub fn consistency(
     folder: &Path,
     keys: &Keys,
+    newest: Option<&str>,
     from: u64,
     to: Option<u64>,
 ) -> Result<Consistency, ProveError> {
-    let (checkpoint, covered) = covering(folder)?;
+    let (checkpoint, covered) = newest.map_or_else(|| covering(folder), |note| covered(note.to_owned()))?;
     let to = to.unwrap_or(covered);
     let sizes = || ProveError::Sizes { from, to, covered };
     if from == 0 || to > covered {
@@ -125,18 +126,27 @@ pub fn consistency(
 /// # Errors
 /// [`ProveError`].
 pub fn signing_keys(folder: &Path, keys: &Keys) -> Result<Vec<(u64, PublicKey)>, ProveError> {
-    let start = Start::before(folder, keys, u64::MAX)?;
-    let mut stated = start.keys.clone();
-    start.each_record(u64::MAX, |found| {
-        stated.extend(stated_key(found)?);
-        Ok(())
-    })?;
+    let stated = stated_keys(folder, keys)?;
     let distrusted = |why| {
         let sequence = stated.last().map_or(0, |key| key.since);
         damage(Damage { segment: 0, sequence, offset: 0, why: Why::Key(why) })
     };
     let chain = KeyChain::of(&stated).map_err(distrusted)?;
     Ok(chain.keys().map(|(number, key)| (number, key.clone())).collect())
+}
+
+/// The statements of these keys, in their order.
+///
+/// # Errors
+/// [`ProveError`].
+pub fn stated_keys(folder: &Path, keys: &Keys) -> Result<Vec<StatedKey>, ProveError> {
+    let start = Start::before(folder, keys, u64::MAX)?;
+    let mut stated = start.keys.clone();
+    start.each_record(u64::MAX, |found| {
+        stated.extend(stated_key(found)?);
+        Ok(())
+    })?;
+    Ok(stated)
 }
 
 /// A place in a log from which one can go on, and what a STATE says there of everything before it. It is
@@ -233,7 +243,11 @@ fn opening(segment: &SegmentFile, keys: &Keys) -> Result<Option<(Position, Optio
 
 /// The newest checkpoint and what it covers.
 fn covering(folder: &Path) -> Result<(String, u64), ProveError> {
-    let note = newest_checkpoint(folder)?.ok_or(ProveError::NoCheckpoint)?;
+    covered(newest_checkpoint(folder)?.ok_or(ProveError::NoCheckpoint)?)
+}
+
+/// A checkpoint, and what it covers.
+fn covered(note: String) -> Result<(String, u64), ProveError> {
     let parsed = Checkpoint::parse(&note).map(|(checkpoint, _)| checkpoint.size);
     let size = parsed.map_err(VerifyError::Checkpoint)?;
     Ok((note, size))

@@ -4,8 +4,10 @@
 //! which is pure and lives in `audit`. Start at [`list`] and [`SegmentFile::open`].
 
 mod age;
+mod bodies;
 
 pub use age::{Decryptor, Encryptor, Identity, KeyError, Recipient};
+pub use bodies::{Zeroed, each_record};
 
 use std::{
     fs::{self, File},
@@ -123,6 +125,12 @@ impl SegmentFile {
     }
 }
 
+/// Whether a segment could not be read only because it is encrypted to others. A file that this user may not
+/// read is something else: that is what the system says.
+pub fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
+}
+
 /// The file of segment `number` in `folder` as it is written.
 pub fn path(folder: &Path, number: u64) -> PathBuf {
     path_in(folder, number, Form::Raw)
@@ -133,8 +141,20 @@ pub fn path_in(folder: &Path, number: u64, form: Form) -> PathBuf {
     folder.join(format!("{number:0DIGITS$}{SUFFIX}{}", form.suffix()))
 }
 
+/// What a follower writes into the folder of its copy beside the segments.
+pub const COPY_MARK: &str = ".follow.json";
+/// The newest head of the source of a copy.
+pub const COPY_HEAD: &str = "head";
+/// What the names of folders begin with that a follower keeps as evidence.
+pub const EVIDENCE: &str = "evidence-";
+
+/// Whether the segments in `folder` were taken by a follower.
+pub fn is_copy(folder: &Path) -> bool {
+    folder.join(COPY_MARK).is_file()
+}
+
 /// The segments of a folder in order, and the files that do not belong there. Names that begin with a dot
-/// or with `checkpoint` are left out.
+/// or with `checkpoint`, and what a follower keeps beside its segments, are left out.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -160,7 +180,8 @@ fn list_once(folder: &Path) -> io::Result<(Vec<SegmentFile>, Vec<PathBuf>)> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with('.') || name.starts_with("checkpoint") {
+        let is_beside = name == COPY_HEAD || name.starts_with(EVIDENCE);
+        if name.starts_with('.') || name.starts_with("checkpoint") || is_beside {
             continue;
         }
         match number_of(&name) {
@@ -178,7 +199,8 @@ fn list_once(folder: &Path) -> io::Result<(Vec<SegmentFile>, Vec<PathBuf>)> {
     Ok((segments, strangers))
 }
 
-fn number_of(name: &str) -> Option<(u64, Form)> {
+/// The number and the form of a segment, by the name of its file; `None` if it is no such name.
+pub fn number_of(name: &str) -> Option<(u64, Form)> {
     let (form, digits) = Form::ALL
         .into_iter()
         .find_map(|form| Some((form, name.strip_suffix(form.suffix())?.strip_suffix(SUFFIX)?)))?;

@@ -60,8 +60,9 @@ fn the_signed_log_is_offered_to_witnesses() {
         assert_eq!(answer.status, status, "{line}: {}", answer.body);
         assert!(answer.body.contains(part), "{line}: {}", answer.body);
     }
-    let expected = format!("key rotated by {}", author(&world));
-    assert_eq!(*world.process.calls.lock().unwrap(), [expected]);
+    let author = author(&world);
+    let expected = [format!("prove of record 3 by {author}"), format!("key rotated by {author}")];
+    assert_eq!(*world.process.calls.lock().unwrap(), expected);
     *world.process.checkpoint.lock().unwrap() = None;
     let missing = world.local("GET /api/v1/audit/head", "\r\n");
     assert!(missing.status == 404 && missing.body.contains("no_checkpoint"), "{}", missing.body);

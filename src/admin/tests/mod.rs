@@ -1,18 +1,22 @@
 //! The admin side over real sockets: a unix socket in a temporary directory, and loopback.
 
 mod abuse;
+mod auditors;
 mod local;
 mod network;
 mod readiness;
 mod sessions;
 
 use super::{
-    AuditState, AuditStatus, Consistency, Control, ErasedBodies, IssuerStatus, Parts, Rejected, Reloaded,
-    SecretStatus, Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
+    AuditState, AuditStatus, Consistency, Control, Credential, ErasedBodies, IssuerStatus, LogFolder, Parts,
+    Rejected, Reloaded, SecretStatus, Server, ShardStatus, Status, Unproven, UpstreamStatus, Work,
+    door::Bounds,
 };
 use crate::{
     archive::{self, Archive},
+    audit::StatedKey,
     metrics::Metrics,
+    time::Timestamp,
 };
 use std::{
     io::{Read, Write},
@@ -33,6 +37,7 @@ struct Process {
     status: Mutex<Status>,
     reload: Mutex<Result<Reloaded, Rejected>>,
     checkpoint: Mutex<Option<Arc<str>>>,
+    credentials: Mutex<Vec<Credential>>,
     /// What was asked and by whom.
     calls: Mutex<Vec<String>>,
     /// Announces that a reload began, and that it ended.
@@ -68,6 +73,23 @@ impl Control for Process {
 
     fn check(&self) -> Work<'_, Result<(), Rejected>> {
         Box::pin(async { self.reload.lock().unwrap().clone().map(drop) })
+    }
+
+    fn credentials(&self) -> Arc<[Credential]> {
+        self.credentials.lock().unwrap().clone().into()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(1_000)
+    }
+
+    fn log(&self) -> LogFolder {
+        LogFolder { dir: self.log.clone(), only_encrypted: self.log.join(".only-encrypted").exists() }
+    }
+
+    fn stated_keys(&self) -> Work<'_, Result<Vec<StatedKey>, Unproven>> {
+        let note = crate::audit::samples::first_statement(1).into();
+        Box::pin(async move { Ok(vec![StatedKey { note, since: 2 }]) })
     }
 
     fn checkpoint(&self) -> Option<Arc<str>> {
@@ -182,6 +204,7 @@ impl World {
             status: Mutex::new(well()),
             reload: Mutex::new(Ok(Reloaded { generation: 7 })),
             checkpoint: Mutex::new(Some("log\n9\nroot\n\n— log sig\n".into())),
+            credentials: Mutex::default(),
             calls: Mutex::default(),
             progress: announce,
             gate: Semaphore::new(0),

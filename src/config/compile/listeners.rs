@@ -2,10 +2,12 @@
 
 use super::Compiler;
 use crate::config::origin::ListenAddr;
-use crate::config::snapshot::{AdminPlan, Listener};
+use crate::config::snapshot::{AdminCredential, AdminPlan, Listener};
 use crate::config::tree::at;
-use crate::config::{self, Listen};
+use crate::config::{self, AdminToken, Listen};
 use crate::http::client_address::ClientAddress;
+use crate::runtime::tls::Certificate;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::net::SocketAddr;
 
 impl Compiler<'_> {
@@ -37,15 +39,33 @@ impl Compiler<'_> {
             }
             None => None,
         };
+        let mut hosts = admin.hosts.clone();
+        hosts.extend(tls.iter().flat_map(|(chain, _)| names(chain)));
         let socket = admin.socket.as_ref();
         Some(AdminPlan {
             socket: socket.map_or_else(|| self.host.admin_socket(), |path| self.base.join(path)),
             addr: admin.addr.as_deref().and_then(address),
             tls,
+            hosts,
             metrics: admin.metrics.as_deref().and_then(address),
             approvers: admin.roles.approver.clone(),
+            tokens: admin.token.iter().filter_map(credential).collect(),
         })
     }
+}
+
+/// The DNS names in the first certificate of a chain; a wildcard names no host.
+fn names(chain: &[u8]) -> Vec<String> {
+    let first = CertificateDer::pem_slice_iter(chain).next().and_then(Result::ok);
+    let facts = first.and_then(|der| Certificate::parse(&der));
+    let names = facts.map(|facts| facts.dns_names).unwrap_or_default();
+    names.into_iter().filter(|name| !name.starts_with('*')).collect()
+}
+
+/// Digest and expiry were checked with the document.
+fn credential(token: &AdminToken) -> Option<AdminCredential> {
+    let (name, digest) = (token.name.as_str().into(), token.digest()?);
+    Some(AdminCredential { name, role: token.role, digest, expires: token.expiry() })
 }
 
 /// Blocks and combinations were checked with the document.

@@ -28,22 +28,29 @@ fn unique(lint: &mut Lint<'_>) {
         ("mask", listed(&document.mask, |one| &one.name)),
     ];
     for (table, names) in lists {
-        for (index, name) in names.iter().enumerate() {
-            let path = at![table, index, "name"];
-            if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {
-                let line = lint.tree.line(&at![table, first, "name"]);
-                let message = format!("the {table} `{name}` is defined twice, first in line {line}");
-                lint.error(&path, "duplicate-name", message).remedy("give each its own name");
-            }
-            spelling(lint, &path, name);
-        }
+        own_names(lint, &at![table], table, &names);
     }
+    let tokens = listed(&document.admin.token, |one| &one.name);
+    own_names(lint, &at!["admin", "token"], "token", &tokens);
     let maps = [
         ("secrets", document.secrets.keys().collect::<Vec<_>>()),
         ("upstreams", document.upstreams.keys().collect::<Vec<_>>()),
     ];
     for (table, names) in maps {
         names.into_iter().for_each(|name| spelling(lint, &at![table, name], name));
+    }
+}
+
+/// Each entry of the list at `table` has a name of its own.
+fn own_names(lint: &mut Lint<'_>, table: &Path, what: &str, names: &[&str]) {
+    let name_of = |index: usize| [table.clone(), at![index, "name"]].concat();
+    for (index, name) in names.iter().enumerate() {
+        if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {
+            let line = lint.tree.line(&name_of(first));
+            let message = format!("the {what} `{name}` is defined twice, first in line {line}");
+            lint.error(&name_of(index), "duplicate-name", message).remedy("give each its own name");
+        }
+        spelling(lint, &name_of(index), name);
     }
 }
 

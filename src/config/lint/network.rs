@@ -95,6 +95,7 @@ fn admin(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>) {
         }
         collide(lint, bound, &addr, path);
     }
+    tokens(lint);
     let path = at!["admin", "metrics"];
     if let Some(addr) = admin.metrics.as_deref().and_then(|text| address(lint, &path, text, false)) {
         if !addr.is_loopback() {
@@ -103,6 +104,47 @@ fn admin(lint: &mut Lint<'_>, bound: &mut Vec<(SocketAddr, Path)>) {
             lint.error(&path, "clear-text", message).remedy(help);
         }
         collide(lint, bound, &addr, path);
+    }
+}
+
+/// Tokens of the admin interface: whole, and never sent in clear text.
+fn tokens(lint: &mut Lint<'_>) {
+    let admin = &lint.document.admin;
+    for (index, host) in admin.hosts.iter().enumerate() {
+        if host.is_empty()
+            || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+        {
+            let indexed = at!["admin", "hosts", index];
+            let path = if lint.tree.has(&indexed) { indexed } else { at!["admin", "hosts"] };
+            let message = format!("`{}` is no name of a host", host.escape_debug());
+            lint.error(&path, "address", message)
+                .remedy("write \"gw.example.com\" or \"gw.example.com:443\"");
+        }
+    }
+    if !admin.token.is_empty() && (admin.addr.is_none() || admin.tls.is_none()) {
+        let message = "tokens are taken over TLS only, and there is no such admin interface";
+        let help = "add `admin.addr`, `admin.tls.cert` and `admin.tls.key`";
+        lint.error(&at!["admin", "token"], "clear-text", message).remedy(help);
+    }
+    for (index, token) in admin.token.iter().enumerate() {
+        if token.digest().is_none() {
+            let message = "the hash is not `sha256:` with 64 hexadecimal digits";
+            let help = "`ringward audit credential NAME` makes a token and prints its lines";
+            lint.error(&at!["admin", "token", index, "hash"], "token-hash", message).remedy(help);
+        } else if let Some(first) =
+            admin.token[..index].iter().position(|earlier| earlier.digest() == token.digest())
+        {
+            let line = lint.tree.line(&at!["admin", "token", first, "hash"]);
+            let message =
+                format!("the token of line {line} has the same hash: one of them would never count");
+            lint.error(&at!["admin", "token", index, "hash"], "token-hash", message)
+                .remedy("give each its own");
+        }
+        if token.expires.is_some() && token.expiry().is_none() {
+            let message = "this is no point in time";
+            let help = "write \"2027-11-22\" or \"2027-11-22T09:30:00Z\" (UTC)";
+            lint.error(&at!["admin", "token", index, "expires"], "time", message).remedy(help);
+        }
     }
 }
 

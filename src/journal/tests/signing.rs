@@ -241,11 +241,17 @@ fn proofs_come_out_of_a_log_that_is_in_use() {
     let late = prove(&house.log(), &Keys::default(), journal.health().written + 1_000).unwrap_err();
     assert!(matches!(late, ProveError::NotCovered { .. }), "{late}");
     for (from, to) in [(1, Some(2)), (3, Some(900)), (1_000, None), (5, Some(5))] {
-        let found = consistency(&house.log(), &Keys::default(), from, to).unwrap();
+        let found = consistency(&house.log(), &Keys::default(), None, from, to).unwrap();
         assert!(found.to == to.unwrap_or(found.to) && (found.path.is_empty() == (from == found.to)));
     }
-    assert!(matches!(consistency(&house.log(), &Keys::default(), 0, None), Err(ProveError::Sizes { .. })));
-    assert!(matches!(consistency(&house.log(), &Keys::default(), 9, Some(8)), Err(ProveError::Sizes { .. })));
+    assert!(matches!(
+        consistency(&house.log(), &Keys::default(), None, 0, None),
+        Err(ProveError::Sizes { .. })
+    ));
+    assert!(matches!(
+        consistency(&house.log(), &Keys::default(), None, 9, Some(8)),
+        Err(ProveError::Sizes { .. })
+    ));
     journal.close().unwrap();
 }
 
@@ -258,7 +264,7 @@ fn the_consistency_of_heads_follows_from_the_records() {
     refuse(&mut producer, &house.acks, 2_000..2_900);
     journal.close().unwrap();
     let old = Checkpoint::parse(&old).unwrap().0;
-    let found = consistency(&house.log(), &Keys::default(), old.size, None).unwrap();
+    let found = consistency(&house.log(), &Keys::default(), None, old.size, None).unwrap();
     let new = Checkpoint::parse(&found.checkpoint).unwrap().0;
     assert_eq!(new.size, found.to);
     assert!(crate::audit::is_consistent(old.size, &old.root, new.size, &new.root, &found.path));
@@ -315,4 +321,25 @@ fn one_key_begins_two_logs_of_two_names() {
     assert_ne!(first.name(), second.name(), "nobody can pass one off as the other");
     let verified = verify_dir_against(&house.log(), &Keys::default(), trusting(&first), |_, _| {});
     assert!(matches!(verified, Err(VerifyError::Damage(Damage { why: Why::Key(_), .. }))));
+}
+
+/// A process that was killed may have shown a newer checkpoint than it wrote down: after a restart the file's
+/// looks like a rollback to whoever saw that.
+#[test]
+fn a_checkpoint_of_the_process_before_is_not_offered() {
+    let house = House::signed();
+    let (journal, mut producer) = house.open();
+    refuse(&mut producer, &house.acks, 1..20);
+    head(&journal, 19);
+    journal.close().unwrap();
+    let before = newest_checkpoint(&house.log()).unwrap().unwrap();
+    let covered = Checkpoint::parse(&before).unwrap().0.size;
+
+    let (journal, mut producer) = house.open();
+    assert_eq!(journal.handle().checkpoint(), None);
+    assert_eq!(journal.health().signed_through, covered);
+    refuse(&mut producer, &house.acks, 20..21);
+    let after = head(&journal, 0);
+    assert!(Checkpoint::parse(&after).unwrap().0.size > covered);
+    journal.close().unwrap();
 }
