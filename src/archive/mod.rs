@@ -3,7 +3,8 @@
 //! The segments are the truth; the index beside them is derived from them and can be deleted at any time. A
 //! reader first catches up with what was written since, and every byte that it gives has been checked
 //! against the chain. This is not the journal (it writes no segment) and not the verifier (it trusts what it
-//! read before). Start at [`Archive`]; `follow` reads segments, `apply` turns records into rows.
+//! read before). Start at [`Archive`]; `follow` reads segments, `apply` turns records into rows; `copy` keeps
+//! the folder of somebody who follows a log from elsewhere.
 //!
 //! ```text
 //!   segments ─► follow ─► apply ─► index (SQLite) ─► query ─► sessions, exchanges
@@ -11,6 +12,10 @@
 //! ```
 
 mod apply;
+mod copy;
+mod copy_erase;
+#[cfg(test)]
+mod copy_tests;
 mod error;
 mod folder;
 mod follow;
@@ -22,6 +27,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use copy::{
+    Copy as FollowedCopy, CopyError, Heads as CopyHeads, Part as CopyPart, Refused as CopyRefused,
+    Taken as CopyTaken, Verified as CopyVerified,
+};
+pub use copy_erase::Pruned;
 pub use error::Error;
 pub use har::{Har, entry as har_entry};
 pub use query::{Decisions, Exchange, Filter, Session, Sessions, Span};

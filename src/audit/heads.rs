@@ -19,6 +19,16 @@ pub struct Trust {
     pub key: Option<PublicKey>,
     /// Checkpoints of this log that were kept elsewhere, each as a signed note. The log must go on from them.
     pub checkpoints: Vec<Arc<str>>,
+    /// That these are the segments of a follower, which takes only those that are sealed.
+    pub copied: Option<Copied>,
+}
+
+/// What a follower has beside its segments.
+#[derive(Clone, Debug, Default)]
+pub struct Copied {
+    /// The newest head of its source. It may cover more than is here: that is in the segment that was being
+    /// written.
+    pub head: Option<Arc<str>>,
 }
 
 /// What was found of signatures.
@@ -32,6 +42,8 @@ pub struct SignatureReport {
     pub keys: Vec<PublicKey>,
     /// Root of the tree over all records.
     pub root: Hash,
+    /// Records that the source of a copy had signed, where that is more than are here; else 0.
+    pub source_size: u64,
 }
 
 /// The tree and the signatures up to some record.
@@ -45,6 +57,8 @@ pub(super) struct Heads {
     /// Checkpoints kept elsewhere that were not met yet, by their size.
     kept: VecDeque<(u64, Arc<str>)>,
     trusted: Option<PublicKey>,
+    /// The head of a copy's source, which may be ahead.
+    source: Option<Arc<str>>,
     checkpoints: u64,
     signed_through: u64,
     /// Records in front of the first one that is here: retention took them away.
@@ -56,11 +70,12 @@ impl Heads {
     /// [`Distrust`]: one of the checkpoints is none.
     pub(super) fn new(trust: &Trust) -> Result<Heads, Distrust> {
         let mut kept = Vec::new();
-        for note in &trust.checkpoints {
+        let source = trust.copied.as_ref().and_then(|copied| copied.head.clone());
+        for note in trust.checkpoints.iter().chain(&source) {
             kept.push((Checkpoint::parse(note)?.0.size, Arc::clone(note)));
         }
         kept.sort_by_key(|(size, _)| *size);
-        Ok(Heads { kept: kept.into(), trusted: trust.key.clone(), ..Heads::default() })
+        Ok(Heads { kept: kept.into(), trusted: trust.key.clone(), source, ..Heads::default() })
     }
 
     /// Goes on from the tree and the keys that a STATE names: what is before it was removed. Checkpoints kept
@@ -166,7 +181,8 @@ impl Heads {
     /// # Errors
     /// [`Why`]: it is not what it is held against.
     pub(super) fn finish(&self) -> Result<SignatureReport, Why> {
-        if let Some((size, _)) = self.kept.back() {
+        let is_ahead = |note: &Arc<str>| self.source.as_ref() == Some(note);
+        if let Some((size, _)) = self.kept.iter().rev().find(|(_, note)| !is_ahead(note)) {
             return Err(Why::Cut(*size));
         }
         if self.trusted.as_ref().is_some_and(|key| !self.chain.contains(key)) {
@@ -182,7 +198,28 @@ impl Heads {
             checkpoints: self.checkpoints,
             signed_through: self.signed_through,
             keys: self.chain.keys().map(|(_, key)| key.clone()).collect(),
-            root: self.root_at(self.size()).unwrap_or_default(),
+            root: self.root().1,
+            source_size: self.kept.back().map_or(0, |(size, _)| *size),
         })
+    }
+
+    /// Number of records so far, and the root of their tree.
+    pub(super) fn root(&self) -> (u64, Hash) {
+        (self.size(), self.root_at(self.size()).unwrap_or_default())
+    }
+
+    /// Holds what comes against one more checkpoint that was kept elsewhere; one that covers less than the
+    /// tree's anchor cannot be checked any more, and is left out. Returns whether it will be.
+    ///
+    /// # Errors
+    /// [`Distrust`]: it is no checkpoint.
+    pub(super) fn hold(&mut self, note: &Arc<str>) -> Result<bool, Distrust> {
+        let size = Checkpoint::parse(note)?.0.size;
+        if size < self.anchor.size() {
+            return Ok(false);
+        }
+        let at = self.kept.partition_point(|(kept, _)| *kept <= size);
+        self.kept.insert(at, (size, Arc::clone(note)));
+        Ok(true)
     }
 }

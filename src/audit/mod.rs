@@ -31,12 +31,13 @@ mod signed_tests;
 mod tests;
 mod verify;
 mod wire;
+mod witness;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, Distrust, KeyChain, KeyStatement, SALT_BYTES, origin};
 pub use frame::{Frame, Hashes, TooLarge, encode};
 pub use hash::{Body, Hash};
-pub use heads::{SignatureReport, Trust};
+pub use heads::{Copied, SignatureReport, Trust};
 pub use id::{ExchangeId, IdError};
 pub use merkle::{Frontier, Prover, is_consistent, is_included};
 pub use note::{KeyError, NOTE_BYTES_MAX, Note, NoteError, PUBLIC_KEY_BYTES, PublicKey, SigningKey};
@@ -56,3 +57,4 @@ pub use segment::{
 pub use signed::{Signed, StatedKey};
 pub use verify::{Report, Verifier};
 pub use wire::DecodeError;
+pub use witness::{Sight, Suspicion, Witness};

@@ -51,11 +51,13 @@ pub struct Verifier {
     end: Option<End>,
     /// The first segment and record that are here, if they are not the first of the log.
     begins: Option<(u64, u64)>,
+    /// These are the sealed segments of a longer log.
+    is_copy: bool,
 }
 
 impl Default for Verifier {
     fn default() -> Verifier {
-        Verifier { position: Position::START, book: Book::default(), end: None, begins: None }
+        Verifier { position: Position::START, book: Book::default(), end: None, begins: None, is_copy: false }
     }
 }
 
@@ -72,6 +74,7 @@ impl Verifier {
     pub fn with_trust(trust: &Trust) -> Result<Verifier, Distrust> {
         let mut verifier = Verifier::new();
         verifier.book.heads = Heads::new(trust)?;
+        verifier.is_copy = trust.copied.is_some();
         Ok(verifier)
     }
 
@@ -165,11 +168,12 @@ impl Verifier {
     /// # Errors
     /// [`Damage`]: the last segment says that another one follows.
     pub fn finish(self) -> Result<Report, Damage> {
-        if self.expects_more() {
+        if self.expects_more() && !self.is_copy {
             return Err(self.missing());
         }
         let removed_through = self.begins.map_or(0, |(_, first)| first - 1);
-        if let Some((first, sequence)) = self.begins
+        // The record of the removal may stand in the segment that a copy lacks.
+        if let Some((first, sequence)) = self.begins.filter(|_| !self.is_copy)
             && self.book.recorded.is_none_or(|recorded| recorded.segment + 1 < first)
         {
             let segment = first - 1;
@@ -190,6 +194,35 @@ impl Verifier {
             signatures,
             ..self.book.report
         })
+    }
+
+    /// Where the next segment has to go on.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Number of records up to here, from the first one of the log on, and the root of their tree.
+    pub fn tree(&self) -> (u64, Hash) {
+        self.book.heads.root()
+    }
+
+    /// Holds the next segments against one more checkpoint that was kept elsewhere. `false`: it covers too
+    /// little to be checked any more.
+    ///
+    /// # Errors
+    /// [`Distrust`]: it is no checkpoint; whoever gave it is at fault.
+    pub fn hold(&mut self, note: &std::sync::Arc<str>) -> Result<bool, Distrust> {
+        self.book.heads.hold(note)
+    }
+
+    /// ERASED records so far.
+    pub fn erasures(&self) -> u64 {
+        self.book.erasures
+    }
+
+    /// The first erased bytes that no ERASED record has named yet.
+    pub fn unexplained(&self) -> Option<Damage> {
+        self.book.erased.values().min_by_key(|place| place.sequence).copied()
     }
 
     /// Exchanges that are open at this point.
@@ -213,6 +246,8 @@ struct Book {
     recorded: Option<Removal>,
     /// Where the first erased body of each exchange is, until a record says that it was erased.
     erased: BTreeMap<ExchangeId, Damage>,
+    /// ERASED records.
+    erasures: u64,
 }
 
 impl Book {
@@ -241,6 +276,7 @@ impl Book {
                 true
             }
             Record::Erased(erased) => {
+                self.erasures += 1;
                 // It stands behind what it names.
                 for id in &erased.exchanges {
                     self.erased.remove(id);

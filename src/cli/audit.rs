@@ -6,6 +6,7 @@ use super::output::{BYTES_BAR, Output, hex};
 use super::{ConfigFile, exit};
 use crate::audit::{PublicKey, Report, Trust};
 use crate::journal::{self, VerifyError};
+use crate::segments;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ enum What {
     RotateKey(RotateKey),
     Reindex(super::reindex::Reindex),
     Erase(Erase),
+    Credential(super::audit_credential::Credential),
+    Follow(super::audit_follow::Follow),
 }
 
 /// Check the whole log: its chain, its order, its signatures, and that every exchange makes sense
@@ -68,6 +71,8 @@ impl Command {
             What::RotateKey(rotate) => rotate.run(output),
             What::Reindex(reindex) => reindex.run(output),
             What::Erase(erase) => erase.run(output),
+            What::Credential(credential) => credential.run(output),
+            What::Follow(follow) => follow.run(output),
         }
     }
 }
@@ -79,8 +84,12 @@ impl Verify {
             Ok(dir) => dir,
             Err(code) => return code,
         };
-        let mut trust = Trust { key: self.key.clone(), checkpoints: Vec::new() };
+        let mut trust = Trust { key: self.key.clone(), ..Trust::default() };
         for file in &self.checkpoint {
+            if is_head_of(&dir, file) {
+                // It is read with the copy anyway, and may be ahead of it.
+                continue;
+            }
             match std::fs::read_to_string(file) {
                 Ok(note) => trust.checkpoints.push(note.into()),
                 Err(error) => {
@@ -119,6 +128,7 @@ impl Verify {
     }
 
     fn good(&self, dir: &Path, report: &Report, output: &mut Output) {
+        let found = &report.signatures;
         if self.json {
             output.json(&serde_json::json!({
                 "valid": true,
@@ -131,11 +141,12 @@ impl Verify {
                 "bytes": report.bytes,
                 "sealed": report.sealed,
                 "head": hex(&report.head),
-                "root": hex(&report.signatures.root),
-                "checkpoints": report.signatures.checkpoints,
-                "signed_through": report.signatures.signed_through,
-                "keys": report.signatures.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "root": hex(&found.root),
+                "checkpoints": found.checkpoints,
+                "signed_through": found.signed_through,
+                "keys": found.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "key_trusted": self.key.is_some(),
+                "source_signed_through": (found.source_size > 0).then_some(found.source_size),
             }));
             return;
         }
@@ -155,6 +166,10 @@ impl Verify {
         }
         text.push_str(&format!("  head {}\n", hex(&report.head)));
         text.push_str(&self.signatures(report));
+        if found.source_size > 0 {
+            let more = found.source_size;
+            text.push_str(&format!("  a follower's copy: its source has signed {more} records so far\n"));
+        }
         output.result(&text);
     }
 
@@ -176,6 +191,12 @@ impl Verify {
         };
         format!("  {through}\n  key {key}{keys}\n{trusted}")
     }
+}
+
+/// Whether this is the head that a follower keeps beside its copy in `dir`.
+fn is_head_of(dir: &Path, file: &Path) -> bool {
+    let own = segments::is_copy(dir).then(|| dir.join(segments::COPY_HEAD).canonicalize().ok()).flatten();
+    own.is_some() && own == file.canonicalize().ok()
 }
 
 /// What is wrong, with the first bad record where there is one.

@@ -5,7 +5,9 @@
 
 mod admin_client;
 mod audit;
+mod audit_credential;
 mod audit_erase;
+mod audit_follow;
 mod audit_proof;
 mod check;
 mod completions;

@@ -54,6 +54,9 @@ impl Command {
         for (name, address) in &running.addresses.listeners {
             tracing::info!(listener = %name, %address, "listening");
         }
+        if let Some(address) = running.addresses.admin {
+            tracing::info!(listener = %"admin", %address, "listening");
+        }
         let drain = self.drain.unwrap_or_else(|| running.drain_time());
         match serve(&running, || ()) {
             Ok(()) => {}

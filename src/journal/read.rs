@@ -2,7 +2,7 @@
 
 use super::checkpoint;
 use crate::audit::{
-    Damage, Distrust, Item, NOTE_BYTES_MAX, Piece, Pieces, ReadError, Record, Report, SegmentHeader,
+    Copied, Damage, Distrust, Item, NOTE_BYTES_MAX, Piece, Pieces, ReadError, Record, Report, SegmentHeader,
     SegmentReader, State, Trust, Verifier,
 };
 use crate::segments::{self, Form, Keys, SegmentFile};
@@ -62,6 +62,10 @@ pub fn verify_dir_against(
 ) -> Result<Report, VerifyError> {
     // Read first: whatever it covers is in the segments by now.
     trust.checkpoints.extend(newest_checkpoint(folder)?.map(Into::into));
+    if segments::is_copy(folder) {
+        let head = checkpoint_in(&folder.join(segments::COPY_HEAD))?.map(Into::into);
+        trust.copied = Some(Copied { head });
+    }
     let io_error = |path: &Path, source| VerifyError::Io { path: path.to_owned(), source };
     let (segments, strangers) = segments::list(folder).map_err(|source| io_error(folder, source))?;
     if let Some(stranger) = strangers.into_iter().next() {
@@ -125,10 +129,13 @@ fn beginning(segment: &SegmentFile, keys: &Keys) -> Result<Option<(SegmentHeader
 /// # Errors
 /// [`VerifyError`]: it cannot be read, or is no text.
 pub fn newest_checkpoint(folder: &Path) -> Result<Option<String>, VerifyError> {
-    let path = folder.join(checkpoint::FILE_NAME);
-    let io_error = |source| VerifyError::Io { path: path.clone(), source };
+    checkpoint_in(&folder.join(checkpoint::FILE_NAME))
+}
+
+fn checkpoint_in(path: &Path) -> Result<Option<String>, VerifyError> {
+    let io_error = |source| VerifyError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    match File::open(&path) {
+    match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.and_then(|file| file.take(NOTE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)),
     }

@@ -5,6 +5,7 @@ mod support;
 mod tls;
 
 mod audit;
+mod audit_follow;
 mod audit_signed;
 mod canary;
 mod demo;

@@ -181,7 +181,12 @@ impl Gateway {
 
     /// As [`Gateway::start`], in a folder that already holds what the configuration names.
     pub fn start_in(folder: TempDir, routes: &str) -> Gateway {
-        Gateway::prepare(folder.path(), routes);
+        Gateway::start_with(folder, routes, "", "")
+    }
+
+    /// As [`Gateway::start_in`], with more keys of `[admin]` and of `[audit]`.
+    pub fn start_with(folder: TempDir, routes: &str, admin: &str, audit: &str) -> Gateway {
+        Gateway::prepare_with(folder.path(), routes, admin, audit);
         let mut command = Command::new(BINARY);
         command.arg("run").current_dir(folder.path()).arg("-c").arg("ringward.toml");
         Gateway::spawn(folder, command)
@@ -203,11 +208,15 @@ impl Gateway {
 
     /// Writes a configuration with one clear-text listener `main`, and `routes` behind it.
     pub fn prepare(folder: &Path, routes: &str) {
+        Gateway::prepare_with(folder, routes, "", "");
+    }
+
+    fn prepare_with(folder: &Path, routes: &str, admin: &str, audit: &str) {
         let text = format!(
             "version = 1\n[runtime]\ncores = 1\ndrain = \"30s\"\n\
              [[listen]]\nname = \"main\"\naddr = \"127.0.0.1:0\"\n\
-             [admin]\nsocket = \"admin.sock\"\naddr = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
-             [audit]\ndir = \"audit\"\nsegment_bytes = \"1MiB\"\n[log]\naccess = \"access.log\"\n\
+             [admin]\nsocket = \"admin.sock\"\naddr = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n{admin}\
+             [audit]\ndir = \"audit\"\nsegment_bytes = \"1MiB\"\n{audit}[log]\naccess = \"access.log\"\n\
              [[policy]]\nname = \"default\"\naction = \"allow\"\n{routes}"
         );
         fs::write(folder.join("ringward.toml"), text).unwrap();
@@ -241,6 +250,58 @@ impl Gateway {
     pub fn access_log(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// `ringward audit follow` as a process, and the lines that it writes.
+pub struct Follower {
+    process: Process,
+    lines: mpsc::Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Follower {
+    /// Starts with these arguments, `--json` among them.
+    pub fn start(arguments: &[String]) -> Follower {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().expect("it was piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            }
+        });
+        Follower { process: Process { child }, lines, seen: Vec::new() }
+    }
+
+    /// Waits for an event that fits.
+    pub fn event(&mut self, what: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let end = std::time::Instant::now() + DEADLINE;
+        loop {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if fits(&line) => return line,
+                Ok(line) => self.seen.push(line),
+                Err(error) => panic!("{what} never came ({error}): {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.process.signal("TERM");
+        self.wait()
+    }
+
+    pub fn wait(&mut self) -> Option<i32> {
+        self.process.wait().code()
+    }
+
+    pub fn kill(&mut self) {
+        self.process.signal("KILL");
+        self.process.wait();
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod clients;
 pub mod gateway;
 pub mod http;
+pub mod relay;
 pub mod upstream;
 
 use std::{
