@@ -57,6 +57,8 @@ pub struct ErasedBodies {
 pub enum Unproven {
     /// What was asked for is not there, or not yet (caller).
     NotCovered(String),
+    /// It takes records that retention has removed.
+    Removed(String),
     /// It takes records of segments that are encrypted to auditors: the gateway cannot read them any more.
     Encrypted(String),
     /// The log cannot be read, or contradicts itself (operator).
@@ -67,6 +69,7 @@ impl From<Unproven> for Problem {
     fn from(unproven: Unproven) -> Problem {
         match unproven {
             Unproven::NotCovered(why) => Problem::new(StatusCode::NOT_FOUND, "not_covered", why),
+            Unproven::Removed(why) => Problem::new(StatusCode::GONE, "removed", why),
             Unproven::Encrypted(why) => Problem::new(StatusCode::CONFLICT, "encrypted", why),
             Unproven::Failed(why) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "audit_failed", why),
         }

@@ -11,10 +11,10 @@ use crate::{
     archive::{self, Archive},
     audit::{Access, Commit, Record, StatedKey},
     config::{self, Format, diagnostic},
-    journal::{self, Erasure, Level, ProveError, VerifyError},
+    journal::{self, Erasure, Level, ProveError},
     metrics::Limit,
     runtime::{self, Driver, tls::Certificate},
-    segments::{self, Keys},
+    segments::Keys,
     time::Timestamp,
     upstream::Retired,
 };
@@ -263,12 +263,9 @@ fn unproven(error: &ProveError) -> Unproven {
         ProveError::NoCheckpoint
         | ProveError::NotCovered { .. }
         | ProveError::Sizes { .. }
-        | ProveError::Removed { .. }
-        | ProveError::Encrypted(_)
         | ProveError::Erased(_) => Unproven::NotCovered(error.to_string()),
-        ProveError::Log(VerifyError::Io { source, .. }) if segments::is_closed(source) => {
-            Unproven::Encrypted(error.to_string())
-        }
+        ProveError::Removed { .. } => Unproven::Removed(error.to_string()),
+        ProveError::Encrypted(_) => Unproven::Encrypted(error.to_string()),
         ProveError::Log(_) | ProveError::Contradiction(_) => Unproven::Failed(error.to_string()),
     }
 }

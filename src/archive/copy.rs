@@ -13,7 +13,7 @@
 
 use crate::{
     audit::{
-        Damage, Distrust, Hash, Item, KeyChain, NOTE_BYTES_MAX, ReadError, Record, SegmentHeader,
+        Checkpoint, Damage, Distrust, Hash, Item, KeyChain, NOTE_BYTES_MAX, ReadError, Record, SegmentHeader,
         SegmentReader, State, StatedKey, Trust, Verifier, Why,
     },
     segments::{self, COPY_HEAD, COPY_MARK, EVIDENCE, Form, Keys, SegmentFile, is_closed},
@@ -210,7 +210,7 @@ impl Heads {
 pub struct Copy {
     pub(super) dir: PathBuf,
     pub(super) keys: Keys,
-    /// Behind the last segment that could be read; `None` before the first one.
+    /// Behind the last segment; `None` where that one cannot be opened.
     verifier: Option<Verifier>,
     last: u64,
     /// Encrypted segments that nothing here opens.
@@ -220,11 +220,12 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// The segments in `dir`. The last of them is verified again, and the next one has to follow from it.
+    /// The segments in `dir`. Those behind the kept head `own`, and the last one in any case, are verified
+    /// again and held against it; the next one has to follow from them.
     ///
     /// # Errors
     /// [`CopyError`].
-    pub fn open(dir: &Path, keys: Keys) -> Result<Copy, CopyError> {
+    pub fn open(dir: &Path, keys: Keys, own: Option<&Arc<str>>) -> Result<Copy, CopyError> {
         let lock = File::open(dir).map_err(failed(dir))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -232,8 +233,8 @@ impl Copy {
             Err(TryLockError::Error(source)) => return Err(failed(dir)(source)),
         }
         let (listed, _) = segments::list(dir).map_err(failed(dir))?;
-        let last = listed.last().map_or(0, |segment| segment.number);
-        let mut copy = Copy { dir: dir.to_owned(), keys, verifier: None, last, unopened: 0, _lock: lock };
+        let verifier = Some(fresh().map_err(|fault| fault.of(dir, dir))?);
+        let mut copy = Copy { dir: dir.to_owned(), keys, verifier, last: 0, unopened: 0, _lock: lock };
         for segment in listed.iter().filter(|segment| segment.form == Form::Encrypted) {
             match segment.open(&copy.keys) {
                 Ok(_) => {}
@@ -241,17 +242,30 @@ impl Copy {
                 Err(error) => return Err(failed(&segment.path)(error)),
             }
         }
-        if let Some(segment) = listed.last() {
-            match copy.verified(segment) {
-                Ok((verifier, _)) => copy.verifier = verifier,
-                Err(Fault::Damage(damage)) => return Err(CopyError::Damaged { dir: dir.to_owned(), damage }),
-                Err(Fault::Unreadable(why)) => {
-                    return Err(CopyError::State { path: segment.path.clone(), why });
-                }
-                Err(Fault::Io(source)) => return Err(failed(&segment.path)(source)),
+        for segment in &listed[copy.first_to_read(&listed, own)..] {
+            let at = |fault: Fault| fault.of(dir, &segment.path);
+            copy.verifier = copy.begun(segment).map_err(at)?;
+            if let Some(own) = own {
+                // What is no head was found when it was read.
+                let _ = copy.hold(own);
             }
+            (copy.verifier, _) = copy.verified(segment).map_err(at)?;
+            copy.last = segment.number;
         }
         Ok(copy)
+    }
+
+    /// The segment from which on what is here is read again: the one that the kept head ends in.
+    fn first_to_read(&self, listed: &[SegmentFile], own: Option<&Arc<str>>) -> usize {
+        let newest = listed.len().saturating_sub(1);
+        let size = own.and_then(|note| Checkpoint::parse(note).ok()).map(|(own, _)| own.size);
+        let Some(size) = size else { return newest };
+        let begins_before = |segment: &SegmentFile| {
+            let input = segment.open(&self.keys).ok();
+            let reader = input.and_then(|input| SegmentReader::open(input, segment.number, None).ok());
+            reader.is_none_or(|reader| reader.header().first_sequence <= size)
+        };
+        listed.iter().rposition(begins_before).unwrap_or(newest).min(newest)
     }
 
     /// Number of the last segment that is here; 0 for none.
@@ -268,7 +282,7 @@ impl Copy {
     pub fn proven(&self) -> Option<Verified> {
         let verifier = self.verifier.as_ref()?;
         let (records, root) = verifier.tree();
-        Some(Verified { records, root, erasures: verifier.erasures() })
+        (records > 0).then_some(Verified { records, root, erasures: verifier.erasures() })
     }
 
     /// Holds the next segments against a head of their source. `false`: they begin behind it.
@@ -355,12 +369,7 @@ impl Copy {
 
     /// The state behind a segment, and whether it could be opened.
     fn verified(&self, segment: &SegmentFile) -> Result<(Option<Verifier>, bool), Fault> {
-        let follows = |verifier: &&Verifier| verifier.next_segment() == segment.number;
-        let begun = match self.verifier.as_ref().filter(follows) {
-            Some(verifier) => Some(verifier.clone()),
-            None => self.beginning(segment)?,
-        };
-        let Some(mut verifier) = begun else { return Ok((None, false)) };
+        let Some(mut verifier) = self.begun(segment)? else { return Ok((None, false)) };
         let input = match segment.open(&self.keys) {
             Ok(input) => input,
             Err(error) if is_closed(&error) => return Ok((None, false)),
@@ -370,17 +379,20 @@ impl Copy {
         Ok((Some(verifier), true))
     }
 
-    /// A verifier for a segment whose forerunner is not here; `None` where it cannot be opened. What its
-    /// STATE says of everything before it is believed here, and proven with the head of the source.
-    fn beginning(&self, segment: &SegmentFile) -> Result<Option<Verifier>, Fault> {
+    /// The state in front of a segment: behind the one before it; else, where that is not here, what its
+    /// STATE says of everything before it. That is believed here, and proven with the head of the source.
+    /// `None` where it cannot be opened.
+    fn begun(&self, segment: &SegmentFile) -> Result<Option<Verifier>, Fault> {
+        let follows = |verifier: &&Verifier| verifier.next_segment() == segment.number;
+        if let Some(verifier) = self.verifier.as_ref().filter(follows) {
+            return Ok(Some(verifier.clone()));
+        }
         let input = match segment.open(&self.keys) {
             Ok(input) => input,
             Err(error) if is_closed(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let trust = Trust { copied: Some(Default::default()), ..Trust::default() };
-        let mut verifier =
-            Verifier::with_trust(&trust).map_err(|error| Fault::Unreadable(error.to_string()))?;
+        let mut verifier = fresh()?;
         if segment.number > 1 {
             let (header, state) = opening(input, segment.number)?;
             verifier.begin_at(&header, &state);
@@ -411,6 +423,23 @@ enum Fault {
     Unreadable(String),
     /// This system is at fault.
     Io(io::Error),
+}
+
+impl Fault {
+    /// What it means for a file of the copy that was good when it was taken.
+    fn of(self, dir: &Path, path: &Path) -> CopyError {
+        match self {
+            Fault::Damage(damage) => CopyError::Damaged { dir: dir.to_owned(), damage },
+            Fault::Unreadable(why) => CopyError::State { path: path.to_owned(), why },
+            Fault::Io(source) => failed(path)(source),
+        }
+    }
+}
+
+/// A verifier for the sealed segments of a log, from the first one on.
+fn fresh() -> Result<Verifier, Fault> {
+    let trust = Trust { copied: Some(Default::default()), ..Trust::default() };
+    Verifier::with_trust(&trust).map_err(|error| Fault::Unreadable(error.to_string()))
 }
 
 impl From<io::Error> for Fault {

@@ -19,7 +19,7 @@ fn take(copy: &mut FollowedCopy, number: u64, bytes: &[u8]) -> Result<CopyTaken,
 }
 
 fn open(dir: &Path) -> Result<FollowedCopy, CopyError> {
-    FollowedCopy::open(dir, Keys::default())
+    FollowedCopy::open(dir, Keys::default(), None)
 }
 
 fn folder() -> (tempfile::TempDir, CopyHeads) {
@@ -238,4 +238,25 @@ fn zeros_in_a_taken_segment_are_explained_by_a_later_one_or_not_at_all() {
     assert_eq!(copy.unexplained().map(|damage| damage.sequence), Some(3));
     take(&mut copy, 2, &log.segments[1]).unwrap();
     assert_eq!(copy.unexplained(), None);
+}
+
+/// A process that was killed before the head behind its segments was kept goes on from the head before them.
+#[test]
+fn what_is_here_is_held_against_the_kept_head_when_it_is_opened() {
+    let segments = segments();
+    let log = samples::Log::signed();
+    let Some(Record::Checkpoint(last)) = log.last_checkpoint() else { panic!("a checkpoint") };
+    let (head, _) = Checkpoint::parse(&last.note).unwrap();
+    for (root, is_good) in [(head.root, true), ([7; 32], false)] {
+        let (folder, _) = folder();
+        let dir = folder.path().join("copy");
+        let mut copy = open(&dir).unwrap();
+        for number in 1..=segments.len() {
+            take(&mut copy, number as u64, &segments[number - 1]).unwrap();
+        }
+        drop(copy);
+        let note = Checkpoint { root, ..head.clone() }.sign(&samples::signing_key(1, 2)).into();
+        let opened = FollowedCopy::open(&dir, Keys::default(), Some(&note));
+        assert_eq!(opened.is_ok(), is_good, "{opened:?}");
+    }
 }

@@ -140,7 +140,8 @@ impl Scene {
 
     /// Number of the segment that the gateway writes to.
     fn active(&self) -> u64 {
-        segments(&self.gateway().folder.path().join("audit")).len() as u64
+        // By its name: one that is just being packed is there twice.
+        number(segments(&self.gateway().folder.path().join("audit")).last().unwrap())
     }
 
     /// The newest head, as the socket shows it.
@@ -187,6 +188,10 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries.filter(is_segment).collect();
     files.sort();
     files
+}
+
+fn number(segment: &Path) -> u64 {
+    segment.file_name().unwrap().to_string_lossy()[..12].parse().unwrap()
 }
 
 fn copied(from: &Path, to: &Path) {
@@ -407,7 +412,7 @@ fn a_log_that_was_forked_is_reported() {
     eprintln!("a fork was reported {:?} after the follower was started", begun.elapsed());
     assert_eq!(found.status.code(), Some(6), "{found:?}");
     let said = text(&found);
-    let alarm: Value = said.lines().map(|line| serde_json::from_str(line).unwrap()).last().unwrap();
+    let alarm: Value = said.lines().map(|line| serde_json::from_str(line).unwrap()).next_back().unwrap();
     assert_eq!((&alarm["event"], &alarm["kind"]), (&"alarm".into(), &"fork".into()), "{said}");
     assert!(DEADLINE > begun.elapsed());
 }
@@ -428,7 +433,7 @@ fn a_flipped_bit_in_a_served_segment_is_found() {
     let found = scene.once(&[]);
     assert_eq!(found.status.code(), Some(6), "{found:?}");
     let said = text(&found);
-    let alarm: Value = said.lines().map(|line| serde_json::from_str(line).unwrap()).last().unwrap();
+    let alarm: Value = said.lines().map(|line| serde_json::from_str(line).unwrap()).next_back().unwrap();
     assert_eq!((&alarm["event"], &alarm["kind"]), (&"alarm".into(), &"segment".into()), "{said}");
     let [kept] = &*evidence(&scene.copy()) else { panic!("{:?}", evidence(&scene.copy())) };
     assert!(kept.join(packed.file_name().unwrap()).exists(), "{said}");
@@ -554,15 +559,13 @@ fn a_beginning_that_was_removed_is_no_rollback() {
     let mut scene = Scene::start();
     scene.requests(20);
     assert!(scene.once(&[]).status.success());
-    let kept = segments(&scene.copy()).len();
-    assert!(kept >= 1);
+    let kept = number(segments(&scene.copy()).last().unwrap());
     scene.stop();
     scene.audit = "max = \"2MiB\"\n".to_owned();
     scene.resume();
     scene.requests(100);
     let dir = scene.gateway().folder.path().join("audit");
-    let oldest = || segments(&dir)[0].file_name().unwrap().to_string_lossy()[..12].parse::<usize>().unwrap();
-    eventually("a removal", || (oldest() > kept + 1).then_some(()));
+    eventually("a removal", || (number(&segments(&dir)[0]) > kept + 1).then_some(()));
     let done = scene.once(&[]);
     assert!(done.status.success(), "{done:?}");
     assert!(text(&done).contains("\"event\":\"removed\""), "{done:?}");

@@ -94,7 +94,7 @@ pub fn run(run: &mut Run) -> Outcome {
 impl Target {
     fn read(name: &'static str, folder: PathBuf, keys: Keys) -> Target {
         let note = ringward::journal::newest_checkpoint(&folder).unwrap();
-        let trust = Trust { key: None, checkpoints: note.map(Into::into).into_iter().collect() };
+        let trust = Trust { checkpoints: note.map(Into::into).into_iter().collect(), ..Trust::default() };
         let mut verifier = Verifier::with_trust(&trust).unwrap();
         let mut files = Vec::new();
         for file in segments::list(&folder).unwrap().0 {

@@ -150,13 +150,16 @@ impl Follow {
             }
             Err(End::Done(_) | End::Alarm(_)) => return exit::FAILED,
         };
+        // What is here was held against the kept head when it was opened.
+        let own = witness.own().map_or(0, |(own, _)| own.size);
+        let held = if copy.proven().is_some_and(|proven| proven.records >= own) { own } else { 0 };
         let follower = Follower {
             source,
             heads,
             newest: channel::Sender::new(None),
             witness: RefCell::new(witness),
             read: Cell::new(copy.proven()),
-            held: Cell::new(0),
+            held: Cell::new(held),
             pinned: self.key,
             has_identity: self.identity.is_some(),
             once: self.once,
@@ -176,14 +179,15 @@ impl Follow {
         let source = Source::new(&self.url, token, ca.as_deref().map(str::as_bytes));
         let source = source.map_err(|message| failed(message, exit::USAGE))?;
         let heads = CopyHeads::open(&self.into, &self.url)?;
-        let copy = FollowedCopy::open(&self.into, keys)?;
+        let head = heads.head()?;
+        let copy = FollowedCopy::open(&self.into, keys, head.as_ref())?;
         let chain = heads.keys()?;
         let is_other = |key: &PublicKey| chain.current().is_some() && !chain.contains(key);
         if self.key.as_ref().is_some_and(is_other) {
             let message = format!("--key is no key of the log that was copied into {}", self.into.display());
             return Err(failed(message, exit::AUDIT));
         }
-        let witness = Witness::new(chain, heads.head()?).map_err(|error| {
+        let witness = Witness::new(chain, head).map_err(|error| {
             let file = self.into.join(COPY_HEAD);
             failed(format!("{}: {error}", file.display()), exit::AUDIT)
         })?;

@@ -99,7 +99,10 @@ impl Follower<'_> {
                 let message = format!("{}: {why}", self.source.name());
                 return Some(End::Failed { message, code: exit::FAILED });
             }
-            Failure::Unreachable(why) | Failure::Refused(why) | Failure::Missing(why) => why,
+            Failure::Unreachable(why)
+            | Failure::Refused(why)
+            | Failure::Missing(why)
+            | Failure::Removed(why) => why,
             Failure::Encrypted => "it cannot read its own segments",
         };
         self.says.detail("waits", json!({ "error": why }), &format!("a segment is waited for: {why}"));
@@ -125,11 +128,12 @@ impl Follower<'_> {
         }
         let mut copy = copy;
         for offered in &offers.segments {
-            self.hold_head(&mut copy);
             let part = match self.download(&copy, offered).await {
                 Ok(part) => part,
                 Err(halt) => return (Some(copy), Err(halt)),
             };
+            // Not before: a kept head that the source can still prove may have moved meanwhile.
+            self.hold_head(&mut copy);
             // Reading 64 MiB takes a while; heads go on being looked at.
             let verifying = tokio::task::spawn_blocking(move || {
                 let taken = copy.take(&part);
@@ -291,7 +295,7 @@ impl Follower<'_> {
         let path = match self.source.consistency(records, own.size).await {
             Ok(path) => path,
             // The records behind are encrypted, too: their own segment proves these, once it is here.
-            Err(Failure::Encrypted) => return Ok(()),
+            Err(Failure::Encrypted | Failure::Removed(_)) => return Ok(()),
             Err(failure) => return Err(Halt::Later(failure)),
         };
         let witness = self.witness.borrow();

@@ -31,6 +31,8 @@ pub(super) enum Failure {
     Denied(String),
     /// What was asked for is not there, or not yet.
     Missing(String),
+    /// It takes records that the source has removed.
+    Removed(String),
     /// It lies in segments that the source itself cannot read any more.
     Encrypted,
 }
@@ -164,6 +166,7 @@ impl Source {
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Denied(said),
             StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => Failure::Missing(said),
+            StatusCode::GONE => Failure::Removed(said),
             StatusCode::CONFLICT => Failure::Encrypted,
             _ => Failure::Refused(format!("it answers with status {status}: {said}")),
         })

@@ -93,7 +93,10 @@ impl Follower<'_> {
                 let message = format!("{}: {message}", self.source.name());
                 return Some(End::Failed { message, code: exit::FAILED });
             }
-            Failure::Unreachable(why) | Failure::Refused(why) | Failure::Missing(why) => why,
+            Failure::Unreachable(why)
+            | Failure::Refused(why)
+            | Failure::Missing(why)
+            | Failure::Removed(why) => why,
             Failure::Encrypted => "it cannot read its own segments".to_owned(),
         };
         let (since, begun) = *outage.since.get_or_insert_with(|| (runtime::now().wall, Instant::now()));
@@ -141,6 +144,16 @@ impl Follower<'_> {
                 Ok(path) => self.witness.borrow_mut().accept(note, &path).map_err(accused)?,
                 Err(Failure::Encrypted) if self.has_identity => {
                     return self.judge_from_copy(note, from).await;
+                }
+                Err(Failure::Removed(why)) => {
+                    self.witness.borrow_mut().accept_unproven(note).map_err(accused)?;
+                    let fields = json!({ "from": from, "to": seen.size, "error": why });
+                    let sentence = format!(
+                        "NOT PROVEN: the source has removed what leads on from record {from}; that its head \
+                         of {} records goes on from there is signed, no more: {why}",
+                        seen.size
+                    );
+                    self.says.alarm("unproven", fields, &sentence);
                 }
                 Err(Failure::Encrypted) => {
                     self.witness.borrow_mut().accept_unproven(note).map_err(accused)?;
@@ -229,9 +242,11 @@ impl Follower<'_> {
 
 fn unproven_head(failure: &Failure, note: &str) -> End {
     let why = match failure {
-        Failure::Missing(why) | Failure::Refused(why) | Failure::Unreachable(why) | Failure::Denied(why) => {
-            why
-        }
+        Failure::Missing(why)
+        | Failure::Refused(why)
+        | Failure::Removed(why)
+        | Failure::Unreachable(why)
+        | Failure::Denied(why) => why,
         Failure::Encrypted => "it is encrypted",
     };
     let seconds = PROOF_TIMEOUT.as_secs();

@@ -128,9 +128,9 @@ fn what_is_left_is_proven_without_what_was_removed() {
     }
     let gone = prove(&house.log(), &Keys::default(), first - 1).unwrap_err();
     assert!(gone.to_string().contains(&format!("the log begins with record {first}")), "{gone}");
-    let found = consistency(&house.log(), &Keys::default(), first - 1, None).unwrap();
+    let found = consistency(&house.log(), &Keys::default(), None, first - 1, None).unwrap();
     assert_eq!(found.to, signed);
-    let gone = consistency(&house.log(), &Keys::default(), first - 2, None).unwrap_err();
+    let gone = consistency(&house.log(), &Keys::default(), None, first - 2, None).unwrap_err();
     assert!(matches!(gone, ProveError::Removed { .. }), "{gone}");
 }
 
