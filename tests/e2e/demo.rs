@@ -151,10 +151,16 @@ fn who_brings_no_good_token_gets_a_401_that_says_why() {
 #[test]
 fn a_token_is_checked_on_every_request_of_a_connection() {
     let demo = Demo::start();
-    let short = format!("Bearer {}", demo.token("lifetime=3"));
     let mut client = Client::connect(demo.get("gateway"));
-    let first = client.ask("GET", "/customers", &[("authorization", &short)], "");
-    assert_eq!(first.status, 200, "{}", first.text());
+    // On a machine that does much else, a token may end on its way here: the next one lives longer.
+    let mut lifetime_s = 2;
+    let short = super::support::eventually("a token that is used in time", || {
+        lifetime_s += 1;
+        let token = format!("Bearer {}", demo.token(&format!("lifetime={lifetime_s}")));
+        let reply = client.ask("GET", "/customers", &[("authorization", &token)], "");
+        assert!(reply.status == 200 || reply.text().contains("token_expired"), "{}", reply.text());
+        (reply.status == 200).then_some(token)
+    });
     super::support::eventually("the end of the token", || {
         let reply = client.ask("GET", "/customers", &[("authorization", &short)], "");
         assert!(reply.status == 200 || reply.text().contains("token_expired"), "{}", reply.text());
