@@ -1,7 +1,7 @@
 //! The log followed by another process: over the TLS port of the operators, with the token of an auditor.
 
 use super::support::{
-    DEADLINE, eventually,
+    DEADLINE, all_bytes, eventually,
     gateway::{Follower, Gateway, open_route, ringward},
     http::Client,
     relay::Relay,
@@ -237,7 +237,9 @@ fn a_copy_is_kept_elsewhere_and_verifies() {
 
     let copy = scene.copy();
     let report = verify(&copy, key);
-    assert_eq!((&report["segments"], &report["key_trusted"]), (&sealed.into(), &true.into()), "{report}");
+    // Another one may have been sealed meanwhile: what is taken is recorded, too.
+    assert!(report["segments"].as_u64() >= Some(sealed), "{report}");
+    assert_eq!(report["key_trusted"], true, "{report}");
     assert!(report["source_signed_through"].as_u64() >= Some(covered), "{report}");
     let listed = succeed(ringward(&["sessions", "list", "--dir", path(&copy), "--json"], &[]));
     let listed: Value = serde_json::from_str(&listed).unwrap();
@@ -250,13 +252,13 @@ fn a_copy_is_kept_elsewhere_and_verifies() {
     assert_eq!(scene.once(&["--key", foreign.trim()]).status.code(), Some(6));
 
     // Who took the segments is in the log, once each; who looks at heads is not.
-    let dump = fs::read(segments(&dir).last().unwrap()).unwrap();
+    let dump = all_bytes(&dir);
     let reads = |number: u64| {
         let what = format!("segment {number}");
         dump.windows(what.len()).filter(|part| *part == what.as_bytes()).count()
     };
     let pulled: Vec<usize> = (1..=sealed).map(reads).collect();
-    assert!(pulled.iter().all(|count| *count <= 1) && pulled.contains(&1), "{pulled:?}");
+    assert!(pulled.iter().all(|count| *count == 1), "{pulled:?}");
 }
 
 #[test]
@@ -467,7 +469,7 @@ fn a_follower_that_was_killed_goes_on_where_it_was() {
     let done = scene.once(&["-v"]);
     assert!(done.status.success(), "{done:?}");
     assert!(text(&done).contains("\"event\":\"resumed\""), "{done:?}");
-    assert_eq!(segments(&scene.copy()).len() as u64, sealed);
+    assert!(segments(&scene.copy()).len() as u64 >= sealed);
     assert!(part().is_none());
     for file in segments(&scene.copy()) {
         let own = dir.join(file.file_name().unwrap());
