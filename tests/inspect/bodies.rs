@@ -202,7 +202,33 @@ fn a_letter_of_an_escape_is_not_part_of_a_word() {
     check_text(r#"print("\nfalcon\u00e9falcon\nbob@x.com")"#, r#"print("\n[words]\u00e9[words]\n[email]")"#);
 }
 
+/// The quote that ended the last string was shown as one of them.
+#[test]
+fn the_last_four_characters_of_an_object_are_none_of_its_quotes() {
+    let rules = [generate::rule("members", Kind::Key(vec!["ssn".to_owned()]), "[…{last4}]")];
+    let body = r#"{"ssn":{"a":"bcdef\"g"}} "#;
+    let (expected, _) = oracle::mask(&rules, Direction::Response, Reading::Json, body.as_bytes());
+    assert_eq!(show(&expected), r#"{"ssn":"[…f\"g}]"} "#);
+    for length in 1..body.len() {
+        check(&rules, Context::Json, Reading::Json, body.as_bytes(), &[length]);
+    }
+}
+
 /// A window that began within an escape read the rest of it as text.
+/// The letter came in one piece with the key, the backslash before them: the key was not looked at.
+#[test]
+fn a_key_behind_an_escape_that_was_cut_is_masked() {
+    let rules = [generate::rule("keys", Kind::ApiKey, "[key]")];
+    for escape in ["\\n", "\\u00e9"] {
+        let body = format!("a {escape}AKIAA22A2A3B4C5D6E7F b");
+        let (expected, count) = oracle::mask(&rules, Direction::Response, Reading::Plain, body.as_bytes());
+        assert_eq!(count, 1, "{}", show(&expected));
+        for cut in 0..body.len() {
+            check(&rules, Context::Text, Reading::Plain, body.as_bytes(), &[cut, body.len()]);
+        }
+    }
+}
+
 #[test]
 fn no_window_begins_inside_of_an_escape() {
     check_json(r#"["\u0034111111111111111"]"#, r#"["[card …1111]"]"#);

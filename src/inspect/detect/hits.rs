@@ -180,10 +180,13 @@ struct Before {
     random: u64,
 }
 
+/// An escape in front of a text ends within its first bytes at most, and may be anywhere in these.
+const ESCAPES_IN_FRONT: u64 = 0b11_1111 << (BLOCK_BYTES - 6);
+
 /// Runs over a text block by block. Inlined into a function for each kind of block.
 #[inline(always)]
 pub fn blocks<B: Block>(scan: &Scan, text: &[u8], hits: &mut Hits) {
-    let mut before = Before::default();
+    let mut before = Before { escapes: ESCAPES_IN_FRONT, ..Before::default() };
     let mut padded;
     let mut at = 0;
     while at < text.len() {
