@@ -48,13 +48,16 @@ impl Value {
         if let Some(token) = &mut self.token {
             token.add(bytes);
         }
-        for byte in bytes.iter().map(|byte| unquoted(codec, *byte)) {
+        for read in bytes {
+            let byte = unquoted(codec, *read);
             if byte.is_ascii_digit() {
                 self.digits.push(byte);
             } else {
                 self.is_more_than_number |= !matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
             }
-            if byte.is_ascii_graphic() {
+            // A quote that ends a string of a JSON value says nothing of it.
+            let is_structure = codec.is_json() && *read == b'"';
+            if byte.is_ascii_graphic() && !is_structure {
                 self.graphic.push(byte);
             }
         }
