@@ -55,10 +55,9 @@ pub fn echo(data: &[u8]) {
     let cut = scrub(&echo, body.chunks(usize::from(*length).max(1)));
     assert_eq!(whole, cut);
     assert_eq!(whole, echo.scrub(body).unwrap_or(body.to_vec()));
-    // A secret that is a part of the mask cannot be masked away, nor is a public beginning.
-    let is_public = MASK.windows(4).any(|part| secret.windows(4).any(|other| part == other))
-        || secret.starts_with(b"eyJ")
-        || secret.starts_with(b"sk-ant-");
+    assert_eq!(whole.len(), body.len());
+    // A secret that the mask may make up cannot be masked away, nor is a public beginning.
+    let is_public = secret.contains(&MASK) || secret.starts_with(b"eyJ") || secret.starts_with(b"sk-ant-");
     if secret.len() >= 12 && !is_public {
         assert!(!whole.windows(secret.len()).any(|window| window == secret));
     }

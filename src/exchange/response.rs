@@ -140,7 +140,7 @@ impl Exchange {
             self.response.inspect_with(inspector.with_tokens(self.tokens()));
         }
         let is_empty = head.framing == Framing::Length(0);
-        if (is_decoded || !keeps_length || !self.echoes.is_empty()) && !is_empty {
+        if (is_decoded || !keeps_length) && !is_empty {
             head.framing = Framing::Chunked;
         }
         for echo in &self.echoes {

@@ -204,11 +204,8 @@ fn an_event_is_only_put_into_a_stream_that_can_take_it() {
     assert_eq!(event_of(false, Framing::Chunked, "identity"), told);
     assert_eq!(event_of(false, Framing::Length(100), "identity"), cut, "it would run over the length");
     assert_eq!(event_of(false, Framing::Chunked, "gzip"), cut, "it would not be compressed");
-    for (framing, coding) in [(Framing::Length(100), "identity"), (Framing::Chunked, "gzip")] {
-        assert_eq!(
-            event_of(true, framing, coding),
-            told,
-            "what is scrubbed is sent plain and without a length"
-        );
+    assert_eq!(event_of(true, Framing::Length(100), "identity"), cut, "what is scrubbed keeps its length");
+    for framing in [Framing::Length(100), Framing::Chunked] {
+        assert_eq!(event_of(true, framing, "gzip"), told, "it is sent plain and without a length");
     }
 }

@@ -1,10 +1,10 @@
 //! Echo scrub (SECURITY R19): what must never come back is found in every usual spelling, however the bytes
-//! are cut, and replaced by [`MASK`].
+//! are cut, and each byte of it replaced by [`MASK`]: a body keeps its length.
 //!
 //! Not a whole secret is looked for but any piece of it that has [`ECHO_PIECE_BYTES`] bytes, in each spelling
 //! of `spell.rs`: so an echo is found that is cut, quoted in parts, or encoded together with its neighbours.
-//! The definition knows no chunks: *a byte is masked if it lies in a window that is a piece of a spelling;
-//! neighbouring masked bytes become one mask*. Nothing else is changed.
+//! The definition knows no chunks: *a byte is masked if it lies in a window that is a piece of a
+//! spelling*. Nothing else is changed.
 //!
 //! Looking costs one load and one bit test for every [`STRIDE`] bytes, whatever the number of spellings: each
 //! window of the shortest piece holds a whole gram at a multiple of that stride, so only there it is asked
@@ -24,8 +24,8 @@ use std::fmt;
 use std::ops::Range;
 use zeroize::Zeroizing;
 
-/// What stands where an echo was.
-pub const MASK: &[u8] = b"[ringward: credential]";
+/// What each byte of an echo becomes: a body keeps its length, and so its Content-Length.
+pub const MASK: u8 = b'*';
 
 /// Bytes that are looked up together.
 const GRAM_BYTES: usize = 6;
@@ -110,14 +110,8 @@ impl Echo {
         if marks.is_empty() {
             return None;
         }
-        join(&mut marks);
-        let (mut out, mut at) = (Vec::with_capacity(value.len()), 0);
-        for mark in marks {
-            out.extend_from_slice(&value[at..mark.start]);
-            out.extend_from_slice(MASK);
-            at = mark.end;
-        }
-        out.extend_from_slice(&value[at..]);
+        let mut out = value.to_vec();
+        marks.into_iter().for_each(|mark| out[mark].fill(MASK));
         Some(out)
     }
 

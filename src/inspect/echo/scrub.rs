@@ -3,6 +3,9 @@ use crate::buffer::{Chunk, Segments};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// Masked bytes that are sent at once.
+static MASKED: [u8; 64] = [MASK; 64];
+
 /// Takes the echoes out of one body, chunk by chunk. Untouched bytes leave as slices of their chunks.
 ///
 /// ```text
@@ -112,12 +115,10 @@ impl Scrub {
                 self.follows_mask = false;
             }
             if end > start {
-                if !self.follows_mask {
-                    out.push(Chunk::from_static(MASK));
-                    self.masks += 1;
-                    self.follows_mask = true;
-                }
+                self.masks += u64::from(!self.follows_mask);
+                self.follows_mask = true;
                 drop(self.held.split_to(end - start));
+                mask(end - start, out);
             }
             at = at.max(end);
             (mark.start.max(decided)..mark.end).for_each(|at| self.held_marks |= 1 << (at - decided));
@@ -126,5 +127,15 @@ impl Scrub {
             out.append(self.held.split_to(decided - at));
             self.follows_mask = false;
         }
+    }
+}
+
+/// Sends `count` masked bytes.
+fn mask(count: usize, out: &mut Segments) {
+    let mut left = count;
+    while left > 0 {
+        let part = left.min(MASKED.len());
+        out.push(Chunk::from_static(&MASKED[..part]));
+        left -= part;
     }
 }

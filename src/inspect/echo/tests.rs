@@ -24,8 +24,7 @@ fn oracle(echo: &Echo, text: &[u8]) -> Vec<u8> {
     for (at, byte) in text.iter().enumerate() {
         match is_masked[at] {
             false => out.push(*byte),
-            true if at > 0 && is_masked[at - 1] => {}
-            true => out.extend_from_slice(MASK),
+            true => out.push(MASK),
         }
     }
     out
@@ -51,7 +50,7 @@ fn check(secret: &str, spelled: &[u8]) {
     let echo = echo(secret);
     let text = [b"before <", spelled, b"> behind"].concat();
     let shown = String::from_utf8_lossy(&text).into_owned();
-    let expected = [&b"before <"[..], MASK, b"> behind"].concat();
+    let expected = [&b"before <"[..], &vec![MASK; spelled.len()], b"> behind"].concat();
     assert_eq!(
         String::from_utf8_lossy(&scrub(&echo, &[&text])),
         String::from_utf8_lossy(&expected),
@@ -109,7 +108,9 @@ fn base64_is_masked_at_every_offset() {
                 for spelled in [STANDARD.encode(&plain), URL_SAFE_NO_PAD.encode(&plain)] {
                     let out = scrub(&echo, &[spelled.as_bytes()]);
                     let out = String::from_utf8(out).unwrap();
-                    let (left, right) = out.split_once(std::str::from_utf8(MASK).unwrap()).expect(&spelled);
+                    assert_eq!(out.len(), spelled.len());
+                    let (left, masked) = out.split_once('*').expect(&spelled);
+                    let right = masked.trim_start_matches('*');
                     assert!(left.len() <= (front * 8).div_ceil(6), "{spelled} {out}");
                     assert!(right.len() <= (behind * 8).div_ceil(6) + 4, "{spelled} {out}");
                 }
@@ -125,7 +126,7 @@ fn any_piece_of_twelve_bytes_is_masked() {
     for length in 1..=KEY.len() {
         for at in 0..=KEY.len() - length {
             let text = format!("a {} b", &KEY[at..at + length]);
-            let expected = if length < 12 { text.clone() } else { "a [ringward: credential] b".to_owned() };
+            let expected = if length < 12 { text.clone() } else { format!("a {} b", "*".repeat(length)) };
             assert_eq!(String::from_utf8(scrub(&echo, &[text.as_bytes()])).unwrap(), expected);
         }
     }
@@ -135,10 +136,10 @@ fn any_piece_of_twelve_bytes_is_masked() {
 fn echoes_that_touch_are_one_and_the_rest_is_untouched() {
     let echo = echo(KEY);
     let cases = [
-        (format!("{KEY}{KEY}"), "[ringward: credential]".to_owned()),
-        (format!("{KEY} {KEY}"), "[ringward: credential] [ringward: credential]".to_owned()),
+        (format!("{KEY}{KEY}"), "*".repeat(38)),
+        (format!("{KEY} {KEY}"), format!("{} {}", "*".repeat(19), "*".repeat(19))),
         (KEY[..11].to_owned(), KEY[..11].to_owned()),
-        (format!("{}{KEY}", &KEY[..5]), format!("{}[ringward: credential]", &KEY[..5])),
+        (format!("{}{KEY}", &KEY[..5]), format!("{}{}", &KEY[..5], "*".repeat(19))),
         (String::new(), String::new()),
         ("nothing at all".to_owned(), "nothing at all".to_owned()),
     ];
@@ -157,13 +158,13 @@ fn what_is_the_same_for_all_values_of_a_kind_is_not_masked() {
     let text = b"Keys begin with sk-ant-api03- and then 95 characters follow.";
     assert_eq!(echo.scrub(text), None);
     let gone = echo.scrub(b"x sk-ant-api03-Zq8LmN0pQrStUvWx y").unwrap();
-    assert_eq!(String::from_utf8(gone).unwrap(), "x sk[ringward: credential] y");
+    assert_eq!(String::from_utf8(gone).unwrap(), "x sk*************************** y");
     let header = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9";
     let token = format!("{header}.eyJzdWIiOiJyaW5nd2FyZCJ9.c2lnbmF0dXJlIG9mIGl0");
     let echo = Echo::new(&[token.as_bytes()]);
     assert_eq!(echo.scrub(format!("{header}.eyJhIjoxfQ.AAAA").as_bytes()), None);
     let gone = String::from_utf8(echo.scrub(token.as_bytes()).unwrap()).unwrap();
-    assert!(gone.starts_with("eyJhbGci") && gone.ends_with("[ringward: credential]"), "{gone}");
+    assert!(gone.starts_with("eyJhbGci") && gone.ends_with("************"), "{gone}");
     assert!(!gone.contains("eyJzdWIi"));
 }
 
@@ -179,7 +180,9 @@ fn nothing_is_copied_and_no_event_waits() {
         scrub.push(chunk.clone(), false, &mut out);
         assert_eq!(scrub.held_bytes(), 0, "{text:?}");
         let range = chunk.as_ptr_range();
-        assert!(out.iter().all(|part| range.contains(&part.as_ptr()) || **part == *MASK));
+        assert!(
+            out.iter().all(|part| range.contains(&part.as_ptr()) || part.iter().all(|byte| *byte == MASK))
+        );
     }
     let (chunk, mut out) = (Chunk::from(b"text and k3y-Zq".to_vec()), Segments::new());
     scrub.push(chunk, false, &mut out);
@@ -197,7 +200,7 @@ fn nothing_of_a_value_is_printed_and_short_ones_are_not_looked_for() {
     assert!(Echo::new(&[]).is_empty());
     let both = Echo::new(&[KEY.as_bytes(), b"another-secret-value"]);
     let gone = both.scrub(format!("{KEY} another-secret-value").as_bytes()).unwrap();
-    assert_eq!(gone, b"[ringward: credential] [ringward: credential]");
+    assert_eq!(gone, b"******************* ********************");
 }
 
 /// Text in which pieces of spellings, whole ones and noise follow each other.
