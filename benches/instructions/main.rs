@@ -1,7 +1,8 @@
 //! One operation of each hot module, done as often as is asked for: `tests/instructions` counts what the
 //! processor executes for one of them, and compares with what it was. Nothing here takes the time.
 //!
-//! `instructions` does each once and prints their names; `instructions CASE N` does one of them N times.
+//! `instructions` does each once and prints their names; `instructions CASE N` warms one of them up and does it N
+//! times, in [`counted`].
 //! No case reaches a hash: valgrind hides the instructions that make it cheap.
 
 mod encode;
@@ -20,17 +21,29 @@ type Cases = &'static [(&'static str, fn() -> Operation)];
 const MODULES: &[Cases] =
     &[h1::CASES, target::CASES, policy::CASES, encode::CASES, inspect::CASES, exchange::CASES];
 
+/// Operations before those that are counted: caches and pools are full then.
+const WARM_UP: u32 = 20;
+
+/// All that is counted: what makes a case ready hashes under random keys, and never takes the same number of steps.
+#[inline(never)]
+fn counted(operation: &mut Operation, count: u32) {
+    (0..count).for_each(|_| operation());
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|one| !one.starts_with('-')).collect();
     let chosen = arguments.first();
-    let count = arguments.get(1).map_or(1, |count| count.parse().expect("a number of operations"));
+    let count: Option<u32> = arguments.get(1).map(|count| count.parse().expect("a number of operations"));
     let mut done = 0;
     for (name, make) in MODULES.iter().copied().flatten() {
         if chosen.is_some_and(|chosen| chosen != name) {
             continue;
         }
         let mut operation = make();
-        (0..count).for_each(|_| operation());
+        if count.is_some() {
+            (0..WARM_UP).for_each(|_| operation());
+        }
+        counted(&mut operation, count.unwrap_or(1));
         println!("{name}");
         done += 1;
     }
