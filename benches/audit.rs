@@ -68,6 +68,7 @@ fn disk(body: usize, exchanges: usize) {
     options.packing = Packing { compress: true, recipients: Vec::new() };
     let (journal, _) = Journal::open(options, 1, Box::new(Nobody)).expect("a journal");
     let sealed = || list(&log).expect("a log").0.into_iter().rev().skip(1).collect::<Vec<_>>();
+    // Nothing tells when the idle thread has packed the last one.
     while sealed().iter().any(|segment| segment.form != Form::Packed) {
         std::thread::sleep(Duration::from_millis(10));
     }

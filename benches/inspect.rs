@@ -106,18 +106,8 @@ fn some_kinds(words: Vec<String>) -> Vec<Rule> {
 
 fn all_kinds(words: Vec<String>) -> Vec<Rule> {
     let mut rules = some_kinds(words);
-    let kinds = [
-        Kind::Ssn,
-        Kind::Phone,
-        Kind::Iban,
-        Kind::Ipv4,
-        Kind::Ipv6,
-        Kind::Jwt,
-        Kind::PrivateKey,
-        Kind::ApiKey,
-        Kind::GenericSecret,
-    ];
-    rules.extend(kinds.into_iter().map(|kind| rule(kind.name(), kind.clone(), "[{name}]")));
+    let others = Kind::BUILT_IN.into_iter().filter(|kind| !matches!(kind, Kind::CreditCard | Kind::Email));
+    rules.extend(others.map(|kind| rule(kind.name(), kind.clone(), "[{name}]")));
     rules
 }
 

@@ -134,15 +134,11 @@ impl Ext4 {
         sized.map_err(|error| Skipped(format!("{}: {error}", image.display())))?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         let mut disk = Ext4 { mount: None, at: folder.join("disk"), image, _memory: memory };
-        disk.mount_again()?;
+        disk.mount_image()?;
         Ok(disk)
     }
 
-    /// Mounts what was unmounted: the file system replays its journal.
-    ///
-    /// # Errors
-    /// [`Skipped`] as for the first time.
-    pub fn mount_again(&mut self) -> Result<(), Skipped> {
+    fn mount_image(&mut self) -> Result<(), Skipped> {
         let mut command = Command::new("mount");
         // The loop device goes away with the mount.
         command.args(["-o", "loop"]).arg(&self.image);
@@ -150,11 +146,15 @@ impl Ext4 {
         Ok(())
     }
 
-    /// Unmounts it for good: nobody uses it.
-    pub fn unmount(&mut self) {
+    /// Unmounts it, which nobody uses, and mounts it anew: the file system replays its journal.
+    ///
+    /// # Errors
+    /// [`Skipped`] as for the first time.
+    pub fn mount_again(&mut self) -> Result<(), Skipped> {
         run(Command::new("umount").arg(&self.at)).unwrap_or_else(|Skipped(why)| panic!("{why}"));
         // It is unmounted already.
         std::mem::forget(self.mount.take());
+        self.mount_image()
     }
 
     /// What a power cut does: nothing is written any more, and what was not synced is gone.

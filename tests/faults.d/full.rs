@@ -47,10 +47,7 @@ fn fill_and_free(run: &mut Run, mib: u64, done: u64, cycles: u64) -> Outcome {
         disk.free();
         world.until_served(&load, 10);
         let answers = load.stop();
-        assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status)), "{:?}", answers.last());
-        world.acknowledge(&answers);
-        world.log.follow(false);
-        run.progress(done + cycle, format_args!("{} acknowledged", world.log.acknowledged));
+        world.went_on(&answers, run, done + cycle);
     }
     assert_eq!(world.gateway().process.id(), life, "no restart was needed");
     Ok(world.end(cycles).0)

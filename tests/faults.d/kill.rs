@@ -21,9 +21,7 @@ pub fn run(run: &mut Run) -> Outcome {
             // What recovers may die as well.
             world.short_life(folder.path(), Duration::from_millis(run.random.below(40)));
         }
-        world.revive(folder);
-        let lost = world.log.lost();
-        run.progress(cycle, format_args!("{} acknowledged, {lost} lost", world.log.acknowledged));
+        world.revive(folder, run, cycle);
     }
     let (tally, recoveries) = world.end(run.cycles);
     println!("  kill: {recoveries} recoveries were recorded");

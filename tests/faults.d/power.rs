@@ -27,11 +27,8 @@ pub fn run(run: &mut Run) -> Outcome {
         world.log.expect(forwarded.into_iter().chain(before.map(|answer| answer.target)));
         // What got through after the cut promises nothing.
         drop(world.upstream.take());
-        disk.unmount();
         disk.mount_again()?;
-        world.revive(folder);
-        let lost = world.log.lost();
-        run.progress(cycle, format_args!("{} acknowledged, {lost} lost", world.log.acknowledged));
+        world.revive(folder, run, cycle);
     }
     Ok(world.end(run.cycles).0)
 }

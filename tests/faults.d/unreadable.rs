@@ -27,11 +27,8 @@ pub fn run(run: &mut Run) -> Outcome {
         world.acknowledge(&answers);
         check_refuses(&world);
         let folder = world.kill();
-        disk.unmount();
         disk.mount_again()?;
-        world.revive(folder);
-        let lost = world.log.lost();
-        run.progress(cycle, format_args!("{} acknowledged, {lost} lost", world.log.acknowledged));
+        world.revive(folder, run, cycle);
     }
     Ok(world.end(run.cycles).0)
 }

@@ -1,7 +1,7 @@
 //! A gateway with its upstream, its callers and its log, through many lives.
 
 use super::{
-    Tally,
+    Run, Tally,
     callers::{Answer, Load, Upstream, Wanted},
     log::Log,
     support::{
@@ -85,10 +85,20 @@ impl World {
         folder
     }
 
-    /// The next life, in the folder of the one before.
-    pub fn revive(&mut self, folder: TempDir) {
+    /// The next life, in the folder of the one before; what it has lost is said now and then.
+    pub fn revive(&mut self, folder: TempDir, run: &mut Run, cycle: u64) {
         self.begin(folder);
         self.log.follow(false);
+        let lost = self.log.lost();
+        run.progress(cycle, format_args!("{} acknowledged, {lost} lost", self.log.acknowledged));
+    }
+
+    /// The same life goes on: every caller was served, or told that there is no record.
+    pub fn went_on(&mut self, answers: &[Answer], run: &mut Run, cycle: u64) {
+        assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status)), "{:?}", answers.last());
+        self.acknowledge(answers);
+        self.log.follow(false);
+        run.progress(cycle, format_args!("{} acknowledged", self.log.acknowledged));
     }
 
     /// A life that is killed after so long, whether it serves by then or not.

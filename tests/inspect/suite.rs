@@ -6,23 +6,12 @@ use base64::Engine as _;
 use ringward::inspect::{Context, Kind, Rule};
 
 fn rules() -> Vec<Rule> {
-    let kinds = [
-        Kind::CreditCard,
-        Kind::Email,
-        Kind::Ssn,
-        Kind::Phone,
-        Kind::Iban,
-        Kind::Ipv4,
-        Kind::Ipv6,
-        Kind::Jwt,
-        Kind::PrivateKey,
-        Kind::ApiKey,
-        Kind::GenericSecret,
+    let others = [
         Kind::Literals(vec!["Project Falcon".to_owned()]),
         Kind::Regex(r"EMP-\d{6}".to_owned()),
         Kind::Key(vec!["ssn".to_owned()]),
     ];
-    kinds.into_iter().map(|kind| generate::rule("x", kind, "[x]")).collect()
+    Kind::BUILT_IN.into_iter().chain(others).map(|kind| generate::rule("x", kind, "[x]")).collect()
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::{
 use clap::Args;
 use says::Says;
 use serde_json::json;
-use source::Source;
+use source::{Failure, Source};
 use std::{
     cell::{Cell, RefCell},
     path::{Path, PathBuf},
@@ -134,6 +134,23 @@ struct Follower<'a> {
     once: bool,
     prune: bool,
     says: Says<'a>,
+}
+
+impl Follower<'_> {
+    /// Why there is no answer, in words; it ends where the token opens nothing.
+    fn why<'f>(&self, failure: &'f Failure) -> Result<&'f str, End> {
+        match failure {
+            Failure::Denied(why) => {
+                let message = format!("{}: {why}", self.source.name());
+                Err(End::Failed { message, code: exit::FAILED })
+            }
+            Failure::Unreachable(why)
+            | Failure::Refused(why)
+            | Failure::Missing(why)
+            | Failure::Removed(why) => Ok(why),
+            Failure::Encrypted => Ok("it cannot read its own segments"),
+        }
+    }
 }
 
 impl Follow {

@@ -94,16 +94,9 @@ impl Follower<'_> {
 
     /// Whether what is missing is not waited for any more.
     fn gives_up(&self, failure: &Failure, begun: Instant) -> Option<End> {
-        let why = match failure {
-            Failure::Denied(why) => {
-                let message = format!("{}: {why}", self.source.name());
-                return Some(End::Failed { message, code: exit::FAILED });
-            }
-            Failure::Unreachable(why)
-            | Failure::Refused(why)
-            | Failure::Missing(why)
-            | Failure::Removed(why) => why,
-            Failure::Encrypted => "it cannot read its own segments",
+        let why = match self.why(failure) {
+            Ok(why) => why,
+            Err(end) => return Some(end),
         };
         self.says.detail("waits", json!({ "error": why }), &format!("a segment is waited for: {why}"));
         let is_over = self.once && begun.elapsed() >= ONCE_TIMEOUT;

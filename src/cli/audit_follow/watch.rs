@@ -88,16 +88,9 @@ impl Follower<'_> {
 
     /// Says that there is no answer, and waits a moment before the next attempt.
     async fn waits(&self, failure: Failure, outage: &mut Outage) -> Option<End> {
-        let why = match failure {
-            Failure::Denied(message) => {
-                let message = format!("{}: {message}", self.source.name());
-                return Some(End::Failed { message, code: exit::FAILED });
-            }
-            Failure::Unreachable(why)
-            | Failure::Refused(why)
-            | Failure::Missing(why)
-            | Failure::Removed(why) => why,
-            Failure::Encrypted => "it cannot read its own segments".to_owned(),
+        let why = match self.why(&failure) {
+            Ok(why) => why,
+            Err(end) => return Some(end),
         };
         let (since, begun) = *outage.since.get_or_insert_with(|| (runtime::now().wall, Instant::now()));
         outage.attempts += 1;

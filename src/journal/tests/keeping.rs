@@ -3,7 +3,7 @@ use super::{
     *,
 };
 use crate::{
-    audit::{Kind, Removal, Why},
+    audit::{Kind, Removal, Report, Why},
     segments,
 };
 use std::io::ErrorKind;
@@ -42,14 +42,20 @@ fn run_exchange(house: &House, producer: &mut Producer, number: u8) {
     house.acks.wait(ticket).unwrap();
 }
 
-#[test]
-fn old_segments_are_deleted_with_their_nonces_and_the_rest_verifies() {
+/// A signed log whose old segments were deleted, and what its verifier says.
+fn shortened() -> (House, Report) {
     let house = House::signed();
     let (journal, mut producer) = house.open_keeping(Arc::new(OsDisk), old());
     (1..=6).for_each(|number| run_exchange(&house, &mut producer, number));
     wait_until("old segments are gone", || house.numbers()[0] > 4);
     journal.close().unwrap();
     let report = house.verify();
+    (house, report)
+}
+
+#[test]
+fn old_segments_are_deleted_with_their_nonces_and_the_rest_verifies() {
+    let (house, report) = shortened();
     assert!(report.removed_through >= 4 * 3, "{report:?}");
     let first = house.numbers()[0];
     for entry in fs::read_dir(house.root.path().join("openings")).unwrap() {
@@ -114,12 +120,7 @@ fn the_log_stays_below_its_bound() {
 
 #[test]
 fn what_is_left_is_proven_without_what_was_removed() {
-    let house = House::signed();
-    let (journal, mut producer) = house.open_keeping(Arc::new(OsDisk), old());
-    (1..=6).for_each(|number| run_exchange(&house, &mut producer, number));
-    wait_until("old segments are gone", || house.numbers()[0] > 4);
-    journal.close().unwrap();
-    let report = house.verify();
+    let (house, report) = shortened();
     let (first, signed) = (report.removed_through + 1, report.signatures.signed_through);
     let key = report.signatures.keys.last().unwrap();
     for sequence in [first, first + 1, signed] {
