@@ -1,8 +1,8 @@
 //! One operation of each hot module, done as often as is asked for: `tests/instructions` counts what the
 //! processor executes for one of them, and compares with what it was. Nothing here takes the time.
 //!
-//! `instructions` does each once and prints their names; `instructions CASE N` warms one of them up and does it N
-//! times, in [`counted`].
+//! `instructions` does each once and prints their names; `instructions CASE N` warms one of them up and does
+//! it N times, in [`counted`].
 //! No case reaches a hash: valgrind hides the instructions that make it cheap.
 
 mod encode;
@@ -24,7 +24,7 @@ const MODULES: &[Cases] =
 /// Operations before those that are counted: caches and pools are full then.
 const WARM_UP: u32 = 20;
 
-/// All that is counted: what makes a case ready hashes under random keys, and never takes the same number of steps.
+/// All that is counted: what makes a case ready hashes under random keys, and takes a random number of steps.
 #[inline(never)]
 fn counted(operation: &mut Operation, count: u32) {
     (0..count).for_each(|_| operation());

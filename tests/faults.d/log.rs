@@ -122,10 +122,19 @@ impl Log {
     }
 }
 
-/// Copies the files of a log.
+/// Copies the files of a log, which may be in use: where one is replaced meanwhile, all are copied anew.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
+    loop {
+        std::fs::create_dir_all(to)?;
+        match copy_files(std::fs::read_dir(from)?, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::remove_dir_all(to)?,
+            result => return result,
+        }
+    }
+}
+
+fn copy_files(entries: std::fs::ReadDir, to: &Path) -> io::Result<()> {
+    for entry in entries {
         let path = entry?.path();
         std::fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
     }
