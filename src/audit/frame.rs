@@ -181,7 +181,7 @@ impl<'a> Frame<'a> {
     /// [`DecodeError`] as for [`Frame::decode`].
     pub fn exchange(&self) -> Result<Option<super::ExchangeId>, DecodeError> {
         match self.kind {
-            Kind::Intent | Kind::Content | Kind::Outcome | Kind::Refusal => {
+            Kind::Intent | Kind::Content | Kind::Outcome | Kind::Refusal | Kind::Approval | Kind::Consume => {
                 payload::read_id(self.payload).map(Some)
             }
             _ => Ok(None),

@@ -6,6 +6,7 @@
 //!
 //! This is not the journal: queues, files, group commit and recovery live in `journal`.
 
+mod approval;
 mod batch;
 mod checkpoint;
 mod facts;
@@ -33,6 +34,7 @@ mod verify;
 mod wire;
 mod witness;
 
+pub use approval::{Approval, CardEvent, Consume, Grant, GrantEvent};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, Distrust, KeyChain, KeyStatement, SALT_BYTES, origin};
 pub use frame::{Frame, Hashes, TooLarge, encode};

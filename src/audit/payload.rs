@@ -1,7 +1,7 @@
 //! Payloads of the record kinds, each as fields in ascending order of their tags.
 
 use super::{
-    ExchangeId,
+    Approval, Consume, ExchangeId, Grant,
     facts::{add_header, write_headers},
     merkle::Frontier,
     record::{
@@ -68,6 +68,9 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         Record::State(state) => state.write(out),
         Record::Admin(access) | Record::Read(access) => access.write(out),
         Record::Erased(erased) => erased.write(out),
+        Record::Approval(approval) => approval.write(out),
+        Record::Consume(consume) => consume.write(out),
+        Record::Grant(grant) => grant.write(out),
         Record::Checkpoint(signed) | Record::Key(signed) => signed.write(out),
     }
 }
@@ -75,7 +78,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
 /// Reads a payload. Of a CONTENT record, `kept` are the stored salt and bytes.
 ///
 /// # Errors
-/// [`DecodeError`]: it is not the payload of that kind, or of a kind that this version does not write.
+/// [`DecodeError`]: it is not the payload of that kind.
 pub(super) fn read(kind: Kind, payload: &[u8], kept: Option<&[u8]>) -> Result<Record, DecodeError> {
     Ok(match kind {
         Kind::Config => Record::Config(Config::read(payload)?),
@@ -90,7 +93,9 @@ pub(super) fn read(kind: Kind, payload: &[u8], kept: Option<&[u8]>) -> Result<Re
         Kind::Erased => Record::Erased(Box::new(Erased::read(payload)?)),
         Kind::Checkpoint => Record::Checkpoint(Signed::read(payload)?),
         Kind::Key => Record::Key(Signed::read(payload)?),
-        _ => return Err(DecodeError::Kind(kind)),
+        Kind::Approval => Record::Approval(Box::new(Approval::read(payload)?)),
+        Kind::Consume => Record::Consume(Box::new(Consume::read(payload)?)),
+        Kind::Grant => Record::Grant(Box::new(Grant::read(payload)?)),
     })
 }
 

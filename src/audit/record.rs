@@ -1,5 +1,5 @@
 use super::{
-    ExchangeId,
+    Approval, Consume, ExchangeId, Grant,
     merkle::Frontier,
     signed::{Signed, StatedKey},
 };
@@ -29,6 +29,12 @@ pub enum Record {
     Recovery(Recovery),
     /// What was live when this segment began.
     State(State),
+    /// Something happened to a request that waits for people.
+    Approval(Box<Approval>),
+    /// An approval is used for one request.
+    Consume(Box<Consume>),
+    /// A standing permission was opened or ended.
+    Grant(Box<Grant>),
     /// Somebody changed something through the admin interface.
     Admin(Access),
     /// Somebody read a recording.
@@ -59,11 +65,11 @@ pub enum Kind {
     Content = 3,
     Outcome = 4,
     Refusal = 5,
-    /// Reserved: approvals and their decisions.
+    /// A held request and what people decided about it.
     Approval = 6,
-    /// Reserved: an approval was used.
+    /// An approval is used.
     Consume = 7,
-    /// Reserved: a standing permission.
+    /// A standing permission.
     Grant = 8,
     /// Somebody changed something through the admin interface.
     Admin = 9,
@@ -474,6 +480,9 @@ impl Record {
             Record::Refusal(_) => Kind::Refusal,
             Record::Recovery(_) => Kind::Recovery,
             Record::State(_) => Kind::State,
+            Record::Approval(_) => Kind::Approval,
+            Record::Consume(_) => Kind::Consume,
+            Record::Grant(_) => Kind::Grant,
             Record::Admin(_) => Kind::Admin,
             Record::Read(_) => Kind::Read,
             Record::Erased(_) => Kind::Erased,
@@ -489,6 +498,8 @@ impl Record {
             Record::Content(content) => Some(content.id),
             Record::Outcome(outcome) => Some(outcome.id),
             Record::Refusal(refusal) => Some(refusal.id),
+            Record::Approval(approval) => Some(approval.exchange),
+            Record::Consume(consume) => Some(consume.exchange),
             _ => None,
         }
     }

@@ -191,6 +191,57 @@ pub fn later_kinds() -> Vec<Record> {
     vec![Record::Admin(access("drain", "")), Record::Read(access("export jsonl", "ses_0123456789ABCDEF"))]
 }
 
+/// A held request: asked, approved, used, with a grant for more.
+pub fn approvals(number: u8) -> Vec<Record> {
+    let event = |event, author: Option<&str>, reason: Option<&str>| {
+        Record::Approval(Box::new(super::Approval {
+            exchange: id(number),
+            at: Timestamp(1_795_257_000_500_000),
+            approval: "apr_0123456789ABCDEF".into(),
+            event,
+            revision: 1,
+            author: author.map(Into::into),
+            reason: reason.map(Into::into),
+            subject: Some(subject()),
+            route: "claude".into(),
+            policy: "big-spend".into(),
+            place: "ringward.toml:58".into(),
+            expires: Timestamp(1_795_257_780_000_000),
+            ask: [1; 32],
+            bind: [2; 32],
+            approvals_min: 1,
+        }))
+    };
+    vec![
+        event(super::CardEvent::Asked, None, None),
+        event(super::CardEvent::Approved, Some("local:1000"), Some("fine")),
+        Record::Grant(Box::new(super::Grant {
+            at: Timestamp(1_795_257_000_600_000),
+            grant: "gra_0123456789ABCDEF".into(),
+            event: super::GrantEvent::Opened,
+            author: "local:1000".into(),
+            approval: "apr_0123456789ABCDEF".into(),
+            issuer: "https://idp.example".into(),
+            subject: "agent-7".into(),
+            group: "".into(),
+            session: Some("s-1".into()),
+            route: "claude".into(),
+            policy: "big-spend".into(),
+            expires: Timestamp(1_795_258_800_000_000),
+            reason: None,
+        })),
+        Record::Consume(Box::new(super::Consume {
+            exchange: id(number),
+            at: Timestamp(1_795_257_000_700_000),
+            approval: "apr_0123456789ABCDEF".into(),
+            revision: 1,
+            bind: [2; 32],
+            authors: vec!["local:1000".into()],
+            resends: 0,
+        })),
+    ]
+}
+
 /// ERASED came after those.
 pub fn erased(exchanges: &[u8]) -> Record {
     Record::Erased(Box::new(Erased {

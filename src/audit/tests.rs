@@ -25,7 +25,7 @@ fn frames(segment: &[u8]) -> Vec<(u64, Record)> {
 
 #[test]
 fn every_kind_comes_back_as_it_was() {
-    let records = [every_kind(), later_kinds(), vec![erased(&[2, 7])]].concat();
+    let records = [every_kind(), later_kinds(), vec![erased(&[2, 7])], approvals(4)].concat();
     let segment = segment_of(&records);
     let read: Vec<_> = frames(&segment).into_iter().map(|(_, record)| record).collect();
     assert_eq!(segment_of(&read), segment, "what was read is written the same way");
@@ -38,6 +38,9 @@ fn every_kind_comes_back_as_it_was() {
             (Record::Admin(a), Record::Admin(b)) | (Record::Read(a), Record::Read(b)) => assert_eq!(a, b),
             (Record::Recovery(a), Record::Recovery(b)) => assert_eq!(a, b),
             (Record::Erased(a), Record::Erased(b)) => assert_eq!(a, b),
+            (Record::Approval(a), Record::Approval(b)) => assert_eq!(a, b),
+            (Record::Consume(a), Record::Consume(b)) => assert_eq!(a, b),
+            (Record::Grant(a), Record::Grant(b)) => assert_eq!(a, b),
             (Record::Intent(a), Record::Intent(b)) => {
                 assert_eq!((&a.subject, &a.decision, &a.secrets), (&b.subject, &b.decision, &b.secrets));
                 assert_eq!((a.head.peer, &a.head.method), (b.head.peer, &b.head.method));
@@ -130,6 +133,29 @@ fn the_later_fields_of_version_1_are_read_for_ever() {
     assert_eq!(outcome.headers.get_str("set-cookie"), Some("sid=[redacted]; Path=/"));
     assert_eq!((refusal.folded.unwrap().more, refusal.head.scheme), (999, Some(Scheme::Https)));
     assert_eq!(verify(&[golden]).unwrap().refusals, 1);
+}
+
+/// An approved exchange, as it stands in a log.
+fn approved() -> Vec<Record> {
+    [approvals(1), vec![intent(1), outcome(1)]].concat()
+}
+
+#[test]
+#[ignore = "writes a golden file"]
+fn write_the_golden_file_of_approvals() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1-approvals");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("000000000001.segment"), segment_of(&approved())).unwrap();
+}
+
+#[test]
+fn the_approvals_of_version_1_are_read_for_ever() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1-approvals");
+    let golden = std::fs::read(folder.join("000000000001.segment")).unwrap();
+    let read: Vec<_> = frames(&golden).into_iter().map(|(_, record)| record).collect();
+    assert_eq!(segment_of(&read), golden, "version 1 is no longer written byte for byte");
+    assert_eq!(format!("{read:?}"), format!("{:?}", approved()));
+    assert_eq!(verify(&[golden]).unwrap().exchanges_closed, 1);
 }
 
 /// A record of an erased body, with zeros for its salt and bytes.

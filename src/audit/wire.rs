@@ -1,4 +1,4 @@
-use super::{ExchangeId, record::Kind};
+use super::ExchangeId;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -20,9 +20,6 @@ pub enum DecodeError {
     /// A required field is not there.
     #[error("field {0}: missing")]
     Missing(u8),
-    /// The kind is reserved, and this version does not know what it says.
-    #[error("its kind {} is newer than this program: read it with the ringward that wrote it", .0.name())]
-    Kind(Kind),
     /// A value is not one of its type.
     #[error("field {0}: bad value")]
     Value(u8),
