@@ -250,7 +250,8 @@ pub struct Content {
     pub offset: u64,
     /// Microseconds since the exchange began.
     pub elapsed_us: u64,
-    /// The bytes as the caller sees them: what it sent, or what it is sent (masked).
+    /// The bytes as the caller sees them: what it sent, or what it is sent (masked). A model's thinking goes
+    /// on as it is, and is masked here.
     pub bytes: Segments,
     /// What went to or came from upstream for the same span, where that differs: committed, never stored.
     pub upstream: Option<Segments>,
@@ -319,7 +320,8 @@ pub enum Place {
     Unknown = 10,
 }
 
-/// Body bytes that came in and that went out, in bytes; they differ where masks changed the body.
+/// Body bytes that came in and that went out, in bytes; they differ where masks changed the body. What went
+/// out is counted as CONTENT has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lengths {
     pub received: u64,

@@ -59,7 +59,7 @@ pub use policy::{
     Action, Approval, BodyCondition, FieldCondition, FieldTable, JsonCondition, Policy, Scalar, SqlCondition,
     Timeout, When,
 };
-pub use route::{Bodies, Match, Record, RecordTable, Route};
+pub use route::{Bodies, Match, Record, RecordTable, Route, Thinking};
 pub use runtime::{Cores, Driver, Runtime};
 pub use secrets::{ClientAuth, ExchangeKind, ExchangeSource, Secret, Source};
 pub use upstreams::{

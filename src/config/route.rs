@@ -29,6 +29,10 @@ pub struct Route {
     /// Names of the masks that apply.
     #[serde(default)]
     pub masks: Vec<String>,
+    /// What becomes of an answer in whose thinking a mask finds something. Thinking is signed: it reaches the
+    /// caller unchanged or not at all, and is masked in the record.
+    #[serde(default, skip_serializing_if = "Thinking::is_flag")]
+    pub thinking: Thinking,
     /// What is recorded of the bodies; "off" records nothing of this route at all.
     #[serde(default)]
     pub record: Record,
@@ -65,6 +69,23 @@ pub struct Match {
     /// Start of the path that is cut off before the request is forwarded, such as "/openai".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<String>,
+}
+
+/// What becomes of an answer in whose thinking a mask finds something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Thinking {
+    /// It passes; the matches are counted as `ringward:thinking`.
+    #[default]
+    Flag,
+    /// It ends in front of the match, with an error.
+    End,
+}
+
+impl Thinking {
+    fn is_flag(&self) -> bool {
+        *self == Thinking::Flag
+    }
 }
 
 /// What is recorded of an exchange.

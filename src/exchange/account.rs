@@ -16,6 +16,8 @@ use std::{borrow::Cow, sync::Arc};
 
 /// What stands for a mask's name where an echo of a credential was masked; no mask can have this name.
 const ECHO: &str = "ringward:credential";
+/// The same for matches in a model's thinking, which passed; they are counted by their masks as well.
+const THINKING: &str = "ringward:thinking";
 
 impl Exchange {
     /// INTENT: what will go upstream, before a credential is in it.
@@ -40,6 +42,7 @@ impl Exchange {
 
     /// CONTENT: bytes of one direction. Of a request that is what upstream gets, of a response what the
     /// caller gets; `upstream` is what a masked response was before, which is committed to and never stored.
+    /// Thinking is masked in what is stored, though it goes on as it is.
     pub(super) fn content(
         &mut self,
         now: Now,
@@ -52,8 +55,12 @@ impl Exchange {
             Direction::Request => &mut self.request,
             Direction::Response => &mut self.response,
         };
+        let (bytes, upstream) = match (flow.take_apart(), direction) {
+            (Some(apart), Direction::Request) => (apart, Some(data.clone())),
+            (apart, _) => (apart.unwrap_or_else(|| data.clone()), upstream),
+        };
         let offset = flow.recorded;
-        flow.recorded += data.len_bytes() as u64;
+        flow.recorded += bytes.len_bytes() as u64;
         let edits = flow.take_edits().into_iter();
         let edits = edits.map(|edit| audit::Edit { offset: edit.offset, len: edit.len, rule: edit.rule });
         Record::Content(Box::new(Content {
@@ -61,7 +68,7 @@ impl Exchange {
             direction,
             offset,
             elapsed_us: now.instant.since(self.started.instant).as_micros() as u64,
-            bytes: data.clone(),
+            bytes,
             upstream,
             edits: edits.collect(),
             keep: flow.recorded <= body_bytes_max,
@@ -121,8 +128,8 @@ impl Exchange {
             cause,
             place,
             reason: (!is_complete).then(|| self.ending.code_and_reason().1),
-            request: Lengths { received: self.request.received, sent: self.request.passed },
-            response: Lengths { received: self.response.received, sent: self.response.passed },
+            request: Lengths { received: self.request.received, sent: self.request.sent() },
+            response: Lengths { received: self.response.received, sent: self.response.sent() },
             commitments: audit::Commitments::default(),
             lease: lease.map(|lease| {
                 let facts = lease.facts();
@@ -153,9 +160,9 @@ impl Exchange {
                 }
             }
         }
-        named.extend(
-            Some(self.response.echoes()).filter(|count| *count > 0).map(|count| (ECHO.into(), count)),
-        );
+        let others =
+            [(ECHO, self.response.echoes()), (THINKING, self.request.shown() + self.response.shown())];
+        named.extend(others.into_iter().filter(|(_, count)| *count > 0).map(|(name, n)| (name.into(), n)));
         named
     }
 

@@ -28,6 +28,10 @@ pub struct Flow {
     /// Boxed: most exchanges have none, and they are large.
     filters: Option<Box<Filters>>,
     edits: Vec<Edit>,
+    /// What the record gets instead of what was passed on last.
+    apart: Option<Segments>,
+    /// Whether it ever got something else.
+    is_apart: bool,
 }
 
 /// What a body passes through, in this order.
@@ -43,8 +47,7 @@ struct Filters {
 pub enum Error {
     #[error("{reason}: {0}", reason = .0.reason())]
     Encoding(#[from] encoding::Error),
-    /// The reason code says it all.
-    #[error("{reason}", reason = .0.reason())]
+    #[error("{reason}: {0}", reason = .0.reason())]
     Mask(#[from] inspect::Error),
 }
 
@@ -128,6 +131,11 @@ impl Flow {
                         if end {
                             inspector.finish(&mut out, &mut self.edits, &mut self.tally)?;
                         }
+                        if let Some(recorded) = inspector.take_recorded() {
+                            // Nothing was passed on since the last time, if that was not taken.
+                            self.apart.get_or_insert_default().append(recorded);
+                            self.is_apart = true;
+                        }
                         out
                     }
                 }
@@ -144,6 +152,27 @@ impl Flow {
         };
         let inspector = filters.inspector.as_ref().map_or(0, |inspector| inspector.held_bytes());
         filters.scrubs.iter().map(Scrub::held_bytes).sum::<usize>() + inspector
+    }
+
+    /// What the record gets of `passed`, which [`Flow::push`] gave last.
+    pub fn recorded_of<'a>(&'a self, passed: &'a Segments) -> &'a Segments {
+        self.apart.as_ref().unwrap_or(passed)
+    }
+
+    /// Takes what the record gets instead of what [`Flow::push`] gave last, if that differs.
+    pub fn take_apart(&mut self) -> Option<Segments> {
+        self.apart.take()
+    }
+
+    /// Bytes passed on, as the record has them.
+    pub fn sent(&self) -> u64 {
+        if self.is_apart { self.recorded } else { self.passed }
+    }
+
+    /// Matches that went on in a model's thinking.
+    pub fn shown(&self) -> u64 {
+        let inspector = self.filters.as_ref().and_then(|filters| filters.inspector.as_ref());
+        inspector.map_or(0, Inspector::shown)
     }
 
     /// Takes the edits made since the last call.

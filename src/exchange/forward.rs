@@ -173,8 +173,16 @@ impl Exchange {
             head.headers.remove(name);
         }
         let inspector = Inspector::new(masks, inspect::Direction::Request, context);
-        self.request.inspect_with(inspector.with_tokens(self.tokens()));
+        let inspector = self.prepared(inspector);
+        self.request.inspect_with(inspector);
         Ok(())
+    }
+
+    /// An inspector of this exchange, with all that it needs besides its masks.
+    pub(super) fn prepared(&self, inspector: Inspector) -> Inspector {
+        let thinking = self.route.as_ref().map(|route| route.thinking).unwrap_or_default();
+        let inspector = inspector.with_tokens(self.tokens()).with_thinking(self.dialect(), thinking);
+        if self.recording() == Recording::Off { inspector } else { inspector.with_record() }
     }
 
     /// The intent is recorded, or it is not and nothing goes upstream (fail closed).

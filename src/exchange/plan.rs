@@ -5,7 +5,7 @@ use crate::{
     audit::Commit,
     http::client_address::{ClientAddress, Network},
     identity::Issuer,
-    inspect::{MaskSet, token::TokenBook},
+    inspect::{MaskSet, Thinking, token::TokenBook},
     policy::{Router, RuleSet},
     protocol::{DenyStatus, Protocol},
     secrets::{Injection, LeaseSource, Scrub, Slots, Template},
@@ -91,6 +91,8 @@ pub struct Route {
     pub request_masks: Option<Arc<MaskSet>>,
     /// Masks of response bodies; `None` when there is none.
     pub response_masks: Option<Arc<MaskSet>>,
+    /// What becomes of a match in a model's thinking.
+    pub thinking: Thinking,
     pub record: Recording,
     /// Larger request bodies are refused with 413, in bytes.
     pub body_bytes_max: u64,

@@ -109,7 +109,7 @@ impl Exchange {
             return;
         }
         match self.recording() {
-            Recording::On { commit, .. } if !data.is_empty() => {
+            Recording::On { commit, .. } if !self.request.recorded_of(&data).is_empty() => {
                 let record = self.content(now, Direction::Request, &data, None);
                 self.unrecorded = Some((data, end));
                 self.ask(Ask::Record(vec![record], commit), steps);

@@ -137,7 +137,8 @@ impl Exchange {
                 return Err(format!("a body of type {:?} cannot be masked", content_type.unwrap_or("")));
             };
             let inspector = Inspector::new(masks, inspect::Direction::Response, context);
-            self.response.inspect_with(inspector.with_tokens(self.tokens()));
+            let inspector = self.prepared(inspector);
+            self.response.inspect_with(inspector);
         }
         let is_empty = head.framing == Framing::Length(0);
         if (is_decoded || !keeps_length) && !is_empty {
@@ -198,8 +199,9 @@ impl Exchange {
         }
         let is_inspected = self.response.is_inspected();
         let held = self.response.held_bytes();
-        let received = is_inspected.then(|| self.response.unrecorded.take(data, held)).flatten();
-        if !data.is_empty() || received.is_some() {
+        let recorded = self.response.recorded_of(data).clone();
+        let received = is_inspected.then(|| self.response.unrecorded.take(&recorded, held)).flatten();
+        if !recorded.is_empty() || received.is_some() {
             steps.push(Step::Note(self.content(now, Direction::Response, data, received)));
         }
     }

@@ -121,6 +121,7 @@ impl World {
             rules: RuleSet::compile(&self.rules, self.protocol).expect("rules"),
             request_masks: self.masks.clone(),
             response_masks: self.masks,
+            thinking: crate::inspect::Thinking::Flag,
             record: self.record,
             body_bytes_max: self.body_bytes_max,
             strip_prefix: Some("/api".to_owned()),

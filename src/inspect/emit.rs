@@ -2,6 +2,31 @@ use super::Edit;
 use crate::buffer::{Chunk, Segments, Tally};
 use std::ops::Range;
 
+/// Who gets what is emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever the body is for, and the record.
+    #[default]
+    All,
+    /// Whoever the body is for.
+    Peer,
+    /// The record.
+    Record,
+}
+
+/// What a record gets of a body, where that is not what its reader gets: thinking is masked there alone.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Whether there is a record.
+    pub is_kept: bool,
+    /// What it gets, since it was taken last, if that differs.
+    pub other: Option<Segments>,
+    /// Matches that the reader got as they were.
+    pub shown: u64,
+    /// Whether one was found that no reader may get.
+    pub ends: bool,
+}
+
 /// Where decided bytes go: slices of the chunk at hand, or bytes of our own where that is not possible.
 /// Neighbouring slices leave as one.
 #[derive(Debug)]
@@ -12,6 +37,9 @@ pub struct Emit<'a> {
     pub edits: &'a mut Vec<Edit>,
     /// Matches by rule.
     pub hits: &'a mut [u64],
+    /// What the record gets.
+    pub record: &'a mut Record,
+    reader: Reader,
     out: &'a mut Segments,
     source: Chunk,
     /// Position of the source's first byte in the received body.
@@ -28,8 +56,27 @@ impl<'a> Emit<'a> {
         edits: &'a mut Vec<Edit>,
         tally: &'a mut Tally,
         hits: &'a mut [u64],
+        record: &'a mut Record,
     ) -> Emit<'a> {
-        Emit { tally, edits, hits, out, source: Chunk::default(), offset: 0, kept: 0..0, own: Vec::new() }
+        let (source, own, reader) = Default::default();
+        Emit { tally, edits, hits, record, reader, out, source, offset: 0, kept: 0..0, own }
+    }
+
+    /// Goes on for `reader`.
+    pub fn only(&mut self, reader: Reader) {
+        if self.reader == reader {
+            return;
+        }
+        self.flush();
+        self.reader = reader;
+        if self.record.is_kept && self.record.other.is_none() {
+            self.record.other = Some(self.out.clone());
+        }
+    }
+
+    /// Who gets what is emitted now.
+    pub fn reader(&self) -> Reader {
+        self.reader
     }
 
     /// Goes on with `source`, whose first byte is number `offset` of the received body.
@@ -88,15 +135,25 @@ impl<'a> Emit<'a> {
     pub fn flush(&mut self) {
         self.flush_kept();
         if !self.own.is_empty() {
-            self.out.push(Chunk::from(std::mem::take(&mut self.own)));
+            let own = Chunk::from(std::mem::take(&mut self.own));
+            self.push(own);
         }
     }
 
     fn flush_kept(&mut self) {
         if !self.kept.is_empty() {
             // Own bytes always come behind kept ones, never in front of them: keep() flushes.
-            self.out.push(self.source.slice(self.kept.clone()));
+            self.push(self.source.slice(self.kept.clone()));
         }
         self.kept = 0..0;
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        if let Some(other) = self.record.other.as_mut().filter(|_| self.reader != Reader::Peer) {
+            other.push(chunk.clone());
+        }
+        if self.reader != Reader::Record {
+            self.out.push(chunk);
+        }
     }
 }

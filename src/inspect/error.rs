@@ -78,6 +78,12 @@ pub enum Error {
     /// event has more than `SSE_PIECES_MAX` pieces.
     #[error("more than {max} values are streamed at once", max = crate::limits::SSE_STREAMS_MAX)]
     TooManyStreams,
+    /// Thinking holds what a mask finds. It cannot be replaced, and may not go on: [`super::Thinking::End`].
+    #[error(
+        "the model's thinking holds what a mask of this route finds; it is signed and cannot be masked, and \
+         `thinking = \"end\"` ends such an answer"
+    )]
+    Thinking,
 }
 
 impl Error {
@@ -102,6 +108,7 @@ impl Error {
             Error::HoldTooLong => "body_escaped_too_densely",
             Error::EventTooLong => "sse_event_too_long",
             Error::TooManyStreams => "sse_too_many_streams",
+            Error::Thinking => "thinking_masked",
         }
     }
 }

@@ -23,6 +23,7 @@ mod emit;
 pub mod encoding;
 mod error;
 mod rule;
+mod seal;
 mod set;
 mod spell;
 mod sse;
@@ -35,12 +36,15 @@ pub use context::Context;
 pub use detect::{Expression, Path};
 pub use error::Error;
 pub use rule::{Direction, Kind, Part, Replacement, Rule};
+pub use seal::Thinking;
 pub use set::MaskSet;
 pub use sse::{dialect, events};
 
 use crate::buffer::{Chunk, Segments, Tally};
 use codec::Codec;
-use emit::Emit;
+use dialect::Dialect;
+use emit::{Emit, Record};
+use seal::Seal;
 use sse::Sse;
 use std::sync::Arc;
 use stream::{Scratch, Stream, Work};
@@ -67,6 +71,8 @@ pub struct Inspector {
     body: Body,
     scratch: Scratch,
     tokens: Option<SessionTokens>,
+    thinking: Thinking,
+    record: Record,
     hits: Vec<u64>,
     /// Bytes received so far.
     received: u64,
@@ -95,7 +101,35 @@ impl Inspector {
             Context::Sse(dialect) => Body::Events(Box::new(Sse::new(dialect))),
         };
         let hits = vec![0; set.rules().len()];
-        Inspector { set, way, body, scratch: Scratch::default(), tokens: None, hits, received: 0 }
+        let (scratch, thinking, record) = Default::default();
+        Inspector { set, way, body, scratch, tokens: None, thinking, record, hits, received: 0 }
+    }
+
+    /// With what becomes of a match in a model's thinking. In a document of `dialect`, thinking and
+    /// signatures stay as they are, as they do in its event streams.
+    pub fn with_thinking(self, dialect: &'static Dialect, thinking: Thinking) -> Inspector {
+        let body = match self.body {
+            Body::Whole(stream, sniff) => Body::Whole(stream.sealed(Seal::of(dialect)), sniff),
+            body => body,
+        };
+        Inspector { body, thinking, ..self }
+    }
+
+    /// With a record, which [`Inspector::take_recorded`] gives.
+    pub fn with_record(self) -> Inspector {
+        let record = Record { is_kept: true, ..self.record };
+        Inspector { record, ..self }
+    }
+
+    /// What the record gets instead of all that was appended to `out` since the last call, if that differs:
+    /// thinking is masked there, and only there. It is to be taken whenever `out` is.
+    pub fn take_recorded(&mut self) -> Option<Segments> {
+        self.record.other.take()
+    }
+
+    /// Matches in thinking, which went on as they were.
+    pub fn shown(&self) -> u64 {
+        self.record.shown
     }
 
     /// With the tokens of the session that the body belongs to; without them `{token}` gives the mask that a
@@ -122,16 +156,9 @@ impl Inspector {
         if !matches!(self.body, Body::Pass) {
             check_encoding(offset, &chunk)?;
         }
-        let mut work = Work {
-            plan: self.set.plan(self.way),
-            rules: self.set.rules(),
-            keeps_length: !matches!(self.body, Body::Events(_)),
-            tokens: self.tokens.as_ref(),
-            scratch: &mut self.scratch,
-            emit: Emit::new(out, edits, tally, &mut self.hits),
-        };
+        let (mut work, body) = self.work(out, edits, tally);
         work.emit.source(chunk.clone(), offset);
-        let done = match &mut self.body {
+        let done = match body {
             Body::Pass => {
                 work.emit.keep(0..chunk.len());
                 Ok(())
@@ -139,8 +166,7 @@ impl Inspector {
             Body::Whole(stream, sniff) => whole(stream, sniff, &mut work, &chunk),
             Body::Events(events) => events.push(&mut work, &chunk, offset),
         };
-        work.emit.flush();
-        done
+        end(&mut work, done)
     }
 
     /// The body has ended as it should: decides and releases what was held back. Not called for a body that
@@ -154,21 +180,32 @@ impl Inspector {
         edits: &mut Vec<Edit>,
         tally: &mut Tally,
     ) -> Result<(), Error> {
-        let mut work = Work {
-            plan: self.set.plan(self.way),
-            rules: self.set.rules(),
-            keeps_length: !matches!(self.body, Body::Events(_)),
-            tokens: self.tokens.as_ref(),
-            scratch: &mut self.scratch,
-            emit: Emit::new(out, edits, tally, &mut self.hits),
-        };
-        let done = match &mut self.body {
+        let (mut work, body) = self.work(out, edits, tally);
+        let done = match body {
             Body::Pass => Ok(()),
             Body::Whole(stream, _) => stream.push(&mut work, &Chunk::default(), 0..0, true),
             Body::Events(events) => events.finish(&mut work),
         };
-        work.emit.flush();
-        done
+        end(&mut work, done)
+    }
+
+    /// What works on the body, and how that is read.
+    fn work<'a>(
+        &'a mut self,
+        out: &'a mut Segments,
+        edits: &'a mut Vec<Edit>,
+        tally: &'a mut Tally,
+    ) -> (Work<'a>, &'a mut Body) {
+        let work = Work {
+            plan: self.set.plan(self.way),
+            rules: self.set.rules(),
+            keeps_length: !matches!(self.body, Body::Events(_)),
+            thinking: self.thinking,
+            tokens: self.tokens.as_ref(),
+            scratch: &mut self.scratch,
+            emit: Emit::new(out, edits, tally, &mut self.hits, &mut self.record),
+        };
+        (work, &mut self.body)
     }
 
     /// The rules that matched, dry runs too, by their index, with their number of matches.
@@ -181,8 +218,8 @@ impl Inspector {
         &self.set
     }
 
-    /// Received bytes that have not been sent yet: what may still match, and the part of an event that is
-    /// not whole.
+    /// Received bytes that have not been sent yet, or are not in the record yet: what may still match, and
+    /// the part of an event that is not whole.
     pub fn held_bytes(&self) -> usize {
         match &self.body {
             Body::Pass => 0,
@@ -192,21 +229,32 @@ impl Inspector {
     }
 }
 
+/// Ends a step of work.
+fn end(work: &mut Work, done: Result<(), Error>) -> Result<(), Error> {
+    work.emit.flush();
+    match work.emit.record.ends {
+        true => Err(Error::Thinking),
+        false => done,
+    }
+}
+
 /// Masks a header value (Location, Set-Cookie) that goes `way`; `None` if nothing was found.
 pub fn mask_value(set: &MaskSet, way: Direction, value: &[u8]) -> Option<Vec<u8>> {
     if set.plan(way).is_empty() {
         return None;
     }
     let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
-    let (mut scratch, mut hits) = (Scratch::default(), vec![0; set.rules().len()]);
+    let (mut scratch, mut record, mut hits) =
+        (Scratch::default(), Record::default(), vec![0; set.rules().len()]);
     let source = Chunk::from(value.to_vec());
     let mut work = Work {
         plan: set.plan(way),
         rules: set.rules(),
         keeps_length: true,
+        thinking: Thinking::Flag,
         tokens: None,
         scratch: &mut scratch,
-        emit: Emit::new(&mut out, &mut edits, &mut tally, &mut hits),
+        emit: Emit::new(&mut out, &mut edits, &mut tally, &mut hits, &mut record),
     };
     work.emit.source(source.clone(), 0);
     // Values that hold text of a URL escape what a URL may not hold.

@@ -1,7 +1,8 @@
 use super::codec::{self, Codec, Map};
 use super::detect::{Found, Hits, LEFT_BYTES, Lane, Scan, Scanned, Swallow, Text, Walk};
-use super::emit::Emit;
+use super::emit::{Emit, Reader};
 use super::rule::Rule;
+use super::seal::{Seal, Thinking};
 use super::spell::{self, Place};
 use super::token::SessionTokens;
 use super::value::Value;
@@ -50,6 +51,8 @@ pub struct Work<'a> {
     /// Whether a same-length mask has the length of the received bytes, not that of the decoded ones (events
     /// keep no length, and their values are spelled in several ways).
     pub keeps_length: bool,
+    /// What becomes of a match in thinking.
+    pub thinking: Thinking,
     /// Gives values their tokens.
     pub tokens: Option<&'a SessionTokens>,
     /// Memory that is used again and again.
@@ -108,6 +111,8 @@ pub struct Stream {
     open: Open,
     /// Where paths into documents lead: nowhere in a part of a document, and not yet before it has begun.
     walks: Walks,
+    /// What of it must stay as it is.
+    seal: Seal,
 }
 
 /// Walks over the documents of a value.
@@ -133,6 +138,8 @@ struct Run {
 struct Open {
     place: Place,
     value: Value,
+    /// Whether it lies in thinking.
+    sealed: bool,
 }
 
 impl Walks {
@@ -174,7 +181,18 @@ impl Stream {
             swallow: [None; LANES],
             open: Open::default(),
             walks: Walks::Before(None),
+            seal: Seal::Nothing,
         }
+    }
+
+    /// This stream, of whose value `seal` must stay as it is, until it is restarted.
+    pub fn sealed(self, seal: Seal) -> Stream {
+        Stream { seal, ..self }
+    }
+
+    /// Says that all of the value that begins now is thinking.
+    pub fn seal_thinking(&mut self) {
+        self.seal = Seal::Thinking;
     }
 
     /// This stream, of which no value is a whole document.
@@ -188,6 +206,7 @@ impl Stream {
         self.codec = codec;
         self.left = [0; LEFT_BYTES];
         self.in_string = in_string;
+        self.seal = Seal::Nothing;
         if !matches!(self.walks, Walks::Never) {
             self.walks = Walks::Before(None);
         }
@@ -199,6 +218,9 @@ impl Stream {
         // What is held is walked over with what follows.
         let held = self.carry.contains(&opened);
         self.walks = Walks::Before(Some(opened).filter(|_| !held));
+        if !held {
+            self.seal.begin(opened);
+        }
     }
 
     /// Received bytes that have not been emitted.
@@ -386,6 +408,7 @@ impl Stream {
 
     /// Emits what was decided and moves the state to `decided.start`.
     fn commit(&mut self, work: &mut Work, window: &Window, decided: Decided) {
+        self.read_seals(work.scratch, window);
         let end = match work.plan.lanes[ACTIVE] {
             Some(_) => self.emit_active(work, window, decided.hold[ACTIVE]),
             None => {
@@ -407,12 +430,34 @@ impl Stream {
                 walk.at -= decided.start;
             }
         }
+        if let Seal::Members(members) = &mut self.seal
+            && self.codec.is_json()
+        {
+            members.forget(decided.start);
+        }
         self.emitted = end - decided.start;
         let text = self.text(&scratch.text, scratch.decoded, window);
         let text_start = scratch.to_text(decided.start);
         let in_string = self.codec.is_json() && text.in_string(text_start);
         let left = text.left_of(text_start);
         (self.in_string, self.left) = (in_string, left);
+    }
+
+    /// Finds the strings that must stay as they are, and forgets matches where nothing is looked for.
+    fn read_seals(&mut self, scratch: &mut Scratch, window: &Window) {
+        let mut seal = std::mem::take(&mut self.seal);
+        if let Seal::Members(members) = &mut seal
+            && self.codec.is_json()
+        {
+            let text = self.text(&scratch.text, scratch.decoded, window);
+            members.read(&text, |raw| scratch.to_text(raw), |text| scratch.to_raw(text));
+            let mut found = std::mem::take(&mut scratch.found);
+            for (lane, found) in found.iter_mut().enumerate() {
+                found.retain(|one| !members.ignores(lane, one, scratch.to_raw(one.start)));
+            }
+            scratch.found = found;
+        }
+        self.seal = seal;
     }
 
     /// Emits a window up to `hold`, with its masks.
@@ -422,7 +467,22 @@ impl Stream {
             let found = work.scratch.found[ACTIVE][index];
             let (start, end) = (work.scratch.to_raw(found.start), work.scratch.to_raw(found.end));
             keep(work, window, at..start);
+            let is_sealed = if found.begins { self.seal.is_thinking(start) } else { self.open.sealed };
+            if is_sealed && found.begins {
+                work.emit.record.shown += 1;
+                work.emit.record.ends |= work.thinking == Thinking::End;
+            }
+            let is_apart = is_sealed && work.thinking == Thinking::Flag && work.emit.reader() == Reader::All;
+            if is_apart {
+                work.emit.only(Reader::Peer);
+                keep(work, window, start..end);
+                work.emit.only(Reader::Record);
+            }
             self.write_mask(work, window, found, end - start);
+            self.open.sealed = is_sealed;
+            if is_apart {
+                work.emit.only(Reader::All);
+            }
             self.note(work, window, start..end, found);
             at = end;
         }
@@ -438,7 +498,8 @@ impl Stream {
         let text = self.text(&work.scratch.text, work.scratch.decoded, window);
         if found.begins {
             let tokens = work.tokens.filter(|_| work.rules[usize::from(found.rule)].replace.has_token());
-            open = Open { place: Place::of(self.codec, &text, found), value: Value::new(tokens) };
+            let place = Place::of(self.codec, &text, found);
+            open = Open { place, value: Value::new(tokens), sealed: false };
         }
         let bytes = &text.bytes[found.start..found.end];
         open.value.add(self.codec, bytes);

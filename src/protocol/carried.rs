@@ -91,12 +91,13 @@ fn voice(entry: &Entry, kind: &str) -> Option<Voice> {
         None => kind == event,
     });
     let last = entry.path.last()?;
-    let is_thinking = *last == Step::Key("thinking") || *last == Step::Key("reasoning_content");
-    if !fits || (entry.joined.is_none() && !(is_thinking && kind == "content_block_delta")) {
+    if !fits || entry.joined.is_none() {
         return None;
     }
+    let is_thinking = *last == Step::Key("reasoning_content") || kind.contains("reasoning");
     Some(match entry.grammar {
-        _ if is_thinking || kind.contains("reasoning") => Voice::Thinking,
+        _ if is_thinking => Voice::Thinking,
+        Grammar::Thinking => Voice::Thinking,
         Grammar::Json => Voice::Arguments,
         Grammar::Text | Grammar::Opaque => Voice::Text,
     })

@@ -15,11 +15,25 @@ pub struct Masked {
     pub tally: Tally,
     pub hits: u64,
     pub held_max: usize,
+    /// What the record gets.
+    pub recorded: Vec<u8>,
+    /// Matches in thinking.
+    pub shown: u64,
 }
 
 pub fn run(rules: &[Rule], context: Context, pieces: &[&[u8]]) -> Result<Masked, Error> {
+    run_with(rules, context, pieces, |inspector| inspector)
+}
+
+/// [`run`] with an inspector that `prepare` makes.
+pub fn run_with(
+    rules: &[Rule],
+    context: Context,
+    pieces: &[&[u8]],
+    prepare: impl FnOnce(Inspector) -> Inspector,
+) -> Result<Masked, Error> {
     let set = Arc::new(MaskSet::compile(rules.to_vec())?);
-    let mut inspector = Inspector::new(set, Direction::Response, context);
+    let mut inspector = prepare(Inspector::new(set, Direction::Response, context));
     let mut masked = Masked::default();
     let mut out = Segments::new();
     for piece in pieces {
@@ -29,7 +43,8 @@ pub fn run(rules: &[Rule], context: Context, pieces: &[&[u8]]) -> Result<Masked,
     inspector.finish(&mut out, &mut masked.edits, &mut masked.tally)?;
     assert_eq!(inspector.held_bytes(), 0, "an ended body holds nothing");
     let hits: u64 = inspector.hits().map(|(_, count)| count).sum();
-    Ok(Masked { body: out.to_vec(), hits, ..masked })
+    let recorded = inspector.take_recorded().unwrap_or_else(|| out.clone()).to_vec();
+    Ok(Masked { body: out.to_vec(), hits, recorded, shown: inspector.shown(), ..masked })
 }
 
 fn show(bytes: &[u8]) -> String {

@@ -8,3 +8,4 @@ mod kinds;
 mod oracle;
 mod streams;
 mod suite;
+mod thinking;

@@ -3,7 +3,7 @@
 use super::wire::{PATIENCE, Wire};
 use ringward::{
     app::{self, Ended, Options, Running},
-    audit::{Cause, Item, Outcome, Place, Record, Refusal, SegmentReader},
+    audit::{Cause, Direction, Item, Outcome, Place, Record, Refusal, SegmentReader},
     config::{Format, diagnostic},
     journal::{self, Disk, OsDisk},
     segments::{self, Keys, SegmentFile},
@@ -400,6 +400,23 @@ impl Log {
             Record::Refusal(refusal) => Some(&**refusal),
             _ => None,
         })
+    }
+
+    /// The bytes that were kept of all bodies of one direction, in order.
+    pub fn kept(&self, direction: Direction) -> String {
+        let contents = self.records.iter().filter_map(|record| match record {
+            Record::Content(content) if content.direction == direction => Some(content.bytes.to_vec()),
+            _ => None,
+        });
+        String::from_utf8(contents.flatten().collect()).expect("text")
+    }
+
+    /// How often each mask matched, by exchange.
+    pub fn masks(&self) -> Vec<Vec<(&str, u64)>> {
+        fn counts(outcome: &Outcome) -> Vec<(&str, u64)> {
+            outcome.masks.iter().map(|hits| (&*hits.mask, hits.count)).collect()
+        }
+        self.outcomes().map(counts).collect()
     }
 
     /// How each forwarded exchange ended.

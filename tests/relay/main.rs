@@ -31,6 +31,7 @@ mod reload;
 mod retries;
 mod room;
 mod strictness;
+mod thinking;
 mod tls;
 mod upstreams;
 mod wire;

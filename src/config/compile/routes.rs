@@ -6,7 +6,7 @@ use crate::config::tree::at;
 use crate::config::{self, Bodies, MaskKind, Record};
 use crate::exchange::plan::{Recording, Route, Upstream};
 use crate::identity::Issuer;
-use crate::inspect::{Direction, Kind, MaskSet, Replacement, Rule};
+use crate::inspect::{Direction, Kind, MaskSet, Replacement, Rule, Thinking};
 use crate::policy::Router;
 use std::sync::Arc;
 
@@ -31,6 +31,10 @@ impl Compiler<'_> {
                 rules,
                 request_masks: applies(Direction::Request),
                 response_masks: applies(Direction::Response),
+                thinking: match written.thinking {
+                    config::Thinking::Flag => Thinking::Flag,
+                    config::Thinking::End => Thinking::End,
+                },
                 record: self.recording(written),
                 body_bytes_max: written.max_body.0,
                 strip_prefix: written.matching.strip_prefix.as_deref().and_then(canonical_prefix),

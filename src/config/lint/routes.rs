@@ -3,7 +3,7 @@
 use super::Lint;
 use super::credentials::needs_caller;
 use crate::config::tree::at;
-use crate::config::{Mask, MaskKind, Match, Record, Route};
+use crate::config::{Mask, MaskKind, Match, Protocol, Record, Route, Thinking};
 use crate::http::{Method, target};
 use crate::inspect::{Expression, Path};
 use crate::limits::MASK_LITERALS_MAX;
@@ -68,6 +68,7 @@ fn one(lint: &mut Lint<'_>, index: usize, route: &Route) {
         lint.error(&at!["route", index, "max_body"], "size", message).remedy("the default is 32MiB");
     }
     open(lint, index, route);
+    thinking(lint, index, route);
     prefix(lint, index, &route.matching);
 }
 
@@ -90,6 +91,17 @@ fn open(lint: &mut Lint<'_>, index: usize, route: &Route) {
         format!("the route `{}` takes callers without identity", route.name)
     };
     lint.warning(&path, "no-identity", message).remedy("name an [[identity]], unless that is meant");
+}
+
+/// `thinking = "end"` that never ends anything.
+fn thinking(lint: &mut Lint<'_>, index: usize, route: &Route) {
+    let upstream = lint.document.upstreams.get(&route.upstream);
+    let thinks = upstream.is_none_or(|upstream| upstream.protocol == Protocol::Anthropic);
+    if route.thinking == Thinking::End && (route.masks.is_empty() || !thinks) {
+        let message = format!("`thinking` changes nothing on the route `{}`", route.name);
+        lint.warning(&at!["route", index, "thinking"], "thinking", message)
+            .remedy("it needs `masks`, and an upstream with protocol = \"anthropic\"");
+    }
 }
 
 fn prefix(lint: &mut Lint<'_>, index: usize, matching: &Match) {

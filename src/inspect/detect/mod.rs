@@ -29,7 +29,7 @@ mod swallow;
 pub use expression::Expression;
 pub use hits::{Hits, Scan};
 pub use lane::{Lane, Scanned};
-pub use path::{Path, Walk};
+pub use path::{Path, Paths, Walk};
 pub use swallow::Swallow;
 
 use std::cell::Cell;

@@ -8,6 +8,7 @@ use super::member;
 use super::{Candidate, Text};
 use crate::inspect::Error;
 use crate::inspect::codec::ESCAPED_QUOTE;
+use crate::inspect::sse::dialect;
 use crate::limits::{MASK_KEY_BYTES_MAX, MASK_PATH_STEPS_MAX, MASK_PATHS_MAX};
 
 /// One step of a path.
@@ -47,6 +48,16 @@ impl Path {
             1..=MASK_PATH_STEPS_MAX => Ok(Path(steps)),
             _ => Err(refuse("it has too many steps")),
         }
+    }
+}
+
+impl From<&[dialect::Step]> for Path {
+    fn from(steps: &[dialect::Step]) -> Path {
+        let step = |step: &dialect::Step| match step {
+            dialect::Step::Key(name) => Step::Key(name.as_bytes().into()),
+            dialect::Step::Each => Step::Any,
+        };
+        Path(steps.iter().map(step).collect())
     }
 }
 

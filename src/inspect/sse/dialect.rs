@@ -21,6 +21,8 @@ pub struct Dialect {
     /// Root members repeated in an event that the gateway has to make itself, where the last event of the
     /// value had them.
     pub echo: &'static [&'static str],
+    /// Strings of whole documents (requests, answers that are not streamed) that must stay as they are.
+    pub sealed: &'static [Sealed],
 }
 
 /// Patterns of one dialect (they are matched as one 64-bit set).
@@ -53,6 +55,15 @@ pub struct Value {
     pub joined: Option<&'static str>,
 }
 
+/// A string of a document that must stay as it is.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Where the string is.
+    pub path: &'static [Step],
+    /// [`Grammar::Thinking`] or [`Grammar::Opaque`].
+    pub grammar: Grammar,
+}
+
 /// What a string holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grammar {
@@ -60,15 +71,25 @@ pub enum Grammar {
     Text,
     /// A JSON document, escaped once more.
     Json,
-    /// Bytes that must reach the caller as they are (signed or encrypted).
+    /// A model's thinking: plain text that is signed, so that it must stay as it is. It is masked in the
+    /// record alone.
+    Thinking,
+    /// Bytes that must stay as they are (signatures, encrypted thinking). Nothing is looked for in them.
     Opaque,
 }
 
 use Step::{Each, Key};
 
 /// No streamed values: every event stands for itself (RFC-less `text/event-stream`, MCP).
-pub static GENERIC: Dialect =
-    Dialect { name: "generic", values: &[], indexes: &[], stops: &[], stop_members: &[], echo: &[] };
+pub static GENERIC: Dialect = Dialect {
+    name: "generic",
+    values: &[],
+    indexes: &[],
+    stops: &[],
+    stop_members: &[],
+    echo: &[],
+    sealed: &[],
+};
 
 /// The Anthropic Messages API.
 pub static ANTHROPIC: Dialect = Dialect {
@@ -92,16 +113,38 @@ pub static ANTHROPIC: Dialect = Dialect {
                 "\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"$text\"}}\n\n"
             )),
         },
-        opaque("content_block_delta", &[Key("delta"), Key("thinking")]),
+        Value {
+            event: Some("content_block_delta"),
+            path: &[Key("delta"), Key("thinking")],
+            grammar: Grammar::Thinking,
+            joined: Some(concat!(
+                "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":$0,",
+                "\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"$text\"}}\n\n"
+            )),
+        },
         opaque("content_block_delta", &[Key("delta"), Key("signature")]),
-        opaque("content_block_start", &[Key("content_block"), Key("thinking")]),
+        Value {
+            event: Some("content_block_start"),
+            path: &[Key("content_block"), Key("thinking")],
+            grammar: Grammar::Thinking,
+            joined: None,
+        },
         opaque("content_block_start", &[Key("content_block"), Key("signature")]),
         opaque("content_block_start", &[Key("content_block"), Key("data")]),
     ],
     indexes: &[&[Key("index")]],
     stops: &["content_block_stop", "message_delta", "message_stop", "error"],
-    stop_members: &[],
+    // The signature of thinking comes behind all of it.
+    stop_members: &[&[Key("delta"), Key("signature")]],
     echo: &[],
+    sealed: &[
+        thinking(&[Key("content"), Each, Key("thinking")]),
+        sealed(&[Key("content"), Each, Key("signature")]),
+        sealed(&[Key("content"), Each, Key("data")]),
+        thinking(&[Key("messages"), Each, Key("content"), Each, Key("thinking")]),
+        sealed(&[Key("messages"), Each, Key("content"), Each, Key("signature")]),
+        sealed(&[Key("messages"), Each, Key("content"), Each, Key("data")]),
+    ],
 };
 
 /// The OpenAI chat completions API, and completions of old.
@@ -161,6 +204,7 @@ pub static OPENAI_CHAT: Dialect = Dialect {
     stops: &[],
     stop_members: &[&[Key("choices"), Each, Key("finish_reason")], &[Key("error")]],
     echo: &["id", "object", "created", "model"],
+    sealed: &[],
 };
 
 /// The OpenAI Responses API. The `*.done` events and `response.completed` repeat whole values.
@@ -200,7 +244,19 @@ pub static OPENAI_RESPONSES: Dialect = Dialect {
     stops: &["*.done", "response.completed", "response.incomplete", "response.failed", "error"],
     stop_members: &[],
     echo: &["sequence_number", "item_id", "output_index", "content_index", "summary_index"],
+    sealed: &[
+        sealed(&[Key("output"), Each, Key("encrypted_content")]),
+        sealed(&[Key("input"), Each, Key("encrypted_content")]),
+    ],
 };
+
+const fn sealed(path: &'static [Step]) -> Sealed {
+    Sealed { path, grammar: Grammar::Opaque }
+}
+
+const fn thinking(path: &'static [Step]) -> Sealed {
+    Sealed { path, grammar: Grammar::Thinking }
+}
 
 const fn opaque(event: &'static str, path: &'static [Step]) -> Value {
     Value { event: Some(event), path, grammar: Grammar::Opaque, joined: None }

@@ -30,7 +30,7 @@ use dialect::{Dialect, Grammar};
 use lines::{Framer, LineStream, data_start, lines};
 use smallvec::SmallVec;
 use std::ops::Range;
-use values::Values;
+use values::{Values, apart};
 use walk::{End, Facts, walk};
 
 /// In front of the first line it is no part of it.
@@ -182,7 +182,8 @@ impl Sse {
             let (facts, end) = walk(self.dialect, data);
             let kind = facts.kind(data);
             let is_piece = facts.strings.iter().any(|found| {
-                self.values.choose(found.values, &kind).is_some_and(|value| value.joined.is_some())
+                let value = self.values.choose(found.values, &kind);
+                value.is_some_and(|value| value.joined.is_some() || value.grammar == Grammar::Thinking)
             });
             if is_piece || end == (End::Cut { in_value: true }) {
                 return Err(Error::EventTooLong);
@@ -308,13 +309,25 @@ impl Sse {
                     let data = &source[range.clone()];
                     self.values.push(work, source, string, facts, found, &kind, data)?;
                 }
-                (None, grammar) => {
-                    self.shell.restart(codec(grammar), false);
-                    self.shell.push(work, source, string, true)?;
-                }
+                (None, grammar) => self.alone(work, source, string, grammar)?,
             }
         }
         self.between(work, source, at..range.end, at > range.start)
+    }
+
+    /// A string that is a value by itself.
+    fn alone(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        string: Range<usize>,
+        grammar: Grammar,
+    ) -> Result<(), Error> {
+        self.shell.restart(codec(grammar), false);
+        if grammar == Grammar::Thinking {
+            self.shell.seal_thinking();
+        }
+        apart(grammar, work, string.clone(), |work| self.shell.push(work, source, string, true))
     }
 
     /// A part of the data between strings with a treatment of their own.
@@ -387,6 +400,6 @@ impl Sse {
 fn codec(grammar: Grammar) -> Codec {
     match grammar {
         Grammar::Json => Codec::QuotedJson,
-        Grammar::Text | Grammar::Opaque => Codec::Quoted,
+        Grammar::Text | Grammar::Thinking | Grammar::Opaque => Codec::Quoted,
     }
 }

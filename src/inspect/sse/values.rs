@@ -1,11 +1,12 @@
 //! The values that are streamed in pieces: one stream each, told apart by its indexes.
 
 use super::codec;
-use super::dialect::{Dialect, INDEXES_MAX, Value};
+use super::dialect::{Dialect, Grammar, INDEXES_MAX, Value};
 use super::walk::{Facts, Found, Place};
 use crate::buffer::Chunk;
-use crate::inspect::Error;
+use crate::inspect::emit::Reader;
 use crate::inspect::stream::{Stream, Work};
+use crate::inspect::{Error, Thinking};
 use crate::limits::{SSE_ECHO_BYTES_MAX, SSE_STREAMS_MAX};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -167,7 +168,8 @@ impl Values {
             }
         }
         let last = open.ended && open.pieces == 0;
-        open.stream.push(work, source, string, last)?;
+        let grammar = self.dialect.values[open.key.value].grammar;
+        apart(grammar, work, string.clone(), |work| open.stream.push(work, source, string, last))?;
         // The most recently used last.
         self.open[index..].rotate_left(1);
         Ok(())
@@ -197,7 +199,9 @@ impl Values {
         repeat: &Repeat,
         string: Range<usize>,
     ) -> Result<(), Error> {
-        self.open[repeat.index].stream.push(work, source, string, false)?;
+        let open = &mut self.open[repeat.index];
+        let grammar = self.dialect.values[open.key.value].grammar;
+        apart(grammar, work, string.clone(), |work| open.stream.push(work, source, string, false))?;
         self.open[repeat.index..].rotate_left(1);
         Ok(())
     }
@@ -217,7 +221,11 @@ impl Values {
             let idle = self.open.iter().position(|open| open.stream.is_idle() && open.pieces == 0);
             self.open.remove(idle.ok_or(Error::TooManyStreams)?);
         }
-        let stream = Stream::new(codec(self.dialect.values[key.value].grammar), false);
+        let grammar = self.dialect.values[key.value].grammar;
+        let mut stream = Stream::new(codec(grammar), false);
+        if grammar == Grammar::Thinking {
+            stream.seal_thinking();
+        }
         let kind = SmallVec::new();
         let echo = Vec::new();
         self.open.push(Open { key, stream, echo, kind, shape: None, ended: self.body_ended, pieces: 0 });
@@ -231,7 +239,8 @@ impl Values {
     pub fn flush_ended(&mut self, work: &mut Work) -> Result<(), Error> {
         let dialect = self.dialect;
         for open in self.open.iter_mut().filter(|open| open.ended && open.pieces == 0) {
-            flush(dialect, open, work)?;
+            let grammar = dialect.values[open.key.value].grammar;
+            apart(grammar, work, 0..0, |work| flush(dialect, open, work))?;
         }
         self.open.retain(|open| !open.ended || open.pieces > 0);
         Ok(())
@@ -243,6 +252,25 @@ impl Values {
         self.open.retain(|open| !open.ended);
         self.open.len() < count
     }
+}
+
+/// Masks `piece` of the source, a part of a value of `grammar`. Thinking that goes on whatever is found in it
+/// is masked for the record alone.
+pub fn apart(
+    grammar: Grammar,
+    work: &mut Work,
+    piece: Range<usize>,
+    mask: impl FnOnce(&mut Work) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if grammar != Grammar::Thinking || work.thinking == Thinking::End {
+        return mask(work);
+    }
+    work.emit.only(Reader::Peer);
+    work.emit.keep(piece);
+    work.emit.only(Reader::Record);
+    let done = mask(work);
+    work.emit.only(Reader::All);
+    done
 }
 
 /// Bytes up to the quote that ends a string; `None` if it does not end within its line.
