@@ -6,6 +6,7 @@ use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use ringward::inspect::Kind;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -39,9 +40,28 @@ impl Padded {
     }
 }
 
-fn compile(pattern: &str) -> Regex {
+pub fn compile(pattern: &str) -> Regex {
     let syntax = syntax::Config::new().unicode(false).utf8(false);
-    Regex::builder().syntax(syntax).build(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"))
+    // Else a match may not begin within a character, which bytes of it may.
+    let config = Regex::config().utf8_empty(false);
+    Regex::builder()
+        .configure(config)
+        .syntax(syntax)
+        .build(pattern)
+        .unwrap_or_else(|error| panic!("{pattern}: {error}"))
+}
+
+/// Uses the expression `pattern`, which is compiled when it is first used.
+pub fn compiled<T>(pattern: &str, using: impl FnOnce(&Regex) -> T) -> T {
+    thread_local! {
+        static COMPILED: RefCell<BTreeMap<String, Regex>> = RefCell::default();
+    }
+    COMPILED.with_borrow_mut(|compiled| {
+        if !compiled.contains_key(pattern) {
+            compiled.insert(pattern.to_owned(), compile(pattern));
+        }
+        using(&compiled[pattern])
+    })
 }
 
 /// An expression that is compiled once.
@@ -96,22 +116,18 @@ fn begins_number(left: &[u8]) -> bool {
     !regex!("[0-9][-.]$").is_match(left)
 }
 
-fn beside(left: &[u8], words: &str) -> bool {
+/// One of `words` in front, with a filler or two between.
+fn beside(words: &str) -> String {
     const FILLERS: &str = "is|no|nr|num|number|nummer|numero|at|on|me|us|the|my";
     let gap = r"[^0-9A-Za-z\x00]";
-    let pattern = format!("(?i)(?:{words})(?:{gap}{{1,6}}(?:{FILLERS})){{0,2}}{gap}{{0,6}}$");
-    static COMPILED: LazyLock<std::sync::Mutex<BTreeMap<String, Regex>>> = LazyLock::new(Default::default);
-    let mut compiled = COMPILED.lock().expect("no test panics here");
-    compiled.entry(pattern).or_insert_with_key(|pattern| compile(pattern)).is_match(left)
+    format!("(?i)(?:{words})(?:{gap}{{1,6}}(?:{FILLERS})){{0,2}}{gap}{{0,6}}$")
 }
 
 fn expression(pattern: &str, text: &Padded, start: usize) -> Option<Found> {
-    static COMPILED: LazyLock<std::sync::Mutex<BTreeMap<String, Regex>>> = LazyLock::new(Default::default);
-    let mut compiled = COMPILED.lock().expect("no test panics here");
-    let regex = compiled.entry(pattern.to_owned()).or_insert_with_key(|pattern| compile(pattern));
     let all = &text.0[..text.0.len() - 2];
     let input = Input::new(all).range(start + FRONT..).anchored(Anchored::Yes);
-    bounded(regex.find(input).map(|found| found.end() - start - FRONT))
+    let found = compiled(pattern, |regex| regex.find(input));
+    bounded(found.map(|found| found.end() - start - FRONT))
 }
 
 fn ssn(text: &Padded, start: usize) -> Option<usize> {
@@ -119,8 +135,8 @@ fn ssn(text: &Padded, start: usize) -> Option<usize> {
     let shape = regex!("^(?:[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}|[0-9]{9})");
     let end = prefix(shape, rest)?;
     let never = regex!("^(?:000|666|9)|^[0-9]{3}[- ]?00|0000$");
-    let words = "ssn|security|socialsecurity|socialsecuritynumber";
-    let known = end == 11 || beside(text.left(start), words);
+    let words = regex!(beside("ssn|security|socialsecurity|socialsecuritynumber"));
+    let known = end == 11 || words.is_match(text.left(start));
     (known && !never.is_match(&rest[..end]) && begins_number(text.left(start)) && ends_number(&rest[end..]))
         .then_some(end)
 }
@@ -143,7 +159,7 @@ fn phone(text: &Padded, start: usize, word_start: bool) -> Option<usize> {
     }
     if let Some(end) = prefix(regex!(r"^\(?0(?:(?:\) |[ ./)-])?[0-9])*"), rest) {
         let apart = !regex!("[0-9A-Za-z_.-]$|[0-9]:$").is_match(left);
-        let known = apart && beside(left, PHONE_WORDS);
+        let known = apart && regex!(beside(PHONE_WORDS)).is_match(left);
         let begins = begins || braced;
         return (begins && known && (9..=12).contains(&digits(end)) && ends_word(end)).then_some(end);
     }
@@ -155,7 +171,7 @@ fn phone(text: &Padded, start: usize, word_start: bool) -> Option<usize> {
         return ends_number(&rest[end..]).then_some(end);
     }
     let end = prefix(regex!("^1?[2-9][0-9]{2}[2-9][0-9]{6}"), rest)?;
-    (beside(left, PHONE_WORDS) && ends_number(&rest[end..])).then_some(end)
+    (regex!(beside(PHONE_WORDS)).is_match(left) && ends_number(&rest[end..])).then_some(end)
 }
 
 /// Lengths by country, as the registry of SWIFT lists them.
@@ -175,7 +191,8 @@ fn iban(text: &Padded, start: usize) -> Option<usize> {
     let groups = (length - 4) / 4;
     let last = (length - 4) % 4;
     let tail = if last > 0 { format!(" ?[0-9A-Z]{{{last}}}") } else { String::new() };
-    let end = prefix(&compile(&format!("^[A-Z]{{2}}[0-9]{{2}}(?: ?[0-9A-Z]{{4}}){{{groups}}}{tail}")), rest)?;
+    let pattern = format!("^[A-Z]{{2}}[0-9]{{2}}(?: ?[0-9A-Z]{{4}}){{{groups}}}{tail}");
+    let end = compiled(&pattern, |regex| prefix(regex, rest))?;
     let number: Vec<u8> = rest[..end].iter().copied().filter(|byte| *byte != b' ').collect();
     let moved = number[4..].iter().chain(&number[..4]);
     let decimal: String =

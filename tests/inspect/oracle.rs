@@ -35,7 +35,8 @@ pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (V
     };
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
-    while let Some(Match { start, end, rule, open, .. }) = first_match(rules, way, reading, &text, at) {
+    let mut search = Search::new(rules, way, reading, &text);
+    while let Some(Match { start, end, rule, open, .. }) = search.first(at) {
         let (raw_start, raw_end) = (text[start].start, text[end - 1].end);
         out.extend_from_slice(&body[raw..raw_start]);
         out.extend(spell(&rules[rule], reading, &text, start..end, open));
@@ -98,6 +99,7 @@ fn code_unit(digits: &[u8]) -> Option<u16> {
 }
 
 /// What was found.
+#[derive(Clone, Copy)]
 struct Match {
     /// Where it begins as far as other matches are concerned.
     order: usize,
@@ -108,55 +110,74 @@ struct Match {
     value: bool,
 }
 
-/// Leftmost; then JSON values; then what has no bound, of the first rule; then longest; then the first rule.
-fn first_match(
-    rules: &[Rule],
-    way: Direction,
+impl Match {
+    /// Leftmost; then JSON values; then what has no bound, of the first rule; then longest; then the first
+    /// rule.
+    fn rank(&self) -> (usize, bool, bool, usize, usize) {
+        let length = if self.open { 0 } else { usize::MAX - self.end };
+        (self.order, !self.value, !self.open, length, self.rule)
+    }
+}
+
+/// A body, and what each rule found in it first.
+struct Search<'a> {
+    rules: &'a [Rule],
     reading: Reading,
-    text: &[Symbol],
-    from: usize,
-) -> Option<Match> {
-    let mut found: Vec<Match> = Vec::new();
-    let bounded = |start, end, rule| Match { order: start, start, end, rule, open: false, value: false };
-    let bytes = definitions::padded(text.iter().map(|symbol| u8::try_from(symbol.value).unwrap_or(b'"')));
-    for (index, rule) in
-        rules.iter().enumerate().filter(|(_, rule)| !rule.dry_run && rule.direction.covers(way))
-    {
-        match &rule.kind {
-            Kind::CreditCard => found.extend(
-                (from..text.len()).find_map(|start| card(text, start).map(|end| bounded(start, end, index))),
-            ),
-            Kind::Email => found.extend(
-                (from..text.len())
-                    .filter(|sign| byte(text, *sign as isize) == u16::from(b'@'))
-                    .find_map(|sign| email(text, from, sign).map(|(start, end)| bounded(start, end, index))),
-            ),
-            Kind::Literals(words) => {
-                for word in words {
-                    found.extend(
-                        (from..text.len())
-                            .filter(|start| literal(reading, text, *start, word))
-                            .map(|start| bounded(start, start + word.len(), index))
-                            .next(),
-                    );
-                }
+    text: &'a [Symbol],
+    bytes: definitions::Padded,
+    /// `None`: not looked for yet, or too far left by now.
+    next: Vec<Option<Option<Match>>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(rules: &'a [Rule], way: Direction, reading: Reading, text: &'a [Symbol]) -> Search<'a> {
+        let bytes = definitions::padded(text.iter().map(|symbol| u8::try_from(symbol.value).unwrap_or(b'"')));
+        let idle = |rule: &Rule| rule.dry_run || !rule.direction.covers(way);
+        let next = rules.iter().map(|rule| idle(rule).then_some(None)).collect();
+        Search { rules, reading, text, bytes, next }
+    }
+
+    /// The best match from `from` on.
+    fn first(&mut self, from: usize) -> Option<Match> {
+        for index in 0..self.rules.len() {
+            // How much of a local part is left depends on where the last match ended.
+            let stale = match self.next[index] {
+                None => true,
+                Some(None) => false,
+                Some(Some(found)) => found.order < from || self.rules[index].kind == Kind::Email,
+            };
+            if stale {
+                self.next[index] = Some(self.first_of(index, from));
             }
-            Kind::Key(keys) => found.extend((from..text.len()).find_map(|start| {
+        }
+        self.next.iter().flatten().flatten().copied().min_by_key(Match::rank)
+    }
+
+    fn first_of(&self, index: usize, from: usize) -> Option<Match> {
+        let (rule, text) = (&self.rules[index], self.text);
+        let mut starts = from..text.len();
+        let bounded = |start, end| Match { order: start, start, end, rule: index, open: false, value: false };
+        match &rule.kind {
+            Kind::CreditCard => starts.find_map(|start| card(text, start).map(|end| bounded(start, end))),
+            Kind::Email => starts
+                .filter(|sign| byte(text, *sign as isize) == u16::from(b'@'))
+                .find_map(|sign| email(text, from, sign).map(|(start, end)| bounded(start, end))),
+            Kind::Literals(words) => starts.find_map(|start| {
+                let words = words.iter().filter(|word| literal(self.reading, text, start, word));
+                words.map(|word| bounded(start, start + word.len())).max_by_key(|found| found.end)
+            }),
+            Kind::Key(keys) => starts.find_map(|start| {
                 let whole = rule.replace == Replacement::Null;
-                let (order, end) = member(reading, text, start, keys, whole)?;
-                (order >= from).then_some(Match { order, start, end, rule: index, open: true, value: true })
-            })),
-            kind => found.extend((from..text.len()).find_map(|start| {
-                let found = definitions::at(kind, &bytes, start, &|at| word_start(text, at))?;
-                Some(Match { open: found.open, ..bounded(start, found.end, index) })
-            })),
+                let (order, end) = member(self.reading, text, start, keys, whole)?;
+                let found = Match { order, open: true, value: true, ..bounded(start, end) };
+                (order >= from).then_some(found)
+            }),
+            kind => starts.find_map(|start| {
+                let found = definitions::at(kind, &self.bytes, start, &|at| word_start(text, at))?;
+                Some(Match { open: found.open, ..bounded(start, found.end) })
+            }),
         }
     }
-    let rank = |one: &Match| {
-        let length = if one.open { 0 } else { usize::MAX - one.end };
-        (one.order, !one.value, !one.open, length, one.rule)
-    };
-    found.into_iter().min_by_key(rank)
 }
 
 fn byte(text: &[Symbol], at: isize) -> u16 {

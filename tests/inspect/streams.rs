@@ -142,7 +142,7 @@ pub fn anthropic(streams: &[Stream], order: &[u8], ends_interleaved: bool) -> St
     body
 }
 
-fn chat(streams: &[Stream], order: &[u8], in_last: bool) -> String {
+pub fn chat(streams: &[Stream], order: &[u8], in_last: bool) -> String {
     let body = std::cell::RefCell::new(String::new());
     let head = "\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\"";
     let put = |choice: String| {
@@ -315,7 +315,7 @@ pub fn order() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(generate::config(1500))]
+    #![proptest_config(generate::config())]
 
     #[test]
     fn anthropic_blocks_are_masked_over_any_split(

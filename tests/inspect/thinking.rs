@@ -36,7 +36,7 @@ fn mask(rules: &[Rule], document: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(generate::config(400))]
+    #![proptest_config(generate::config())]
 
     #[test]
     fn streamed_thinking_passes_byte_for_byte_and_is_masked_in_the_record(
