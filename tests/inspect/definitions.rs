@@ -292,7 +292,7 @@ const API_KEYS: &[(&str, &str, f64)] = &[
     ("whsec_", "[0-9A-Za-z]{24}+", 3.0),
     ("sq0(?:atp|csp)-", r"[\w-]{22}+", 2.5),
     ("shp(?:at|ca|pa|ss)_", "[0-9A-Fa-f]{32}", 2.5),
-    (r"xox(?:[bpaorse]-|e\.xox)|xapp-", r"[\w-]{10}+", 2.0),
+    (r"xox(?:[bpaorse]-|e\.xox)|xapp-", r"[\w-]{10}+", 1.5),
     ("AIza", r"[\w-]{35}", 3.0),
     ("GOCSPX-", r"[\w-]{28}", 3.0),
     (r"ya29\.", r"[\w-]{40}+", 3.0),
@@ -392,6 +392,8 @@ fn secret(text: &Padded, start: usize) -> Option<Found> {
     };
     let run = prefix(regex!(r"^[0-9A-Za-z_+/.~!@#$%^&*?-]{12,}"), rest)?;
     let looked_at = &rest[..run.min(128)];
-    let random = regex!(r"[0-9+/~!@#$%^&*?]").is_match(looked_at) && entropy(looked_at) + 1e-4 >= 3.5;
-    (named && random).then_some(Found { end: run, open: run >= 128 })
+    let least = if regex!("^[0-9A-Fa-f]*[A-Fa-f][0-9A-Fa-f]*$").is_match(looked_at) { 3.0 } else { 3.5 };
+    let reference = regex!(r"^\$[A-Z]\w*_\w*$|^(?:process|import\.meta)\.env\.|^os\.(?:environ\.|getenv)");
+    let random = regex!(r"[0-9+/~!@#$%^&*?]").is_match(looked_at) && entropy(looked_at) + 1e-4 >= least;
+    (named && random && !reference.is_match(looked_at)).then_some(Found { end: run, open: run >= 128 })
 }

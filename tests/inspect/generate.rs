@@ -242,6 +242,8 @@ fn assigned() -> impl Strategy<Value = String> {
             "(password|api_key|client-secret|myToken|next_page_token|Bearer|key)",
             "( ?[:=] ?\"?|\":\"| )[0-9A-Za-z_+/.~!@#$%^&*?-]{8,40}",
         )),
+        1 => shaped("(secret: ?|password=\")[0-9a-f]{12,40}"),
+        1 => shaped("token=(\\$[A-Z]|\\$|process\\.env\\.|os\\.getenv|env\\.)[A-Z_]{5,20}[0-9]?"),
         1 => shaped("secret=[0-9A-Za-z_+/.-]{120,300}"),
     ]
 }
@@ -266,7 +268,7 @@ fn secret() -> impl Strategy<Value = String> {
 /// E-mail addresses, and what nearly is one.
 fn email() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => shaped("[a-z.+-]{1,6}@[a-z]{1,5}\\.(com|org|x|co\\.uk|xn--p1ai|c0m)"),
+        4 => shaped("[a-z.+-]{1,6}@[a-z]{1,5}\\.(com|org|x|co\\.uk|xn--p1ai|c0m|com\\.png|JPEG)"),
         1 => shaped("[a-z0-9.]{50,80}@[a-z.-]{1,20}\\.de"),
         1 => shaped("[a-z]{1,3}@([a-z]{20}\\.){10,14}com"),
     ]

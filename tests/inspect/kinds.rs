@@ -126,6 +126,34 @@ fn secrets_beside_key_words() {
     );
 }
 
+/// A file for screens of twice the resolution was taken for somebody's address.
+#[test]
+fn pictures_are_no_addresses() {
+    check(Kind::Email, "src=icon-30@2x.png, logo@3x.JPG; but «a@x.com».png and «b@svg.com»");
+}
+
+/// The number of a workspace has few different digits; the rest of the token was not looked at.
+#[test]
+fn keys_that_begin_with_a_dull_number_are_keys() {
+    let rest = "7515888286399-1hgYBhkP8f2fp2ZGwwafcDAU";
+    check(Kind::ApiKey, &format!("Client(\"«xoxb-122543222102-{rest}»\"), xoxb-xxxxxxxxxxxx-xxxxxx"));
+}
+
+/// Sixteen digits carry at most four bits each, and often less than three and a half.
+#[test]
+fn hexadecimal_secrets_are_random_enough() {
+    check(Kind::GenericSecret, "DB_PASSWORD=«95c2ecb0c219359ae3dfc9c636b6eb91», token: 170000000000012");
+}
+
+/// Where to find a secret was masked, as if it were one.
+#[test]
+fn names_of_variables_are_no_secrets() {
+    check(
+        Kind::GenericSecret,
+        "password=$DB_PASSWORD_PRODUCTION_2 api_key = process.env.OPENAI_API_KEY_2; token=«$aB3!kLm9_Qx2z»",
+    );
+}
+
 #[test]
 fn expressions() {
     check(

@@ -314,7 +314,9 @@ fn is_domain(text: &[Symbol], start: usize, end: usize) -> bool {
             && !label.starts_with(b"-")
             && !label.ends_with(b"-")
     };
-    let letters = (2..=24).contains(&top.len()) && top.iter().all(u8::is_ascii_alphabetic);
+    let format = ["png", "jpg", "jpeg", "gif", "svg", "webp", "avif"];
+    let format = format.iter().any(|format| top.eq_ignore_ascii_case(format.as_bytes()));
+    let letters = (2..=24).contains(&top.len()) && top.iter().all(u8::is_ascii_alphabetic) && !format;
     let punycode = top.len() > 4 && top.to_ascii_lowercase().starts_with(b"xn--") && is_label(top);
     !rest.is_empty() && rest.iter().all(is_label) && (letters || punycode) && top.len() + hyphens <= 63
 }

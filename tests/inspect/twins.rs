@@ -139,7 +139,8 @@ fn email(text: &[u8], from: usize, sign: usize) -> Option<Range<usize>> {
         let mut found = domain.create_captures();
         domain.captures(rest, &mut found);
         let (top, hyphens) = (found.get_group(1)?, found.get_group(2)?);
-        (hyphens.end - top.start <= 63 && hyphens.end <= 254).then_some(top.end)
+        let format = regex!("^(?i:png|jpe?g|gif|svg|webp|avif)$").is_match(&rest[top.start..top.end]);
+        (!format && hyphens.end - top.start <= 63 && hyphens.end <= 254).then_some(top.end)
     };
     let end = DOMAINS.iter().filter_map(end_of).max().filter(|_| start < sign)?;
     Some(start..sign + 1 + end)

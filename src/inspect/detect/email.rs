@@ -2,12 +2,15 @@
 //!
 //! Local part: the run of `A-Z a-z 0-9 . _ % + -` left of the `@`, its last 64 bytes, without leading dots.
 //! Domain: up to 254 bytes of labels (letters, digits, hyphens within; up to 63 bytes) between dots; it ends
-//! behind the last label, other than the first, that is a top level: 2 to 24 letters, or punycode.
+//! behind the last label, other than the first, that is a top level: 2 to 24 letters, or punycode. Names of
+//! pictures (`icon@2x.png`) are no addresses: what their formats are called is no top level.
 
 use super::{Candidate, Outcome, Text};
 use crate::limits::{EMAIL_DOMAIN_BYTES_MAX, EMAIL_LOCAL_BYTES_MAX};
 
 const LABEL_BYTES_MAX: usize = 63;
+/// Formats of pictures that come in several resolutions; none is a top level in the root zone.
+const FORMATS: &[&str] = &["png", "jpg", "jpeg", "gif", "svg", "webp", "avif"];
 const TOP_LEVEL_LETTERS: std::ops::RangeInclusive<usize> = 2..=24;
 
 /// The first address, or the first start of what may become one, from `from` on; `signs` are the positions of
@@ -97,8 +100,9 @@ fn top_level(label: &[u8]) -> Option<usize> {
     let hyphens = label.iter().rev().take_while(|byte| **byte == b'-').count();
     let label = &label[..label.len() - hyphens];
     let letters = TOP_LEVEL_LETTERS.contains(&label.len()) && label.iter().all(u8::is_ascii_alphabetic);
+    let is_format = FORMATS.iter().any(|format| label.eq_ignore_ascii_case(format.as_bytes()));
     let punycode = label.len() > 4 && label[..4].eq_ignore_ascii_case(b"xn--");
-    (letters || punycode).then_some(label.len())
+    ((letters && !is_format) || punycode).then_some(label.len())
 }
 
 #[inline]

@@ -100,7 +100,8 @@ pub const SHAPES: &[Shape] = &[
         &["xoxb-", "xoxp-", "xoxa-", "xoxo-", "xoxr-", "xoxs-", "xoxe-", "xoxe.xox", "xapp-"],
         10,
         &URL,
-        20,
+        // Ten digits of a workspace's number come first.
+        15,
     ),
     // Google: API keys, OAuth client secrets, OAuth access tokens.
     exactly(&["AIza"], 35, &URL, 30),

@@ -1,9 +1,11 @@
 //! Random strings that are a secret because of what stands in front of them: `password = "…"`,
 //! `"api_key":"…"`, `Authorization: Bearer …`.
 //!
-//! At least twelve characters of [`RANDOM`], among them a digit or a special character, with an entropy of at
-//! least 3.5 bits in the first 128; a key word in front, and an assignment between. The words are those that
-//! gitleaks (`generic-api-key`) and detect-secrets look for, without those that name pages of results.
+//! At least twelve characters of [`RANDOM`], among them a digit or a special character, with an entropy of
+//! at least 3.5 bits (hexadecimal digits, which have four at most, 3) in the first 128; a key word in front,
+//! and an assignment between. Where a program finds its secret (`$DB_PASSWORD`, `process.env.KEY`) is none.
+//! The words are those that gitleaks (`generic-api-key`) and detect-secrets look for, without those that name
+//! pages of results.
 
 use super::hits::{RANDOM, RANDOM_BYTES_MIN};
 use super::{Outcome, Swallow, Text, entropy, keyword};
@@ -34,6 +36,9 @@ const NOT_SECRET: &[&str] = &["pagetoken", "nexttoken", "continuationtoken", "pa
 /// Characters that are looked at.
 const LOOKED_AT_BYTES: usize = 128;
 const ENTROPY_TENTHS_MIN: u32 = 35;
+const HEXADECIMAL_ENTROPY_TENTHS_MIN: u32 = 30;
+/// What the names of variables of an environment follow.
+const ENVIRONMENTS: &[&str] = &["process.env.", "import.meta.env.", "os.environ.", "os.getenv"];
 
 /// What begins at `start`.
 pub fn at(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
@@ -56,7 +61,20 @@ pub fn at(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
 
 fn is_secret(string: &[u8]) -> bool {
     let is_special = |byte: &u8| !byte.is_ascii_alphabetic() && !matches!(byte, b'_' | b'-' | b'.');
-    string.iter().any(is_special) && entropy::tenths(string) >= ENTROPY_TENTHS_MIN
+    let is_hexadecimal =
+        string.iter().all(u8::is_ascii_hexdigit) && string.iter().any(u8::is_ascii_alphabetic);
+    let least = if is_hexadecimal { HEXADECIMAL_ENTROPY_TENTHS_MIN } else { ENTROPY_TENTHS_MIN };
+    string.iter().any(is_special) && !is_reference(string) && entropy::tenths(string) >= least
+}
+
+/// Whether it is the name of a variable that holds the value.
+fn is_reference(string: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_variable = |name: &[u8]| {
+        name.first().is_some_and(u8::is_ascii_uppercase) && name.iter().all(is_name) && name.contains(&b'_')
+    };
+    string.strip_prefix(b"$").is_some_and(is_variable)
+        || ENVIRONMENTS.iter().any(|environment| string.starts_with(environment.as_bytes()))
 }
 
 /// Whether a key word stands in front, and between them what assigns a value.
