@@ -94,8 +94,8 @@ pub trait Block: Copy {
     fn equal(self, byte: u8) -> u64;
     /// The bytes of a class.
     fn of_class(self, class: &Class) -> u64;
-    /// The bytes at which a prefix may begin.
-    fn fingerprints(window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64;
+    /// The bytes at which a prefix may begin; `window`: the block with what follows it.
+    fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64;
 }
 
 /// A block that is looked at byte by byte.
@@ -120,7 +120,7 @@ impl Block for Scalar {
         bitmap(|index| class.has(self.0[index]))
     }
 
-    fn fingerprints(window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
+    fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
         bitmap(|index| window[index..].first_chunk().is_some_and(|head| prefixes.may_begin(head)))
     }
 }
@@ -181,6 +181,9 @@ mod avx2 {
     // SAFETY, for all blocks below: `Vectors` is private to this module and only `scan` uses it, so that
     // every call runs on a machine with AVX2. Pointers come from references to arrays that are as long as
     // what is loaded; loads are unaligned ones.
+    //
+    // Each helper is inlined into `scan`, whatever the optimiser thinks of it, and none takes a closure, which
+    // would be a function of its own that is compiled without AVX2: its intrinsics would be calls.
 
     #[inline(always)]
     fn table(rows: &[u8; 16]) -> __m256i {
@@ -188,84 +191,95 @@ mod avx2 {
         unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(rows.as_ptr().cast::<__m128i>())) }
     }
 
-    #[inline(always)]
-    fn low_nibbles(bytes: __m256i) -> __m256i {
-        // SAFETY: as above; no memory is touched.
-        unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(15)) }
-    }
-
-    #[inline(always)]
-    fn high_nibbles(bytes: __m256i) -> __m256i {
-        // SAFETY: as above; no memory is touched.
-        unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)) }
-    }
-
     /// Row of a low nibble and row of a high nibble, joined.
     #[inline(always)]
     fn look_up(bytes: __m256i, low: __m256i, high: __m256i) -> __m256i {
         // SAFETY: as above; no memory is touched.
         unsafe {
-            let rows = _mm256_shuffle_epi8(low, low_nibbles(bytes));
-            _mm256_and_si256(rows, _mm256_shuffle_epi8(high, high_nibbles(bytes)))
+            let nibbles = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+            let upper_nibbles = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15));
+            both(_mm256_shuffle_epi8(low, nibbles), _mm256_shuffle_epi8(high, upper_nibbles))
         }
+    }
+
+    /// One bit for each byte that is zero.
+    #[inline(always)]
+    fn zero_bits(bytes: __m256i) -> u64 {
+        // SAFETY: as above; no memory is touched.
+        unsafe { u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256())) as u32) }
     }
 
     /// One bit for each byte that is not zero.
     #[inline(always)]
     fn non_zero(vectors: [__m256i; 2]) -> u64 {
-        let zero = vectors.map(|one| {
-            // SAFETY: as above; no memory is touched.
-            unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi8(one, _mm256_setzero_si256())) as u32 }
-        });
-        !(u64::from(zero[0]) | u64::from(zero[1]) << 32)
+        !(zero_bits(vectors[0]) | zero_bits(vectors[1]) << 32)
+    }
+
+    #[inline(always)]
+    fn equal_bits(bytes: __m256i, byte: u8) -> u64 {
+        // SAFETY: as above; no memory is touched.
+        unsafe {
+            u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8))) as u32)
+        }
+    }
+
+    /// The 32 bytes that begin `OFFSET` bytes behind the start of a window.
+    #[inline(always)]
+    fn bytes_at<const OFFSET: usize>(window: &[u8; WINDOW_BYTES]) -> __m256i {
+        const { assert!(OFFSET + 32 <= WINDOW_BYTES) };
+        // SAFETY: as above; they lie within the window.
+        unsafe { _mm256_loadu_si256(window.as_ptr().add(OFFSET).cast::<__m256i>()) }
+    }
+
+    #[inline(always)]
+    fn both(one: __m256i, other: __m256i) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_and_si256(one, other) }
     }
 
     impl Block for Vectors {
         #[inline(always)]
         fn load(window: &[u8; WINDOW_BYTES]) -> Vectors {
-            let at = window.as_ptr().cast::<__m256i>();
-            // SAFETY: as above; the window has 66 bytes, of which these are the first 64.
-            Vectors(unsafe { [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))] })
+            Vectors([bytes_at::<0>(window), bytes_at::<32>(window)])
         }
 
         #[inline(always)]
         fn equal(self, byte: u8) -> u64 {
-            let equal = self.0.map(|one| {
-                // SAFETY: as above; no memory is touched.
-                unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi8(one, _mm256_set1_epi8(byte as i8))) as u32 }
-            });
-            u64::from(equal[0]) | u64::from(equal[1]) << 32
+            equal_bits(self.0[0], byte) | equal_bits(self.0[1], byte) << 32
         }
 
         #[inline(always)]
         fn of_class(self, class: &Class) -> u64 {
             let (low, high) = (table(&class.0), table(&HIGH_BITS));
-            non_zero(self.0.map(|one| look_up(one, low, high)))
+            non_zero([look_up(self.0[0], low, high), look_up(self.0[1], low, high)])
         }
 
         #[inline(always)]
-        fn fingerprints(window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
-            let half = |start: usize| {
-                let mut rows = None;
-                for index in 0..FINGERPRINT_BYTES {
-                    // SAFETY: as above; `start` is 0 or 32 and `index` at most 2, so that 32 bytes from there
-                    // lie within the 66.
-                    let bytes =
-                        unsafe { _mm256_loadu_si256(window.as_ptr().add(start + index).cast::<__m256i>()) };
-                    let found = look_up(bytes, table(&prefixes.low[index]), table(&prefixes.high[index]));
-                    // SAFETY: as above; no memory is touched.
-                    rows = Some(rows.map_or(found, |rows| unsafe { _mm256_and_si256(rows, found) }));
-                }
-                rows.unwrap_or(self_zero())
-            };
-            non_zero([half(0), half(32)])
+        fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
+            let [low, high] = [&prefixes.low, &prefixes.high];
+            let rows = [
+                [table(&low[0]), table(&high[0])],
+                [table(&low[1]), table(&high[1])],
+                [table(&low[2]), table(&high[2])],
+            ];
+            let next = [
+                [bytes_at::<1>(window), bytes_at::<2>(window)],
+                [bytes_at::<33>(window), bytes_at::<34>(window)],
+            ];
+            non_zero([head(self.0[0], next[0], rows), head(self.0[1], next[1], rows)])
         }
     }
 
+    /// The buckets whose prefixes may begin at each byte; `next`: the same bytes, one and two places on.
     #[inline(always)]
-    fn self_zero() -> __m256i {
-        // SAFETY: as above; no memory is touched.
-        unsafe { _mm256_setzero_si256() }
+    fn head(
+        first: __m256i,
+        next: [__m256i; FINGERPRINT_BYTES - 1],
+        rows: [[__m256i; 2]; FINGERPRINT_BYTES],
+    ) -> __m256i {
+        let one = look_up(first, rows[0][0], rows[0][1]);
+        let two = look_up(next[0], rows[1][0], rows[1][1]);
+        both(both(one, two), look_up(next[1], rows[2][0], rows[2][1]))
     }
 }
 

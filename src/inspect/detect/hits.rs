@@ -249,7 +249,7 @@ fn one_block<B: Block>(
             hits.push(Family::Iban, base, account(block, digits, starts, before) & valid);
         }
         if families.has(Family::Prefix) {
-            let found = B::fingerprints(window, &scan.prefixes) & upper_half(starts);
+            let found = block.fingerprints(window, &scan.prefixes) & upper_half(starts);
             hits.push(Family::Prefix, base, found & valid);
         }
     }
@@ -260,10 +260,10 @@ fn one_block<B: Block>(
         hits.push(Family::Random, base, random(block, before) & valid);
     }
     if families.has(Family::Expression) {
-        hits.push(Family::Expression, base, B::fingerprints(window, &scan.expressions) & valid);
+        hits.push(Family::Expression, base, block.fingerprints(window, &scan.expressions) & valid);
     }
     if families.has(Family::Member) {
-        hits.push(Family::Member, base, B::fingerprints(window, &scan.members) & valid);
+        hits.push(Family::Member, base, block.fingerprints(window, &scan.members) & valid);
     }
     before.digits = digits;
 }
