@@ -364,7 +364,7 @@ impl Stream {
         let resume = self.resume.map(|raw| scratch.to_text(raw));
         let text = self.text(&scratch.text, scratch.decoded, window);
         let first = (0..LANES).filter(|lane| work.plan.lanes[*lane].is_some()).map(|lane| resume[lane]).min();
-        work.plan.scan.run(text.bytes, first.unwrap_or(0), &mut scratch.hits);
+        work.plan.scan.run(text.bytes, first.unwrap_or(0), window.last, &mut scratch.hits);
         for (index, lane) in work.plan.lanes.iter().enumerate() {
             let found = &mut scratch.found[index];
             found.clear();

@@ -44,16 +44,26 @@ impl Class {
 pub struct Fingerprints {
     low: [[u8; 16]; FINGERPRINT_BYTES],
     high: [[u8; 16]; FINGERPRINT_BYTES],
+    is_folded: bool,
 }
 
 impl Fingerprints {
     /// The fingerprints of `prefixes`, each of at least three bytes.
     pub fn new<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
+        Fingerprints::default().with_all(prefixes)
+    }
+
+    /// The fingerprints of `prefixes`, which are in lower case and begin in any case of ASCII letters.
+    pub fn folded<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
+        Fingerprints { is_folded: true, ..Fingerprints::default() }.with_all(prefixes)
+    }
+
+    fn with_all<'a>(self, prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
         let mut heads: Vec<[u8; FINGERPRINT_BYTES]> =
             prefixes.filter_map(|prefix| prefix.first_chunk().copied()).collect();
         heads.sort_unstable();
         heads.dedup();
-        let mut all = Fingerprints::default();
+        let mut all = self;
         for head in heads {
             let bucket = (0..BUCKETS)
                 .min_by_key(|bucket| all.with(head, *bucket).weight(*bucket) - all.weight(*bucket));
@@ -65,8 +75,11 @@ impl Fingerprints {
     fn with(&self, head: [u8; FINGERPRINT_BYTES], bucket: usize) -> Fingerprints {
         let mut with = self.clone();
         for (index, byte) in head.into_iter().enumerate() {
-            with.low[index][usize::from(byte & 15)] |= 1 << bucket;
-            with.high[index][usize::from(byte >> 4)] |= 1 << bucket;
+            let cases = [byte, if self.is_folded { byte.to_ascii_uppercase() } else { byte }];
+            for byte in cases {
+                with.low[index][usize::from(byte & 15)] |= 1 << bucket;
+                with.high[index][usize::from(byte >> 4)] |= 1 << bucket;
+            }
         }
         with
     }
@@ -138,17 +151,17 @@ pub fn has_vectors() -> bool {
     return false;
 }
 
-/// Finds the hits of `text`; `vectors`: what [`has_vectors`] said.
-pub fn scan(scan: &Scan, text: &[u8], vectors: bool, hits: &mut Hits) {
+/// Finds the hits of `text`; `last`: no more of it comes; `vectors`: what [`has_vectors`] said.
+pub fn scan(scan: &Scan, text: &[u8], last: bool, vectors: bool, hits: &mut Hits) {
     #[cfg(target_arch = "x86_64")]
     if vectors {
         // SAFETY: the caller gives `vectors` from `has_vectors`, which asked for each feature that the
         // function is compiled for.
-        unsafe { avx2::scan(scan, text, hits) };
+        unsafe { avx2::scan(scan, text, last, hits) };
         return;
     }
     debug_assert!(!vectors, "only x86-64 has them");
-    hits::blocks::<Scalar>(scan, text, hits);
+    hits::blocks::<Scalar>(scan, text, last, hits);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -174,8 +187,8 @@ mod avx2 {
     /// The machine has AVX2, BMI1, BMI2, LZCNT and POPCNT.
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     // SAFETY: the caller holds what the section above asks for.
-    pub unsafe fn scan(scan: &Scan, text: &[u8], hits: &mut Hits) {
-        hits::blocks::<Vectors>(scan, text, hits);
+    pub unsafe fn scan(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
+        hits::blocks::<Vectors>(scan, text, last, hits);
     }
 
     // SAFETY, for all blocks below: `Vectors` is private to this module and only `scan` uses it, so that
@@ -286,7 +299,7 @@ mod avx2 {
 #[cfg(test)]
 mod tests {
     use super::{Fingerprints, Hits, Scan, has_vectors, scan};
-    use crate::inspect::detect::hits::Family;
+    use crate::inspect::detect::hits::{Family, Numbers};
     use proptest::prelude::*;
 
     fn scan_for(vectors: bool) -> Scan {
@@ -295,14 +308,15 @@ mod tests {
         let mut all = Scan { prefixes: fingerprints.clone(), expressions: fingerprints, ..Scan::default() };
         all.members = all.expressions.clone();
         all.vectors = vectors;
+        all.numbers = Numbers { card: true, ssn: true, phone: true };
         Family::ALL.into_iter().for_each(|family| all.families.insert(family));
         all
     }
 
-    fn check(text: &[u8], from: usize) {
+    fn check(text: &[u8], from: usize, last: bool) {
         let (mut plain, mut vectors) = (Hits::default(), Hits::default());
-        scan_for(false).run(text, from, &mut plain);
-        scan_for(true).run(text, from, &mut vectors);
+        scan_for(false).run(text, from, last, &mut plain);
+        scan_for(true).run(text, from, last, &mut vectors);
         for family in Family::ALL {
             let (plain, vectors) = (plain.of(family), vectors.of(family));
             assert_eq!(plain, vectors, "{family:?} of {:?}", String::from_utf8_lossy(text));
@@ -323,9 +337,10 @@ mod tests {
                 "([0-9]{1,4}[ .:-]){0,60}",
             ],
             from in 0usize..70,
+            last: bool,
         ) {
             if has_vectors() {
-                check(text.as_bytes(), from.min(text.len()));
+                check(text.as_bytes(), from.min(text.len()), last);
             }
         }
     }
@@ -334,8 +349,11 @@ mod tests {
     fn nothing_behind_the_end_of_a_text_is_hit() {
         let mut hits = Hits::default();
         for length in 0..200 {
-            scan(&scan_for(has_vectors()), &b"1".repeat(length), has_vectors(), &mut hits);
-            assert_eq!(hits.of(Family::Number).len(), usize::from(length >= 9), "{length}");
+            scan(&scan_for(has_vectors()), &b"1".repeat(length), true, has_vectors(), &mut hits);
+            // What stands in front may be an escape, whose last digits these are.
+            let starts = hits.of(Family::Number);
+            assert_eq!(starts.first(), (length >= 9).then_some(&0), "{length}");
+            assert!(starts.iter().all(|start| *start < 6), "{starts:?}");
             hits.clear();
         }
     }

@@ -141,6 +141,9 @@ fn number(text: &Text, start: usize) -> Number {
         count += length;
         at += length;
         let digits = &digits[..count];
+        if group == 0 && count >= PREFIX_DIGITS && lengths_of(digits) == 0 {
+            return Number::No;
+        }
         let (fitting, growing) = FITTING[group][length];
         let Some(byte) = text.at(at) else {
             return if shapes & growing != 0 && issuer_may_match(digits) { Number::Live } else { best };
@@ -180,7 +183,7 @@ fn read_group(bytes: &[u8], digits: &mut [u8]) -> Option<usize> {
 }
 
 fn is_valid(digits: &[u8]) -> bool {
-    digits.len() >= DIGITS_MIN && check_digit_is_right(digits) && is_known(digits)
+    digits.len() >= DIGITS_MIN && is_known(digits) && check_digit_is_right(digits)
 }
 
 /// ISO/IEC 7812-1 annex B, "Luhn".
@@ -193,15 +196,43 @@ fn check_digit_is_right(digits: &[u8]) -> bool {
 }
 
 fn is_known(digits: &[u8]) -> bool {
-    digits.iter().any(|digit| *digit != digits[0]) && issuer_matches(digits)
+    lengths_of(digits) >> digits.len() & 1 != 0 && digits.iter().any(|digit| *digit != digits[0])
 }
 
-fn issuer_matches(digits: &[u8]) -> bool {
-    let prefixes = [1, 2, 3, 4].map(|length| value(&digits[..length]));
-    ISSUERS.iter().any(|(low, high, lengths)| {
-        (low..=high).contains(&&prefixes[low.ilog10() as usize])
-            && lengths.iter().any(|length| length.contains(&digits.len()))
-    })
+/// Digits that tell the issuer.
+const PREFIX_DIGITS: usize = 4;
+
+/// By the first four digits of a number: the lengths that it may have, as bits.
+static LENGTHS: [u32; 10_000] = {
+    let mut lengths = [0; 10_000];
+    let mut row = 0;
+    while row < ISSUERS.len() {
+        let (low, high, known) = &ISSUERS[row];
+        let mut bits = 0;
+        let mut index = 0;
+        while index < known.len() {
+            let mut length = *known[index].start();
+            while length <= *known[index].end() {
+                bits |= 1 << length;
+                length += 1;
+            }
+            index += 1;
+        }
+        let width = 10usize.pow(PREFIX_DIGITS as u32 - 1 - low.ilog10());
+        let mut prefix = *low as usize * width;
+        while prefix < (*high as usize + 1) * width {
+            lengths[prefix] |= bits;
+            prefix += 1;
+        }
+        row += 1;
+    }
+    lengths
+};
+
+/// The lengths, as bits, that a number may have which begins with these digits; at least four.
+#[inline]
+fn lengths_of(digits: &[u8]) -> u32 {
+    LENGTHS[value(&digits[..PREFIX_DIGITS]) as usize]
 }
 
 /// Whether a number that begins with these digits may be of a known issuer.

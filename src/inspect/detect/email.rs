@@ -17,14 +17,17 @@ const TOP_LEVEL_LETTERS: std::ops::RangeInclusive<usize> = 2..=24;
 /// `@`, of which those in front of number `next` have been looked at.
 pub fn find(text: &Text, signs: &[u32], next: &mut usize, from: usize, rule: u16) -> Option<Candidate> {
     while let Some(sign) = signs.get(*next).map(|sign| *sign as usize) {
-        let start = if sign < from { None } else { local_start(text, from, sign) };
-        if let Some(start) = start {
-            match domain_end(text, sign + 1) {
-                Domain::No => {}
-                Domain::Live => return Some(Candidate { start, outcome: Outcome::Live }),
-                // Behind another match less of the local part may be left: this sign is looked at again.
-                Domain::End(end) => return Some(Candidate { start, outcome: Outcome::Match { end, rule } }),
-            }
+        // Behind another match less of the local part may be left: a sign that is one is looked at again.
+        let outcome = match domain_end(text, sign + 1) {
+            _ if sign < from => None,
+            Domain::No => None,
+            Domain::Live => Some(Outcome::Live),
+            Domain::End(end) => Some(Outcome::Match { end, rule }),
+        };
+        if let Some(outcome) = outcome
+            && let Some(start) = local_start(text, from, sign)
+        {
+            return Some(Candidate { start, outcome });
         }
         *next += 1;
     }

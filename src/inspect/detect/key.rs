@@ -1,7 +1,7 @@
 //! Keys with a known beginning: those of providers, JSON web tokens (RFC 7519), private keys in PEM
 //! (RFC 7468).
 
-use super::block::Class;
+use super::block::{Class, FINGERPRINT_BYTES};
 use super::provider::{Body, SHAPES, Shape};
 use super::swallow::{PEM, PemEnd};
 use super::{Outcome, Swallow, Text, entropy, is_word};
@@ -36,23 +36,22 @@ impl Rules {
 
     /// What begins at `start`.
     pub fn at(&self, text: &Text, start: usize) -> Option<Outcome> {
-        let first = text.bytes[start];
-        let known = FIRST[usize::from(first)];
-        if !(known || matches!(first, b'e' | b'-')) || !text.key_may_start(start) {
+        let rest = &text.bytes[start..];
+        if !text.key_may_start(start) {
             return None;
         }
         let mut best: Option<Outcome> = None;
         let mut note = |found: Option<Outcome>| {
             best = best.into_iter().chain(found).reduce(Outcome::better);
         };
-        match first {
+        match rest[0] {
             b'e' => note(self.jwt.and_then(|rule| jwt(text, start, rule))),
             b'-' => note(self.pem.and_then(|rule| pem(text, start, rule))),
             _ => {}
         }
-        if let Some(rule) = self.provider.filter(|_| known) {
+        if let Some(rule) = self.provider {
             for shape in SHAPES {
-                for prefix in shape.prefixes.iter().filter(|prefix| prefix.as_bytes()[0] == first) {
+                for prefix in shape.prefixes.iter().filter(|prefix| prefix.as_bytes()[0] == rest[0]) {
                     note(provider(text, start, prefix, shape, rule));
                 }
             }
@@ -61,20 +60,45 @@ impl Rules {
     }
 }
 
-/// The bytes that a provider's prefix begins with.
-static FIRST: [bool; 256] = {
-    let mut first = [false; 256];
+/// The first bytes of prefixes that are compared.
+type Head = [u8; FINGERPRINT_BYTES];
+
+/// Whether a prefix may begin with these bytes: few others do, by their hash.
+#[inline]
+pub fn may_begin(head: &Head) -> bool {
+    let hash = hash(head);
+    HEADS[hash / 64] >> (hash % 64) & 1 != 0
+}
+
+const HASH_BITS: u32 = 12;
+
+const fn hash(head: &Head) -> usize {
+    let head = u32::from_le_bytes([head[0], head[1], head[2], 0]);
+    (head.wrapping_mul(0x9e37_79b1) >> (u32::BITS - HASH_BITS)) as usize
+}
+
+/// The hashes of the first bytes of all prefixes, as bits.
+static HEADS: [u64; (1 << HASH_BITS) / 64] = {
+    let mut heads = add_head([0; (1 << HASH_BITS) / 64], JWT);
+    heads = add_head(heads, PEM_BEGIN);
     let mut row = 0;
     while row < SHAPES.len() {
         let mut index = 0;
         while index < SHAPES[row].prefixes.len() {
-            first[SHAPES[row].prefixes[index].as_bytes()[0] as usize] = true;
+            heads = add_head(heads, SHAPES[row].prefixes[index]);
             index += 1;
         }
         row += 1;
     }
-    first
+    heads
 };
+
+const fn add_head(mut heads: [u64; (1 << HASH_BITS) / 64], prefix: &str) -> [u64; (1 << HASH_BITS) / 64] {
+    let Some(head) = prefix.as_bytes().first_chunk() else { panic!("prefixes have three bytes") };
+    let hash = hash(head);
+    heads[hash / 64] |= 1 << (hash % 64);
+    heads
+}
 
 /// Whether `literal` stands at `at`; `None`: the text ended before it could tell.
 fn begins(text: &Text, at: usize, literal: &str) -> Option<bool> {

@@ -26,7 +26,8 @@ impl Word {
 
     /// Whether it ends in one of `words`, as `customerPhone` does in `phone`.
     pub fn ends_in(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.as_bytes().ends_with(word.as_bytes()))
+        let (bytes, last) = (self.as_bytes(), self.bytes[WORD_BYTES_MAX - 1]);
+        words.iter().any(|word| word.as_bytes().last() == Some(&last) && bytes.ends_with(word.as_bytes()))
     }
 }
 

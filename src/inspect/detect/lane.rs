@@ -1,6 +1,6 @@
 use super::block::{self, Fingerprints};
 use super::expression::Expression;
-use super::hits::{Families, Family, Hits, Scan};
+use super::hits::{Families, Family, Hits, Numbers, Scan};
 use super::literal::Literals;
 use super::member::Members;
 use super::path::{Path, Paths, Walk};
@@ -42,8 +42,6 @@ pub struct Scanned {
 struct Finder {
     /// Hits in front of this one have been looked at.
     hit: usize,
-    /// Starts in front of this one have been looked at.
-    done: usize,
     next: Option<Candidate>,
     /// Nothing more can be found.
     is_spent: bool,
@@ -123,6 +121,7 @@ impl Lane {
             (Family::Random, self.random.is_some()),
             (Family::Expression, !self.expressions.is_empty()),
             (Family::Member, !self.members.is_empty()),
+            (Family::Literal, self.literals.as_ref().is_some_and(Literals::are_hits)),
         ];
         wanted.into_iter().filter(|(_, wanted)| *wanted).for_each(|(family, _)| self.families.insert(family));
     }
@@ -135,11 +134,21 @@ impl Lane {
                 scan.families.insert(family);
             }
         }
+        let any = |has: fn(&Lane) -> bool| lanes.iter().flatten().any(has);
+        scan.numbers = Numbers {
+            card: any(|lane| lane.card.is_some()),
+            ssn: any(|lane| lane.ssn.is_some()),
+            phone: any(|lane| lane.phone.is_some()),
+        };
         let prefixes = lanes.iter().flatten().flat_map(|lane| lane.keys.prefixes());
         scan.prefixes = Fingerprints::new(prefixes);
         let expressions = lanes.iter().flatten().flat_map(|lane| &lane.expressions);
         scan.expressions = Fingerprints::new(expressions.flat_map(|(one, _)| one.literals()));
         let members: Vec<[u8; 3]> = lanes.iter().flatten().flat_map(|lane| lane.members.prefixes()).collect();
+        let literals = lanes.iter().flatten().filter(|lane| lane.families.has(Family::Literal));
+        let literals: Vec<[u8; 3]> =
+            literals.flat_map(|lane| &lane.literals).flat_map(Literals::prefixes).collect();
+        scan.literals = Fingerprints::folded(literals.iter().map(|prefix| &prefix[..]));
         scan.members = Fingerprints::new(members.iter().map(|prefix| &prefix[..]));
         scan
     }
@@ -189,7 +198,7 @@ impl Lane {
         for family in Family::ALL.into_iter().filter(|family| !self.families.has(*family)) {
             finders[family as usize].is_spent = true;
         }
-        finders[LITERALS].is_spent = self.literals.is_none();
+        finders[LITERALS].is_spent = self.literals.is_none() || self.families.has(Family::Literal);
         finders[Family::Member as usize].is_spent |= !text.json;
         finders[PATHS].is_spent = walk.is_none();
         loop {
@@ -256,8 +265,7 @@ impl Lane {
         if family == Family::Member {
             return self.members.find(text, hits, &mut finder.hit, from);
         }
-        finder.done = finder.done.max(from);
-        finder.find(family, text, hits, |start| self.anchored(family, text, start))
+        finder.find(hits, from, |start| self.anchored(family, text, start))
     }
 
     /// What the detectors of a family say of one start.
@@ -274,61 +282,53 @@ impl Lane {
                 let found = self.expressions.iter().filter_map(|(one, rule)| one.at(text, start, *rule));
                 found.reduce(Outcome::better)
             }
+            Family::Literal => self.literals.as_ref()?.at(text, start),
             Family::Email | Family::Member => None,
         }
     }
 
     #[inline]
     fn number(&self, text: &Text, start: usize) -> Option<Outcome> {
-        let phone = |lane: &Lane| lane.phone.and_then(|rule| phone::at(text, start, rule));
-        match text.bytes[start] {
-            b'+' | b'(' => phone(self),
-            b'0'..=b'9' => {
-                let (card, ssn) = match card::may_start(text, start) {
-                    true => (
-                        self.card.and_then(|rule| card::at(text, start, rule)),
-                        self.ssn.and_then(|rule| ssn::at(text, start, rule)),
-                    ),
-                    false => (None, None),
-                };
-                [card, ssn, phone(self)].into_iter().flatten().reduce(Outcome::better)
+        let mut best = None;
+        if text.bytes[start].is_ascii_digit() && card::may_start(text, start) {
+            if let Some(rule) = self.card {
+                best = card::at(text, start, rule);
             }
-            _ => None,
+            if let Some(rule) = self.ssn {
+                best = better_of(best, ssn::at(text, start, rule));
+            }
+        }
+        match self.phone {
+            Some(rule) => better_of(best, phone::at(text, start, rule)),
+            None => best,
         }
     }
 }
 
+fn better_of(one: Option<Outcome>, other: Option<Outcome>) -> Option<Outcome> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.better(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl Finder {
-    /// The first start that is not a no. In front of the tail only what stands before hits is looked at; in
-    /// the tail, where a predicate may still lack bytes, every start.
+    /// The first of `starts` from `from` on that is not a no.
     #[inline]
     fn find(
         &mut self,
-        family: Family,
-        text: &Text,
-        hits: &[u32],
+        starts: &[u32],
+        from: usize,
         anchored: impl Fn(usize) -> Option<Outcome>,
     ) -> Option<Candidate> {
-        let end = text.bytes.len();
-        let tail = if text.last { end } else { end.saturating_sub(family.tail()) };
-        while let Some(hit) = hits.get(self.hit).map(|hit| *hit as usize) {
-            let first = self.done.max(hit.saturating_sub(family.reach()).min(tail));
-            for start in first..=hit {
-                if let Some(outcome) = anchored(start) {
-                    self.done = start + 1;
-                    return Some(Candidate { start, outcome });
-                }
-            }
-            self.done = self.done.max(hit + 1);
+        while let Some(start) = starts.get(self.hit).map(|start| *start as usize) {
             self.hit += 1;
-        }
-        for start in self.done.max(tail)..end {
-            if let Some(outcome) = anchored(start) {
-                self.done = start + 1;
+            if start >= from
+                && let Some(outcome) = anchored(start)
+            {
                 return Some(Candidate { start, outcome });
             }
         }
-        self.done = end;
         None
     }
 }

@@ -5,6 +5,7 @@
 //! near their beginning; only behind a hit the starts that it stands for are looked at, first by the hash of
 //! a literal's first bytes. Text without hits costs one look-up every few bytes.
 
+use super::block::FINGERPRINT_BYTES;
 use super::{Candidate, Outcome, Text, is_word};
 use crate::inspect::codec::ESCAPED_QUOTE;
 
@@ -26,6 +27,8 @@ pub struct Literals {
 const GRAM_BYTES: usize = 4;
 /// Samples are at most this far apart; more gains nothing.
 const STRIDE_MAX: usize = 16;
+/// So many literals are found by their first bytes: of more of them too much text would look like one.
+const FEW: usize = 40;
 
 impl Literals {
     /// Compiles `words` with their rules; of equal words the first counts. `None` if there are none.
@@ -50,6 +53,25 @@ impl Literals {
             (0..stride).for_each(|start| grams.insert(&word[start..]));
         }
         Some(Literals { words, first, grams, heads, stride })
+    }
+
+    /// Whether stage A finds where they may start: they are few, and all begin with letters or digits.
+    pub fn are_hits(&self) -> bool {
+        let is_fit = |word: &[u8]| word.len() >= FINGERPRINT_BYTES && word[0].is_ascii_alphanumeric();
+        self.words.len() <= FEW && self.words.iter().all(|(word, _)| is_fit(word))
+    }
+
+    /// What they begin with, in lower case, also as it stands in the text of a JSON document.
+    pub fn prefixes(&self) -> impl Iterator<Item = [u8; FINGERPRINT_BYTES]> {
+        let heads = self.words.iter().filter_map(|(word, _)| word.first_chunk().copied());
+        heads.flat_map(|head: [u8; FINGERPRINT_BYTES]| {
+            [head, head.map(|byte| if byte == b'"' { ESCAPED_QUOTE } else { byte })]
+        })
+    }
+
+    /// What begins at `start`.
+    pub fn at(&self, text: &Text, start: usize) -> Option<Outcome> {
+        self.anchored(text, start, if text.json { &FOLD_JSON } else { &FOLD })
     }
 
     /// The first literal, or the first start of what may become one, from `from` on.

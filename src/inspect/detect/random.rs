@@ -85,6 +85,10 @@ fn is_assigned(text: &Text, start: usize) -> bool {
     }
     let gap = keyword::gap(text, start, 1, is_between);
     let assigns = (1..=gap).any(|back| matches!(text.before(start, back), b':' | b'='));
+    // Words without an assignment are many, and this one's last letter tells of most.
+    if !assigns && !text.before(start, 1 + gap).eq_ignore_ascii_case(&b'r') {
+        return false;
+    }
     let Some(word) = keyword::word(text, start, 1 + gap, true) else { return false };
     if assigns { word.ends_in(KEY_WORDS) && !word.ends_in(NOT_SECRET) } else { word.ends_in(SCHEMES) }
 }

@@ -27,10 +27,13 @@ pub fn at(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
         }
         offset += 1;
     }
-    if !is_valid(&digits) || !is_beside(text, start, separator) {
+    let end = start + offset;
+    if !is_valid(&digits)
+        || text.bytes.get(end).is_some_and(|next| is_word(*next))
+        || !is_beside(text, start, separator)
+    {
         return None;
     }
-    let end = start + offset;
     match (text.at(end), text.at(end + 1)) {
         (None, _) => Some(Outcome::Live),
         (Some(next), _) if is_word(next) => None,
