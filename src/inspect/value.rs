@@ -9,15 +9,22 @@ use super::token::{SessionTokens, Token};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Last {
     bytes: [u8; Value::LAST],
-    /// How many there were.
+    /// How many of them there are.
     count: usize,
 }
 
 impl Last {
-    fn push(&mut self, byte: u8) {
-        self.bytes.rotate_left(1);
-        self.bytes[Value::LAST - 1] = byte;
-        self.count += 1;
+    /// Adds those of `bytes` that are of the kind; only the last of them are looked for.
+    fn extend(&mut self, bytes: impl DoubleEndedIterator<Item = u8>, is_of_kind: impl Fn(u8) -> bool) {
+        let mut found = [0; Value::LAST];
+        let mut first = Value::LAST;
+        for byte in bytes.rev().filter(|byte| is_of_kind(*byte)).take(Value::LAST) {
+            first -= 1;
+            found[first] = byte;
+        }
+        self.bytes.rotate_left(Value::LAST - first);
+        self.bytes[first..].copy_from_slice(&found[first..]);
+        self.count = (self.count + Value::LAST - first).min(Value::LAST);
     }
 }
 
@@ -48,19 +55,12 @@ impl Value {
         if let Some(token) = &mut self.token {
             token.add(bytes);
         }
-        for read in bytes {
-            let byte = unquoted(codec, *read);
-            if byte.is_ascii_digit() {
-                self.digits.push(byte);
-            } else {
-                self.is_more_than_number |= !matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
-            }
-            // A quote that ends a string of a JSON value says nothing of it.
-            let is_structure = codec.is_json() && *read == b'"';
-            if byte.is_ascii_graphic() && !is_structure {
-                self.graphic.push(byte);
-            }
-        }
+        let in_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+        self.is_more_than_number |= !bytes.iter().all(in_number);
+        self.digits.extend(bytes.iter().copied(), |byte| byte.is_ascii_digit());
+        // A quote that ends a string of a JSON value says nothing of it.
+        let said = bytes.iter().filter(|byte| !codec.is_json() || **byte != b'"');
+        self.graphic.extend(said.map(|byte| unquoted(codec, *byte)), |byte| byte.is_ascii_graphic());
     }
 
     /// Its token; `None` if it gets none.
@@ -84,7 +84,7 @@ impl Value {
         let last = if self.digits.count >= Self::LAST { &self.digits } else { &self.graphic };
         match self.length {
             0..Self::SHOWN_BYTES_MIN => &[],
-            _ => &last.bytes[Self::LAST - last.count.min(Self::LAST)..],
+            _ => &last.bytes[Self::LAST - last.count..],
         }
     }
 }

@@ -99,10 +99,65 @@ impl Fingerprints {
     }
 }
 
+/// Kinds of bytes: by low nibble and by high nibble, the kinds that it may belong to. A byte is of those kinds
+/// that both name.
+const KINDS: [[u8; 16]; 2] = {
+    const fn rows(kinds: [&[u8]; 8]) -> [u8; 16] {
+        let mut rows = [0; 16];
+        let mut kind = 0;
+        while kind < 8 {
+            let mut index = 0;
+            while index < kinds[kind].len() {
+                rows[kinds[kind][index] as usize] |= 1 << kind;
+                index += 1;
+            }
+            kind += 1;
+        }
+        rows
+    }
+    const LETTERS: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    let low = rows([
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+        LETTERS,
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+        // !#$%&*+-./
+        &[1, 3, 4, 5, 6, 10, 11, 13, 14, 15],
+        // ^_~ (and DEL, in front of which nothing starts)
+        &[14, 15],
+        // @
+        &[0],
+        // ?
+        &[15],
+        // \
+        &[12],
+    ]);
+    [low, rows([&[3], &[4, 6], &[5, 7], &[2], &[5, 7], &[4], &[3], &[5]])]
+};
+/// The kinds of digits, of letters and digits, of the characters of random strings, and of backslashes.
+const KIND_DIGIT: u8 = 1;
+const KINDS_ALPHANUMERIC: u8 = 0b111;
+const KINDS_RANDOM: u8 = 0x7f;
+const KIND_ESCAPE: u8 = 0x80;
+
+/// The classes of bytes that most predicates ask for, as bitmaps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Classes {
+    /// ASCII digits.
+    pub digits: u64,
+    /// ASCII letters and digits.
+    pub alphanumeric: u64,
+    /// What random strings consist of; DEL, too.
+    pub random: u64,
+    /// Backslashes.
+    pub escapes: u64,
+}
+
 /// One block of text.
 pub trait Block: Copy {
     /// The block at the beginning of `window`.
     fn load(window: &[u8; WINDOW_BYTES]) -> Self;
+    /// Which bytes are of the common classes.
+    fn classes(self) -> Classes;
     /// The bytes that equal `byte`.
     fn equal(self, byte: u8) -> u64;
     /// The bytes of a class.
@@ -123,6 +178,17 @@ fn bitmap(bit: impl Fn(usize) -> bool) -> u64 {
 impl Block for Scalar {
     fn load(window: &[u8; WINDOW_BYTES]) -> Scalar {
         Scalar(std::array::from_fn(|index| window[index]))
+    }
+
+    fn classes(self) -> Classes {
+        let kinds = self.0.map(|byte| KINDS[0][usize::from(byte & 15)] & KINDS[1][usize::from(byte >> 4)]);
+        let any = |of: u8| bitmap(|index| kinds[index] & of != 0);
+        Classes {
+            digits: any(KIND_DIGIT),
+            alphanumeric: any(KINDS_ALPHANUMERIC),
+            random: any(KINDS_RANDOM),
+            escapes: any(KIND_ESCAPE),
+        }
     }
 
     fn equal(self, byte: u8) -> u64 {
@@ -167,11 +233,14 @@ pub fn scan(scan: &Scan, text: &[u8], last: bool, vectors: bool, hits: &mut Hits
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use super::super::hits::{self, Hits, Scan};
-    use super::{Block, Class, FINGERPRINT_BYTES, Fingerprints, WINDOW_BYTES};
+    use super::{
+        Block, Class, Classes, FINGERPRINT_BYTES, Fingerprints, KINDS, KINDS_ALPHANUMERIC, KINDS_RANDOM,
+        WINDOW_BYTES,
+    };
     use std::arch::x86_64::{
         __m128i, __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_srli_epi16,
+        _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16,
     };
 
     /// A block in two vector registers.
@@ -236,6 +305,28 @@ mod avx2 {
         }
     }
 
+    /// The highest bit of each byte.
+    #[inline(always)]
+    fn signs(one: __m256i, other: __m256i) -> u64 {
+        // SAFETY: as above; no memory is touched.
+        unsafe {
+            u64::from(_mm256_movemask_epi8(one) as u32) | u64::from(_mm256_movemask_epi8(other) as u32) << 32
+        }
+    }
+
+    /// The bits of each byte moved up; what comes in below belongs to its neighbour.
+    #[inline(always)]
+    fn shifted<const PLACES: i32>(bytes: __m256i) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_slli_epi16::<PLACES>(bytes) }
+    }
+
+    #[inline(always)]
+    fn of(bytes: __m256i, bits: u8) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(bits as i8)) }
+    }
+
     /// The 32 bytes that begin `OFFSET` bytes behind the start of a window.
     #[inline(always)]
     fn bytes_at<const OFFSET: usize>(window: &[u8; WINDOW_BYTES]) -> __m256i {
@@ -254,6 +345,18 @@ mod avx2 {
         #[inline(always)]
         fn load(window: &[u8; WINDOW_BYTES]) -> Vectors {
             Vectors([bytes_at::<0>(window), bytes_at::<32>(window)])
+        }
+
+        #[inline(always)]
+        fn classes(self) -> Classes {
+            let (low, high) = (table(&KINDS[0]), table(&KINDS[1]));
+            let kinds = [look_up(self.0[0], low, high), look_up(self.0[1], low, high)];
+            Classes {
+                digits: signs(shifted::<7>(kinds[0]), shifted::<7>(kinds[1])),
+                alphanumeric: non_zero([of(kinds[0], KINDS_ALPHANUMERIC), of(kinds[1], KINDS_ALPHANUMERIC)]),
+                random: non_zero([of(kinds[0], KINDS_RANDOM), of(kinds[1], KINDS_RANDOM)]),
+                escapes: signs(kinds[0], kinds[1]),
+            }
         }
 
         #[inline(always)]

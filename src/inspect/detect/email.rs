@@ -5,6 +5,7 @@
 //! behind the last label, other than the first, that is a top level: 2 to 24 letters, or punycode. Names of
 //! pictures (`icon@2x.png`) are no addresses: what their formats are called is no top level.
 
+use super::block::Class;
 use super::{Candidate, Outcome, Text};
 use crate::limits::{EMAIL_DOMAIN_BYTES_MAX, EMAIL_LOCAL_BYTES_MAX};
 
@@ -41,8 +42,10 @@ pub fn find(text: &Text, signs: &[u32], next: &mut usize, from: usize, rule: u16
 /// Where the local part that ends at `end` starts, not before `from`.
 fn local_start(text: &Text, from: usize, end: usize) -> Option<usize> {
     let earliest = from.max(end.saturating_sub(EMAIL_LOCAL_BYTES_MAX));
-    let run = text.bytes[earliest..end].iter().rev().take_while(|byte| is_local(**byte)).count();
-    let mut start = end - run;
+    let mut start = text.bytes[earliest..end]
+        .iter()
+        .rposition(|byte| !is_local(*byte))
+        .map_or(earliest, |at| earliest + at + 1);
     start = behind_escape(text, start, end);
     start += text.bytes[start..end].iter().take_while(|byte| **byte == b'.').count();
     (start < end).then_some(start)
@@ -51,6 +54,9 @@ fn local_start(text: &Text, from: usize, end: usize) -> Option<usize> {
 /// Moves a start that lies in an escape (as it stands in JSON or source code inside of a text) behind it: a
 /// mask over a part of it would leave a broken one.
 fn behind_escape(text: &Text, start: usize, end: usize) -> usize {
+    if !(1..=5).any(|back| text.before(start, back) == b'\\') {
+        return start;
+    }
     let at = |offset: usize, back: usize| match (start + offset).checked_sub(back) {
         Some(at) if at >= start => text.bytes[at],
         _ => text.before(start, back - offset),
@@ -108,12 +114,15 @@ fn top_level(label: &[u8]) -> Option<usize> {
     ((letters && !is_format) || punycode).then_some(label.len())
 }
 
+const LOCAL: Class = Class::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._%+-");
+const LABEL: Class = Class::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-");
+
 #[inline]
 fn is_local(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
+    LOCAL.has(byte)
 }
 
 #[inline]
 fn is_label(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-'
+    LABEL.has(byte)
 }

@@ -68,6 +68,17 @@ impl Families {
         self.0 >> family as u8 & 1 != 0
     }
 
+    /// Each of them.
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = Family> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let family = Family::ALL.get(rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(*family)
+        })
+    }
+
     /// Whether some of them start where words do.
     #[inline]
     const fn start_words(self) -> bool {
@@ -173,18 +184,17 @@ impl Hits {
         &mut self,
         family: Family,
         base: usize,
-        starts: Pair,
+        starts: &mut Starts,
         found: u64,
-        added: &mut u64,
     ) {
         if found == 0 {
-            *added = 0;
+            starts.added = 0;
             return;
         }
-        let starts = starts & spread::<REACH>(Pair::from(found) << BLOCK_BYTES);
-        self.push(family, base.wrapping_sub(BLOCK_BYTES), starts as u64 & !*added);
-        *added = upper_half(starts);
-        self.push(family, base, *added);
+        let [before, now] = spread::<REACH>(found);
+        self.push(family, base.wrapping_sub(BLOCK_BYTES), starts.bits.before & before & !starts.added);
+        starts.added = starts.bits.now & now;
+        self.push(family, base, starts.added);
     }
 }
 
@@ -202,9 +212,7 @@ impl Scan {
     }
 }
 
-const DIGITS: Class = Class::of(b"0123456789");
 const UPPER: Class = Class::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-const ALPHANUMERIC: Class = Class::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 const HEX_LETTERS: Class = Class::of(b"ABCDEFabcdef");
 /// What stands between the groups of numbers.
 const SEPARATORS: Class = Class::of(b" -.)");
@@ -214,39 +222,65 @@ const JOINED: Class = Class::of(b"-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 pub const RANDOM: Class =
     Class::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_+/.~!@#$%^&*?-");
 
-/// A bitmap with that of the block in front: bit 64 is the first byte of the block at hand.
-type Pair = u128;
-
-/// The bitmaps of the block in front.
+/// A bitmap with that of the block in front.
 #[derive(Clone, Copy, Default)]
-struct Before {
-    digits: u64,
-    separators: u64,
-    plus: u64,
-    braces: u64,
-    zero: u64,
-    dots: u64,
-    colons: u64,
-    upper: u64,
-    alphanumeric: u64,
-    escapes: u64,
-    random: u64,
-    /// What groups of IPv6 addresses consist of; anything, where nobody looked.
-    groups: u64,
-    /// The starts of its words.
-    words: u64,
-    /// The starts that were added with it.
-    added: Added,
+struct Pair {
+    now: u64,
+    before: u64,
 }
 
-/// By family.
+impl Pair {
+    /// The bytes that have such a byte `places` in front of them; 1 to 63.
+    #[inline(always)]
+    fn back(self, places: u32) -> u64 {
+        self.now << places | self.before >> (BLOCK_BYTES as u32 - places)
+    }
+
+    /// Goes on to the next block.
+    #[inline(always)]
+    fn next(&mut self, bits: u64) {
+        *self = Pair { now: bits, before: self.now };
+    }
+}
+
+/// The bitmaps of the block at hand, with those of the block in front.
 #[derive(Clone, Copy, Default)]
-struct Added {
-    numbers: u64,
-    v4: u64,
-    v6: u64,
-    accounts: u64,
-    random: u64,
+struct Maps {
+    digits: Pair,
+    alphanumeric: Pair,
+    escapes: Pair,
+    /// The starts of words.
+    words: Pair,
+    numbers: Numbering,
+    dots: Pair,
+    octets: Starts,
+    colons: Pair,
+    groups: Starts,
+    upper: Pair,
+    accounts: Starts,
+    random: Pair,
+    random_fours: Pair,
+    strings: Starts,
+}
+
+/// Those of numbers.
+#[derive(Clone, Copy, Default)]
+struct Numbering {
+    twos: Pair,
+    fours: Pair,
+    separators: Pair,
+    plus: Pair,
+    braces: Pair,
+    zeros: Pair,
+    starts: Starts,
+}
+
+/// Where matches of a family may start.
+#[derive(Clone, Copy, Default)]
+struct Starts {
+    bits: Pair,
+    /// Those of the block in front that were added with it.
+    added: u64,
 }
 
 /// An escape in front of a text ends within its first bytes at most, and may be anywhere in these.
@@ -278,7 +312,8 @@ struct Place<'a> {
 /// Runs over a text block by block. Inlined into a function for each kind of block.
 #[inline(always)]
 pub fn blocks<B: Block>(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
-    let mut before = Before { escapes: ESCAPES_IN_FRONT, ..Before::default() };
+    let mut maps = Maps::default();
+    maps.escapes.now = ESCAPES_IN_FRONT;
     let mut padded;
     let mut at = 0;
     while at < text.len() {
@@ -295,75 +330,69 @@ pub fn blocks<B: Block>(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
         };
         let open_end = if last || rest.len() > BLOCK_BYTES { 0 } else { 1 << (rest.len() - 1) };
         let place = Place { window, base: at, valid, open_end, open_prefixes };
-        one_block::<B>(scan, &place, &mut before, hits);
+        one_block::<B>(scan, &place, &mut maps, hits);
         at += BLOCK_BYTES;
     }
 }
 
-/// Each bit, and the `REACH` places in front of it.
+/// The bits, and the `REACH` places in front of each: of the block in front, and of this one.
 #[inline(always)]
-fn spread<const REACH: u32>(bits: Pair) -> Pair {
-    let (mut all, mut width) = (bits, 1);
+fn spread<const REACH: u32>(bits: u64) -> [u64; 2] {
+    let (mut all, mut width) = (u128::from(bits) << BLOCK_BYTES, 1);
     while 2 * width <= REACH + 1 {
         all |= all >> width;
         width *= 2;
     }
-    all | all >> (REACH + 1 - width)
+    all |= all >> (REACH + 1 - width);
+    [all as u64, (all >> BLOCK_BYTES) as u64]
 }
 
 #[inline(always)]
-fn pair(before: u64, bits: u64) -> Pair {
-    Pair::from(bits) << BLOCK_BYTES | Pair::from(before)
-}
-
-#[inline(always)]
-fn upper_half(pair: Pair) -> u64 {
-    (pair >> BLOCK_BYTES) as u64
-}
-
-#[inline(always)]
-fn one_block<B: Block>(scan: &Scan, place: &Place, before: &mut Before, hits: &mut Hits) {
+fn one_block<B: Block>(scan: &Scan, place: &Place, maps: &mut Maps, hits: &mut Hits) {
     let block = B::load(place.window);
     let families = scan.families;
     let Place { base, valid, open_end, .. } = *place;
-    let digits = block.of_class(&DIGITS);
-    let words = if families.start_words() { pair(before.words, word_starts(block, before)) } else { 0 };
-    let one = pair(before.digits, digits);
-    if digits | before.digits | open_end != 0 {
+    let classes = block.classes();
+    maps.digits.next(classes.digits);
+    if families.start_words() {
+        maps.alphanumeric.next(classes.alphanumeric);
+        maps.escapes.next(classes.escapes);
+        // Where no alphanumeric character stands in front, or one that may belong to an escape.
+        let starts = !maps.alphanumeric.back(1) | maps.escapes.back(2) | maps.escapes.back(6);
+        maps.words.next(starts);
+    }
+    if maps.digits.now | maps.digits.before | open_end != 0 {
         if families.has(Family::Number) {
-            let (starts, found) = numbers(block, scan.numbers, one, words, before);
-            let found = found & valid | open_end;
-            hits.push_starts::<NUMBER_REACH>(Family::Number, base, starts, found, &mut before.added.numbers);
+            let found = numbers(block, scan.numbers, maps) & valid | open_end;
+            hits.push_starts::<NUMBER_REACH>(Family::Number, base, &mut maps.numbers.starts, found);
         }
         if families.has(Family::Ipv4) {
-            let (starts, found) = dotted(block, one, words, before);
-            let found = found & valid | open_end;
-            hits.push_starts::<V4_REACH>(Family::Ipv4, base, starts, found, &mut before.added.v4);
+            let found = dotted(block, maps) & valid | open_end;
+            hits.push_starts::<V4_REACH>(Family::Ipv4, base, &mut maps.octets, found);
         }
     } else {
-        // Nothing that these begin with can still be completed.
-        (before.separators, before.zero, before.dots) = (0, 0, 0);
-        (before.added.numbers, before.added.v4) = (0, 0);
-        (before.plus, before.braces) = openings(block, scan.numbers);
+        // Nothing that these begin with can still be completed, but for what stands in front of digits.
+        (maps.numbers, maps.octets, maps.dots) = (Numbering::default(), Starts::default(), Pair::default());
+        if scan.numbers.phone {
+            (maps.numbers.plus.now, maps.numbers.braces.now) = (block.equal(b'+'), block.equal(b'('));
+            maps.numbers.starts.bits.now = maps.numbers.plus.now | maps.numbers.braces.now;
+        }
     }
     if families.has(Family::Ipv6) {
-        let (starts, found) = colons(block, one, words, open_end, before);
-        let found = found & valid | open_end;
-        hits.push_starts::<V6_REACH>(Family::Ipv6, base, starts, found, &mut before.added.v6);
+        let found = colons(block, open_end, maps) & valid | open_end;
+        hits.push_starts::<V6_REACH>(Family::Ipv6, base, &mut maps.groups, found);
     }
     if families.has(Family::Iban) {
-        let (starts, found) = account(block, one, words, before);
-        let found = found & valid | open_end;
-        hits.push_starts::<ACCOUNT_REACH>(Family::Iban, base, starts, found, &mut before.added.accounts);
+        let found = account(block, maps) & valid | open_end;
+        hits.push_starts::<ACCOUNT_REACH>(Family::Iban, base, &mut maps.accounts, found);
     }
     if families.has(Family::Random) {
-        let (starts, found) = random(block, before);
-        let found = found & valid | open_end;
-        hits.push_starts::<RANDOM_REACH>(Family::Random, base, starts, found, &mut before.added.random);
+        let found = random(classes.random, maps) & valid | open_end;
+        hits.push_starts::<RANDOM_REACH>(Family::Random, base, &mut maps.strings, found);
     }
     if families.has(Family::Prefix) {
         let found = block.fingerprints(place.window, &scan.prefixes) | place.open_prefixes;
-        hits.push_if(Family::Prefix, place, found & upper_half(words) & valid, key::may_begin);
+        hits.push_if(Family::Prefix, place, found & maps.words.now & valid, key::may_begin);
     }
     if families.has(Family::Email) {
         hits.push(Family::Email, base, block.equal(b'@') & valid);
@@ -377,139 +406,125 @@ fn one_block<B: Block>(scan: &Scan, place: &Place, before: &mut Before, hits: &m
     }
     if families.has(Family::Literal) {
         let found = block.fingerprints(place.window, &scan.literals) | place.open_prefixes;
-        hits.push(Family::Literal, base, found & upper_half(words) & valid);
+        hits.push(Family::Literal, base, found & maps.words.now & valid);
     }
-    before.digits = digits;
-    before.words = upper_half(words);
 }
 
-/// What phone numbers may begin with besides digits: plus signs and braces.
+/// Where the digits of a number are so many, or so grouped, that it may be one.
 #[inline(always)]
-fn openings<B: Block>(block: B, kinds: Numbers) -> (u64, u64) {
-    if kinds.phone { (block.equal(b'+'), block.equal(b'(')) } else { (0, 0) }
-}
-
-/// Where a number may start, and where its digits are so many, or so grouped, that it may be one.
-#[inline(always)]
-fn numbers<B: Block>(block: B, kinds: Numbers, one: Pair, words: Pair, before: &mut Before) -> (Pair, u64) {
-    let separators = block.of_class(&SEPARATORS);
-    let between = pair(before.separators, separators);
-    let two = one & one << 1;
-    let four = two & two << 2;
-    let mut found: Pair = 0;
-    if upper_half(four) != 0 {
-        let three = two & one << 2;
-        let last_four = four & between << 4;
-        if upper_half(last_four) != 0 {
+fn numbers<B: Block>(block: B, kinds: Numbers, maps: &mut Maps) -> u64 {
+    let (one, of) = (maps.digits, &mut maps.numbers);
+    of.separators.next(block.of_class(&SEPARATORS));
+    of.twos.next(one.now & one.back(1));
+    of.fours.next(of.twos.now & of.twos.back(2));
+    let (two, four, between) = (of.twos, of.fours, of.separators);
+    let mut found = 0;
+    if four.now != 0 {
+        let last_four = four.now & between.back(4);
+        if last_four != 0 {
             // 123-45-6789, 234-5678 behind an area code, 1234-1234-1234, 1234-123456-1234.
             if kinds.ssn {
-                found |= last_four & two << 5 & between << 7 & three << 8;
+                found |= last_four & two.back(5) & between.back(7) & two.back(8) & one.back(10);
             }
             if kinds.phone {
-                found |= last_four & three << 5 & between << 8;
+                found |= last_four & two.back(5) & one.back(7) & between.back(8);
             }
             if kinds.card {
-                let six = four & two << 4;
-                found |= last_four & four << 5 & between << 9 & four << 10;
-                found |= last_four & six << 5 & between << 11 & four << 12;
+                let after_four = last_four & four.back(5);
+                found |= after_four & between.back(9) & four.back(10);
+                found |= after_four & two.back(9) & between.back(11) & four.back(12);
             }
         }
-        let eight = four & four << 4;
-        if upper_half(eight) != 0 {
+        let eight = four.now & four.back(4);
+        if eight != 0 {
             if kinds.card {
-                // 14 digits, or 123456-1234567890123.
-                let thirteen = eight & four << 8 & one << 12;
-                found |= thirteen & one << 13 & !(thirteen << 2);
-                found |= thirteen & between << 13 & four << 14 & two << 18;
+                // The last of 14 digits, or 123456-1234567890123.
+                let thirteen = eight & four.back(8) & one.back(12);
+                found |= thirteen & one.back(13) & !one.back(14);
+                found |= thirteen & between.back(13) & four.back(14) & two.back(18);
             }
             if kinds.ssn || kinds.phone {
-                let nine = eight & one << 8;
-                found |= nine & !(nine << 1);
+                found |= eight & one.back(8) & !one.back(9);
             }
         }
     }
-    let (plus, braces) = openings(block, kinds);
-    let mut starts = one & words;
+    let mut starts = one.now & maps.words.now;
     if kinds.phone {
-        let signs = pair(before.plus, plus);
-        starts |= signs | pair(before.braces, braces);
+        of.plus.next(block.equal(b'+'));
+        of.braces.next(block.equal(b'('));
+        starts |= of.plus.now | of.braces.now;
         // +4 and 03, the beginnings of international and national phone numbers.
-        found |= one & signs << 1;
-        let zero = block.equal(b'0');
-        let zeros = one & (pair(before.zero, zero) & !(one << 1)) << 1;
-        if upper_half(zeros) != 0 {
+        found |= one.now & of.plus.back(1);
+        of.zeros.next(block.equal(b'0') & !one.back(1));
+        let zeros = one.now & of.zeros.back(1);
+        if zeros != 0 {
             // Not the month, the minute or the decimals of something else.
-            let joined = pair(0, block.of_class(&JOINED)) | pair(0, block.equal(b':')) & one << 1;
-            found |= zeros & !(joined << 2);
+            let colons = block.equal(b':') & one.back(1);
+            found |= zeros & !((block.of_class(&JOINED) | colons) << 2);
         }
-        before.zero = zero;
     }
-    (before.separators, before.plus, before.braces) = (separators, plus, braces);
-    (starts, upper_half(found))
+    of.starts.bits.next(starts);
+    found
 }
 
-/// Where an octet may start, and where two neighbouring dots stand between digits, in its distance.
+/// Where two neighbouring dots stand between digits, in the distance of an octet.
 #[inline(always)]
-fn dotted<B: Block>(block: B, one: Pair, words: Pair, before: &mut Before) -> (Pair, u64) {
-    let dots = block.equal(b'.');
-    let dotted = pair(before.dots, dots) << 1;
-    let between = one & dotted & one << 2;
-    before.dots = dots;
-    let starts = one & words & !dotted;
-    (starts, upper_half(between & (between << 2 | between << 3 | between << 4)))
-}
-
-/// Where a group may start, and where two colons stand together, or three in the distances of groups of
-/// digits.
-#[inline(always)]
-fn colons<B: Block>(block: B, digits: Pair, words: Pair, open_end: u64, before: &mut Before) -> (Pair, u64) {
-    let colons = block.equal(b':');
-    let one = pair(before.colons, colons);
-    before.colons = colons;
-    if colons | open_end == 0 {
-        before.groups = u64::MAX;
-        return (0, 0);
+fn dotted<B: Block>(block: B, maps: &mut Maps) -> u64 {
+    let one = maps.digits;
+    maps.dots.next(block.equal(b'.'));
+    let behind_dot = maps.dots.back(1);
+    maps.octets.bits.next(one.now & maps.words.now & !behind_dot);
+    let between = one.now & behind_dot & one.back(2);
+    if between == 0 {
+        return 0;
     }
-    let apart = |bits: Pair| bits << 2 | bits << 3 | bits << 4 | bits << 5;
-    let second = one & apart(one);
-    let found = upper_half(one & one << 1 | second & apart(second));
-    let groups = block.of_class(&HEX_LETTERS) | upper_half(digits) | colons;
-    let starts = pair(before.groups, groups) & words & !(one << 1);
-    before.groups = groups;
-    (starts, found)
+    // The same in the block in front, of which the second dot's may be the last.
+    let front = one.before & maps.dots.before << 1 & one.before << 2;
+    let between = Pair { now: between, before: front };
+    between.now & (between.back(2) | between.back(3) | between.back(4))
 }
 
-/// Where no alphanumeric character stands in front, or one that may belong to an escape.
+/// Where two colons stand together, or three in the distances of groups of digits.
 #[inline(always)]
-fn word_starts<B: Block>(block: B, before: &mut Before) -> u64 {
-    let alphanumeric = block.of_class(&ALPHANUMERIC);
-    let escapes = block.equal(b'\\');
-    let inside = pair(before.alphanumeric, alphanumeric) << 1;
-    let escape = pair(before.escapes, escapes);
-    (before.alphanumeric, before.escapes) = (alphanumeric, escapes);
-    upper_half(!inside | escape << 2 | escape << 6)
+fn colons<B: Block>(block: B, open_end: u64, maps: &mut Maps) -> u64 {
+    maps.colons.next(block.equal(b':'));
+    let one = maps.colons;
+    if one.now | open_end == 0 {
+        // Nobody looked: all of it may be groups.
+        maps.groups.bits.next(maps.words.now);
+        return 0;
+    }
+    let groups = block.of_class(&HEX_LETTERS) | maps.digits.now | one.now;
+    maps.groups.bits.next(groups & maps.words.now & !one.back(1));
+    let apart = |bits: Pair| bits.back(2) | bits.back(3) | bits.back(4) | bits.back(5);
+    // Of the block in front only the last few matter, which need nothing from in front of it.
+    let front = Pair { now: one.before, before: 0 };
+    let second = Pair { now: one.now & apart(one), before: one.before & apart(front) };
+    one.now & one.back(1) | second.now & apart(second)
 }
 
-/// Where a bank account number may start, and where its country and its check digits are complete.
+/// Where the country and the check digits of a bank account number are complete.
 #[inline(always)]
-fn account<B: Block>(block: B, one: Pair, words: Pair, before: &mut Before) -> (Pair, u64) {
+fn account<B: Block>(block: B, maps: &mut Maps) -> u64 {
     let upper = block.of_class(&UPPER);
-    let letters = pair(before.upper, upper);
-    before.upper = upper;
-    let starts = letters & words;
-    (starts, upper_half(one & one << 1 & letters << 2 & starts << 3))
+    maps.upper.next(upper);
+    maps.accounts.bits.next(upper & maps.words.now);
+    maps.accounts.bits.back(3) & maps.upper.back(2) & maps.digits.back(1) & maps.digits.now
 }
 
-/// Where a run of characters of random strings starts, and where it has its twelfth.
+/// Where a run of characters of random strings has its twelfth.
 #[inline(always)]
-fn random<B: Block>(block: B, before: &mut Before) -> (Pair, u64) {
-    let random = block.of_class(&RANDOM);
-    let one = pair(before.random, random);
-    before.random = random;
-    let two = one & one << 1;
-    let four = two & two << 2;
-    let twelve = four & four << 4 & four << 8;
-    (one & !(one << 1), upper_half(twelve & !(twelve << 1)))
+fn random(random: u64, maps: &mut Maps) -> u64 {
+    maps.random.next(random);
+    let one = maps.random;
+    maps.strings.bits.next(random & !one.back(1));
+    let two = random & one.back(1);
+    // A run of four that began in the block in front is counted from its bits there.
+    let front = one.before & (one.before << 1);
+    let two = Pair { now: two, before: front };
+    maps.random_fours.next(two.now & two.back(2));
+    let four = maps.random_fours;
+    four.now & four.back(4) & four.back(8) & !one.back(12)
 }
 
 const _: () = assert!(RANDOM_BYTES_MIN == 12, "the predicate above counts to twelve");

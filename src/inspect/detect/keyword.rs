@@ -8,8 +8,46 @@ const WORD_BYTES_MAX: usize = 24;
 const GAP_BYTES_MAX: usize = 6;
 /// Words that may stand between the key word and the value.
 const FILLERS_MAX: usize = 2;
-const FILLERS: &[&str] =
-    &["is", "no", "nr", "num", "number", "nummer", "numero", "at", "on", "me", "us", "the", "my"];
+static FILLERS: KeyWords = KeyWords::new(&[
+    "is", "no", "nr", "num", "number", "nummer", "numero", "at", "on", "me", "us", "the", "my",
+]);
+
+/// Key words, in lower case and of two letters at least.
+pub struct KeyWords {
+    words: &'static [&'static str],
+    /// By last letter: the letters that may stand in front of it, as bits.
+    endings: [u32; 26],
+}
+
+impl KeyWords {
+    /// These words.
+    pub const fn new(words: &'static [&'static str]) -> KeyWords {
+        let mut endings = [0; 26];
+        let mut index = 0;
+        while index < words.len() {
+            let word = words[index].as_bytes();
+            let [.., before, last] = word else { panic!("a key word has two letters") };
+            endings[(*last - b'a') as usize] |= 1 << (*before - b'a');
+            index += 1;
+        }
+        KeyWords { words, endings }
+    }
+
+    /// Whether a word may end with one of these whose last letter stands `back` places left of `at`: says no to
+    /// most words. `identifier`: as for [`word`].
+    #[inline]
+    fn may_end(&self, text: &Text, at: usize, back: usize, identifier: bool) -> bool {
+        let letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a');
+        let Some(before) = self.endings.get(usize::from(letter(text.before(at, back)))) else {
+            return identifier && is_joint(text.before(at, back));
+        };
+        let byte = text.before(at, back + 1);
+        match letter(byte) {
+            place @ 0..26 => before >> place & 1 != 0,
+            _ => identifier && is_joint(byte),
+        }
+    }
+}
 
 /// A word in lower case.
 #[derive(Clone, Copy)]
@@ -25,22 +63,24 @@ impl Word {
     }
 
     /// Whether it ends in one of `words`, as `customerPhone` does in `phone`.
-    pub fn ends_in(&self, words: &[&str]) -> bool {
-        let (bytes, last) = (self.as_bytes(), self.bytes[WORD_BYTES_MAX - 1]);
-        words.iter().any(|word| word.as_bytes().last() == Some(&last) && bytes.ends_with(word.as_bytes()))
+    pub fn ends_in(&self, words: &KeyWords) -> bool {
+        words.words.iter().any(|word| self.as_bytes().ends_with(word.as_bytes()))
     }
 }
 
 /// Whether one of `words` stands in front of the value that starts at `at`, with a filler or two between.
-pub fn is_beside(text: &Text, at: usize, words: &[&str]) -> bool {
+pub fn is_beside(text: &Text, at: usize, words: &KeyWords) -> bool {
     let mut back = 1;
     for _ in 0..=FILLERS_MAX {
         let gap = gap(text, at, back, |byte| !byte.is_ascii_alphanumeric() && byte != 0);
+        if ![words, &FILLERS].iter().any(|words| words.may_end(text, at, back + gap, false)) {
+            return false;
+        }
         let Some(word) = word(text, at, back + gap, false) else { return false };
         if word.ends_in(words) {
             return true;
         }
-        if !FILLERS.iter().any(|filler| filler.as_bytes() == word.as_bytes()) {
+        if !FILLERS.words.iter().any(|filler| filler.as_bytes() == word.as_bytes()) {
             return false;
         }
         back += gap + word.length;
@@ -53,9 +93,18 @@ pub fn gap(text: &Text, at: usize, back: usize, is_gap: impl Fn(u8) -> bool) -> 
     (0..GAP_BYTES_MAX).take_while(|more| is_gap(text.before(at, back + more))).count()
 }
 
+/// The same, where one of `words` may end there; see [`word`].
+pub fn word_of(text: &Text, at: usize, back: usize, words: &KeyWords) -> Option<Word> {
+    words.may_end(text, at, back, true).then(|| word(text, at, back, true)).flatten()
+}
+
+fn is_joint(byte: u8) -> bool {
+    matches!(byte, b'_' | b'-')
+}
+
 /// The word whose last letter stands `back` places left of `at`. In an `identifier` underscores and hyphens
 /// are left out: `api_key` is `apikey`.
-pub fn word(text: &Text, at: usize, back: usize, identifier: bool) -> Option<Word> {
+fn word(text: &Text, at: usize, back: usize, identifier: bool) -> Option<Word> {
     let mut word = Word { bytes: [0; WORD_BYTES_MAX], length: 0 };
     for more in 0..WORD_BYTES_MAX + 8 {
         let byte = text.before(at, back + more);
@@ -65,7 +114,7 @@ pub fn word(text: &Text, at: usize, back: usize, identifier: bool) -> Option<Wor
             }
             word.length += 1;
             word.bytes[WORD_BYTES_MAX - word.length] = byte.to_ascii_lowercase();
-        } else if !(identifier && matches!(byte, b'_' | b'-')) {
+        } else if !(identifier && is_joint(byte)) {
             break;
         }
     }

@@ -7,6 +7,7 @@ use super::path::{Path, Paths, Walk};
 use super::swallow::Swallow;
 use super::{Candidate, Extent, Found, Outcome, Text, address, card, email, iban, key, phone, random, ssn};
 use crate::inspect::rule::{Direction, Kind, Replacement, Rule};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Rules that compete for the same text: those that change it, or those that only count.
@@ -37,20 +38,28 @@ pub struct Scanned {
     pub swallow: Option<(u16, Swallow)>,
 }
 
-/// Where one family is in a text.
-#[derive(Clone, Copy, Debug, Default)]
+/// What one finder looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Family(Family),
+    /// Literals that are too many for a family.
+    Literals,
+    Paths,
+}
+
+/// Where one finder is in a text.
+#[derive(Clone, Copy, Debug)]
 struct Finder {
+    wanted: Wanted,
     /// Hits in front of this one have been looked at.
     hit: usize,
     next: Option<Candidate>,
-    /// Nothing more can be found.
-    is_spent: bool,
 }
 
-/// The finders of a lane: one a family, those of the literals and of the paths.
-const FINDERS: usize = Family::ALL.len() + 2;
-const LITERALS: usize = Family::ALL.len();
-const PATHS: usize = LITERALS + 1;
+/// The finders of a lane at most: one a family, those of the literals and of the paths.
+const FINDERS_MAX: usize = Family::ALL.len() + 2;
+/// Those that have something to look for in one text: few.
+type Finders = SmallVec<[Finder; FINDERS_MAX]>;
 
 impl Lane {
     /// The lane of those rules that go `way` and are (or are not) dry runs; `None` if there are none.
@@ -194,27 +203,28 @@ impl Lane {
                 Err(scanned) => return scanned,
             }
         }
-        let mut finders = [Finder::default(); FINDERS];
-        for family in Family::ALL.into_iter().filter(|family| !self.families.has(*family)) {
-            finders[family as usize].is_spent = true;
-        }
-        finders[LITERALS].is_spent = self.literals.is_none() || self.families.has(Family::Literal);
-        finders[Family::Member as usize].is_spent |= !text.json;
-        finders[PATHS].is_spent = walk.is_none();
+        let mut finders = Finders::new();
+        self.add_finders(text, hits, walk.is_some(), &mut finders);
         loop {
             let mut best: Option<Candidate> = None;
-            for (index, finder) in finders.iter_mut().enumerate() {
-                if finder.is_spent {
-                    continue;
-                }
+            let mut index = 0;
+            while let Some(finder) = finders.get_mut(index) {
                 if finder.next.is_none_or(|candidate| candidate.start < at) {
-                    finder.next = match (index, &mut walk) {
-                        (PATHS, Some(walk)) => walk.find(&self.paths, text, at),
-                        _ => self.find(index, finder, text, hits, at),
+                    finder.next = match (finder.wanted, &mut walk) {
+                        (Wanted::Paths, Some(walk)) => walk.find(&self.paths, text, at),
+                        _ => self.find(finder, text, hits, at),
                     };
-                    finder.is_spent = finder.next.is_none();
                 }
-                best = best.into_iter().chain(finder.next).reduce(better);
+                match (finder.next, best) {
+                    (None, _) => {
+                        // Nothing more can be found.
+                        finders.swap_remove(index);
+                        continue;
+                    }
+                    (Some(next), Some(other)) => best = Some(better(other, next)),
+                    (next, None) => best = next,
+                }
+                index += 1;
             }
             let Some(best) = best else { return Scanned { end: text.bytes.len(), swallow: None } };
             match best.outcome {
@@ -246,26 +256,39 @@ impl Lane {
         }
     }
 
-    fn find(
-        &self,
-        index: usize,
-        finder: &mut Finder,
-        text: &Text,
-        hits: &Hits,
-        from: usize,
-    ) -> Option<Candidate> {
-        if index == LITERALS {
+    /// Adds the finders of this lane that may find something.
+    fn add_finders(&self, text: &Text, hits: &Hits, has_walk: bool, finders: &mut Finders) {
+        let mut add = |wanted| finders.push(Finder { wanted, hit: 0, next: None });
+        for family in self.families.iter() {
+            // In an open text an address or a member may begin without a hit.
+            let open = match family {
+                Family::Email => !text.last,
+                Family::Member if !text.json => continue,
+                Family::Member => true,
+                _ => false,
+            };
+            if open || !hits.of(family).is_empty() {
+                add(Wanted::Family(family));
+            }
+        }
+        if self.literals.is_some() && !self.families.has(Family::Literal) {
+            add(Wanted::Literals);
+        }
+        if has_walk {
+            add(Wanted::Paths);
+        }
+    }
+
+    fn find(&self, finder: &mut Finder, text: &Text, hits: &Hits, from: usize) -> Option<Candidate> {
+        let Wanted::Family(family) = finder.wanted else {
             return self.literals.as_ref()?.find(text, from);
-        }
-        let family = Family::ALL[index];
+        };
         let hits = hits.of(family);
-        if family == Family::Email {
-            return email::find(text, hits, &mut finder.hit, from, self.email?);
+        match family {
+            Family::Email => email::find(text, hits, &mut finder.hit, from, self.email?),
+            Family::Member => self.members.find(text, hits, &mut finder.hit, from),
+            _ => finder.find(hits, from, |start| self.anchored(family, text, start)),
         }
-        if family == Family::Member {
-            return self.members.find(text, hits, &mut finder.hit, from);
-        }
-        finder.find(hits, from, |start| self.anchored(family, text, start))
     }
 
     /// What the detectors of a family say of one start.

@@ -7,11 +7,12 @@
 //! - National, with the trunk prefix `0`, as in most of Europe, Japan, Australia: 9 to 12 digits with single
 //!   separators, behind a key word.
 
-use super::{Outcome, Text, is_word, keyword};
+use super::keyword::{self, KeyWords};
+use super::{Outcome, Text, is_word};
 
 const INTERNATIONAL_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 const NATIONAL_DIGITS: std::ops::RangeInclusive<usize> = 9..=12;
-const KEY_WORDS: &[&str] = &[
+static KEY_WORDS: KeyWords = KeyWords::new(&[
     "phone",
     "tel",
     "telephone",
@@ -30,7 +31,7 @@ const KEY_WORDS: &[&str] = &[
     "handynummer",
     "portable",
     "dial",
-];
+]);
 
 /// What begins at `start`.
 pub fn at(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
@@ -142,7 +143,7 @@ fn bare(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
     let first = start + usize::from(text.bytes[start] == b'1');
     for (at, place) in (first..first + 10).zip(0..) {
         let Some(byte) = text.at(at) else {
-            return keyword::is_beside(text, start, KEY_WORDS).then_some(Outcome::Live);
+            return keyword::is_beside(text, start, &KEY_WORDS).then_some(Outcome::Live);
         };
         if !byte.is_ascii_digit() || (matches!(place, 0 | 3) && byte < b'2') {
             return None;
@@ -152,7 +153,7 @@ fn bare(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
         Some(byte) if byte.is_ascii_digit() => None,
         _ => decided(text, first + 10, rule),
     };
-    ends.filter(|_| keyword::is_beside(text, start, KEY_WORDS))
+    ends.filter(|_| keyword::is_beside(text, start, &KEY_WORDS))
 }
 
 fn national(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
@@ -160,7 +161,7 @@ fn national(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
     let left = text.before(start, 1);
     let joined = left.is_ascii_alphanumeric() || matches!(left, b'-' | b'.' | b'_');
     let minute = left == b':' && text.before(start, 2).is_ascii_digit();
-    if joined || minute || !keyword::is_beside(text, start, KEY_WORDS) {
+    if joined || minute || !keyword::is_beside(text, start, &KEY_WORDS) {
         return None;
     }
     let (mut count, mut end, mut gap) = (0, start, 0);

@@ -8,9 +8,10 @@
 //! pages of results.
 
 use super::hits::{RANDOM, RANDOM_BYTES_MIN};
-use super::{Outcome, Swallow, Text, entropy, keyword};
+use super::keyword::{self, KeyWords};
+use super::{Outcome, Swallow, Text, entropy};
 
-const KEY_WORDS: &[&str] = &[
+static KEY_WORDS: KeyWords = KeyWords::new(&[
     "password",
     "passwd",
     "passphrase",
@@ -28,11 +29,12 @@ const KEY_WORDS: &[&str] = &[
     "accountkey",
     "credential",
     "credentials",
-];
+]);
 /// Words that need no assignment.
-const SCHEMES: &[&str] = &["bearer"];
+static SCHEMES: KeyWords = KeyWords::new(&["bearer"]);
 /// Ends of words that are no secrets: where to go on in a list.
-const NOT_SECRET: &[&str] = &["pagetoken", "nexttoken", "continuationtoken", "paginationtoken", "synctoken"];
+static NOT_SECRET: KeyWords =
+    KeyWords::new(&["pagetoken", "nexttoken", "continuationtoken", "paginationtoken", "synctoken"]);
 /// Characters that are looked at.
 const LOOKED_AT_BYTES: usize = 128;
 const ENTROPY_TENTHS_MIN: u32 = 35;
@@ -85,12 +87,9 @@ fn is_assigned(text: &Text, start: usize) -> bool {
     }
     let gap = keyword::gap(text, start, 1, is_between);
     let assigns = (1..=gap).any(|back| matches!(text.before(start, back), b':' | b'='));
-    // Words without an assignment are many, and this one's last letter tells of most.
-    if !assigns && !text.before(start, 1 + gap).eq_ignore_ascii_case(&b'r') {
-        return false;
-    }
-    let Some(word) = keyword::word(text, start, 1 + gap, true) else { return false };
-    if assigns { word.ends_in(KEY_WORDS) && !word.ends_in(NOT_SECRET) } else { word.ends_in(SCHEMES) }
+    let words = if assigns { &KEY_WORDS } else { &SCHEMES };
+    let Some(word) = keyword::word_of(text, start, 1 + gap, words) else { return false };
+    word.ends_in(words) && !(assigns && word.ends_in(&NOT_SECRET))
 }
 
 /// White space, quotes (escaped or not), brackets and what assigns: no part of a random string.

@@ -3,11 +3,12 @@
 //!
 //! Source: Social Security Administration, "Social Security Number Randomization".
 
-use super::{Outcome, Text, is_word, keyword};
+use super::keyword::{self, KeyWords};
+use super::{Outcome, Text, is_word};
 
 /// Digits.
 const DIGITS: usize = 9;
-const KEY_WORDS: &[&str] = &["ssn", "security", "socialsecurity", "socialsecuritynumber"];
+static KEY_WORDS: KeyWords = KeyWords::new(&["ssn", "security", "socialsecurity", "socialsecuritynumber"]);
 
 /// What begins at `start`, a digit at which a number may start.
 pub fn at(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
@@ -50,7 +51,7 @@ fn live(text: &Text, start: usize, separator: Option<u8>) -> Option<Outcome> {
 }
 
 fn is_beside(text: &Text, start: usize, separator: Option<u8>) -> bool {
-    separator.is_some() || keyword::is_beside(text, start, KEY_WORDS)
+    separator.is_some() || keyword::is_beside(text, start, &KEY_WORDS)
 }
 
 fn is_valid(digits: &[u8; DIGITS]) -> bool {
