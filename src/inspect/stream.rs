@@ -463,6 +463,10 @@ impl Stream {
     /// Emits a window up to `hold`, with its masks.
     fn emit_active(&mut self, work: &mut Work, window: &Window, hold: usize) -> usize {
         let mut at = self.emitted;
+        // One text for all of them: it counts quotes once.
+        let (decoded, left) = (std::mem::take(&mut work.scratch.text), self.left);
+        let bytes = if work.scratch.decoded { &decoded[..] } else { window.raw };
+        let text = Text::new(bytes, &left, window.last, self.codec.is_json(), self.in_string);
         for index in 0..work.scratch.found[ACTIVE].len() {
             let found = work.scratch.found[ACTIVE][index];
             let (start, end) = (work.scratch.to_raw(found.start), work.scratch.to_raw(found.end));
@@ -478,7 +482,7 @@ impl Stream {
                 keep(work, window, start..end);
                 work.emit.only(Reader::Record);
             }
-            self.write_mask(work, window, found, end - start);
+            self.write_mask(work, &text, found, end - start);
             self.open.sealed = is_sealed;
             if is_apart {
                 work.emit.only(Reader::All);
@@ -487,18 +491,18 @@ impl Stream {
             at = end;
         }
         keep(work, window, at..hold);
+        work.scratch.text = decoded;
         hold
     }
 
     /// Writes the mask of a match, or what a part of one gives; it has `length` received bytes.
-    fn write_mask(&mut self, work: &mut Work, window: &Window, found: Found, length: usize) {
+    fn write_mask(&mut self, work: &mut Work, text: &Text, found: Found, length: usize) {
         let mut mask = std::mem::take(&mut work.scratch.mask);
         mask.clear();
         let mut open = std::mem::take(&mut self.open);
-        let text = self.text(&work.scratch.text, work.scratch.decoded, window);
         if found.begins {
             let tokens = work.tokens.filter(|_| work.rules[usize::from(found.rule)].replace.has_token());
-            let place = Place::of(self.codec, &text, found);
+            let place = Place::of(self.codec, text, found);
             open = Open { place, value: Value::new(tokens), sealed: false };
         }
         let bytes = &text.bytes[found.start..found.end];

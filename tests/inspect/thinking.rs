@@ -69,7 +69,10 @@ proptest! {
     #[test]
     fn thinking_in_documents_passes_byte_for_byte_and_is_masked_in_the_record(
         rules in generate::rules(), texts in prop::array::uniform3(generate::text(0..5)),
-        seed in any::<u64>(), cuts in generate::cuts(), is_request in any::<bool>(), is_sniffed in any::<bool>(),
+        seed in any::<u64>(),
+        cuts in generate::cuts(),
+        is_request in any::<bool>(),
+        is_sniffed in any::<bool>(),
     ) {
         let [thinking, signature, text] = texts.map(|text| escape(&text, 15, seed));
         let document = |thinking: &str, signature: &str| {

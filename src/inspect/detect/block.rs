@@ -99,8 +99,8 @@ impl Fingerprints {
     }
 }
 
-/// Kinds of bytes: by low nibble and by high nibble, the kinds that it may belong to. A byte is of those kinds
-/// that both name.
+/// Kinds of bytes: by low nibble and by high nibble, the kinds that it may belong to. A byte is of those
+/// kinds that both name.
 const KINDS: [[u8; 16]; 2] = {
     const fn rows(kinds: [&[u8]; 8]) -> [u8; 16] {
         let mut rows = [0; 16];
@@ -264,8 +264,8 @@ mod avx2 {
     // every call runs on a machine with AVX2. Pointers come from references to arrays that are as long as
     // what is loaded; loads are unaligned ones.
     //
-    // Each helper is inlined into `scan`, whatever the optimiser thinks of it, and none takes a closure, which
-    // would be a function of its own that is compiled without AVX2: its intrinsics would be calls.
+    // Each helper is inlined into `scan`, whatever the optimiser thinks of it, and none takes a closure:
+    // that would be a function of its own, compiled without AVX2, whose intrinsics would be calls.
 
     #[inline(always)]
     fn table(rows: &[u8; 16]) -> __m256i {

@@ -2,9 +2,9 @@
 //!
 //! Each predicate is a necessary condition of the family's matches, told from bitmaps of 64 bytes, at the
 //! byte that completes it (the hit). What it says no to is not looked at again. Where it says yes, the starts
-//! that the hit may belong to are given to the detectors, which decide. All bytes that a predicate needs belong
-//! to the match, or may be missing, so that a scan may begin wherever a match may. Where more of the text may
-//! come, every start is given whose predicate still lacks bytes.
+//! that the hit may belong to are given to the detectors, which decide. All bytes that a predicate needs
+//! belong to the match, or may be missing, so that a scan may begin wherever a match may. Where more of the
+//! text may come, every start is given whose predicate still lacks bytes.
 //!
 //! Predicates need only the block in front: bitmaps of both are joined to 128 bits.
 

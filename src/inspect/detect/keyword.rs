@@ -33,8 +33,8 @@ impl KeyWords {
         KeyWords { words, endings }
     }
 
-    /// Whether a word may end with one of these whose last letter stands `back` places left of `at`: says no to
-    /// most words. `identifier`: as for [`word`].
+    /// Whether a word may end with one of these whose last letter stands `back` places left of `at`: says no
+    /// to most words. `identifier`: as for [`word`].
     #[inline]
     fn may_end(&self, text: &Text, at: usize, back: usize, identifier: bool) -> bool {
         let letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a');
