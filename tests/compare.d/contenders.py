@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import time
 
@@ -56,8 +57,11 @@ class Contender:
         self.process.signal(signal.SIGCONT)
 
     def end(self):
+        """Ends it and removes all that it wrote: the next case begins with an empty folder, above all without a
+        log whose sealed segments `after_segment` took away."""
         if self.process:
             self.process.end()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def after_segment(self):
         """Clears what a segment leaves behind."""
