@@ -51,6 +51,16 @@ const FITTING: [[(u8, u8); DIGITS_MAX + 1]; GROUPS_MAX] = {
     table
 };
 
+/// How many digits the first group may have, as bits.
+pub const FIRST_RUNS: u32 = {
+    let (mut runs, mut length) = (0, 0);
+    while length <= DIGITS_MAX {
+        runs |= ((fitting(0, length) != 0) as u32) << length;
+        length += 1;
+    }
+    runs
+};
+
 /// By group: the shapes that end with it.
 const ENDING: [u8; GROUPS_MAX] = {
     let mut table = [0; GROUPS_MAX];
@@ -171,12 +181,8 @@ fn number(text: &Text, start: usize) -> Number {
 #[inline]
 fn read_group(bytes: &[u8], digits: &mut [u8]) -> Option<usize> {
     let mut length = 0;
-    for byte in bytes {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        *digits.get_mut(length)? = digit;
+    while length < bytes.len() && bytes[length].is_ascii_digit() {
+        *digits.get_mut(length)? = bytes[length] - b'0';
         length += 1;
     }
     Some(length)
@@ -189,10 +195,13 @@ fn is_valid(digits: &[u8]) -> bool {
 /// ISO/IEC 7812-1 annex B, "Luhn".
 fn check_digit_is_right(digits: &[u8]) -> bool {
     const DOUBLED: [u8; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
-    let mut places = digits.rchunks_exact(2);
-    let pairs: u8 = places.by_ref().map(|pair| pair[1] + DOUBLED[usize::from(pair[0])]).sum();
+    let (mut sum, mut is_doubled) = (0, digits.len().is_multiple_of(2));
+    for digit in digits {
+        sum += if is_doubled { DOUBLED[usize::from(*digit)] } else { *digit };
+        is_doubled = !is_doubled;
+    }
     // At most 19 times 9.
-    (pairs + places.remainder().iter().sum::<u8>()).is_multiple_of(10)
+    sum.is_multiple_of(10)
 }
 
 fn is_known(digits: &[u8]) -> bool {

@@ -312,21 +312,37 @@ impl Lane {
 
     #[inline]
     fn number(&self, text: &Text, start: usize) -> Option<Outcome> {
+        let run = digit_run(&text.bytes[start..]);
+        // A row of digits that may go on may become any number.
+        let is_open = !text.last && start + run == text.bytes.len();
+        let may_be = |runs: u32| is_open || runs >> run & 1 != 0;
         let mut best = None;
-        if text.bytes[start].is_ascii_digit() && card::may_start(text, start) {
-            if let Some(rule) = self.card {
-                best = card::at(text, start, rule);
-            }
-            if let Some(rule) = self.ssn {
-                best = better_of(best, ssn::at(text, start, rule));
-            }
+        let card = self.card.filter(|_| may_be(card::FIRST_RUNS));
+        let ssn = self.ssn.filter(|_| may_be(ssn::FIRST_RUNS));
+        if (card.is_some() || ssn.is_some()) && run > 0 && card::may_start(text, start) {
+            best = card.and_then(|rule| card::at(text, start, rule));
+            best = better_of(best, ssn.and_then(|rule| ssn::at(text, start, rule)));
         }
-        match self.phone {
+        match self.phone.filter(|_| may_be(phone::FIRST_RUNS) || text.bytes[start] == b'0') {
             Some(rule) => better_of(best, phone::at(text, start, rule)),
             None => best,
         }
     }
 }
+
+/// Digits at the beginning of `bytes`, up to one more than any number has.
+#[inline]
+fn digit_run(bytes: &[u8]) -> usize {
+    let looked_at = &bytes[..bytes.len().min(DIGIT_RUN_MAX)];
+    let mut run = 0;
+    while run < looked_at.len() && looked_at[run].is_ascii_digit() {
+        run += 1;
+    }
+    run
+}
+
+/// One more than the digits of the longest number; fits a bit set.
+const DIGIT_RUN_MAX: usize = 20;
 
 fn better_of(one: Option<Outcome>, other: Option<Outcome>) -> Option<Outcome> {
     match (one, other) {

@@ -12,6 +12,9 @@ use super::{Outcome, Text, is_word};
 
 const INTERNATIONAL_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 const NATIONAL_DIGITS: std::ops::RangeInclusive<usize> = 9..=12;
+/// How many digits a number may begin with, as bits, unless the first is a zero: none (`+`, `(`), `1`, an
+/// area code, or all of it.
+pub const FIRST_RUNS: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 10 | 1 << 11;
 static KEY_WORDS: KeyWords = KeyWords::new(&[
     "phone",
     "tel",

@@ -8,6 +8,8 @@ use super::{Outcome, Text, is_word};
 
 /// Digits.
 const DIGITS: usize = 9;
+/// How many digits it may begin with, as bits.
+pub const FIRST_RUNS: u32 = 1 << 3 | 1 << DIGITS;
 static KEY_WORDS: KeyWords = KeyWords::new(&["ssn", "security", "socialsecurity", "socialsecuritynumber"]);
 
 /// What begins at `start`, a digit at which a number may start.
