@@ -82,7 +82,7 @@ impl Exchange {
         if self.recording() == super::plan::Recording::Off {
             return;
         }
-        self.facts.response_headers = recorded_response_headers(headers);
+        self.facts.response_headers = Some(Box::new(recorded_response_headers(headers)));
     }
 
     /// OUTCOME of an admitted exchange, REFUSAL of another one; nothing where the operator switched it off.
@@ -140,7 +140,7 @@ impl Exchange {
                 total_us: now.instant.since(self.started.instant).as_micros() as u64,
                 ..audit::Stages::default()
             },
-            headers: std::mem::take(&mut self.facts.response_headers),
+            headers: self.facts.response_headers.take().map(|headers| *headers).unwrap_or_default(),
         }
     }
 

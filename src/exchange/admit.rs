@@ -1,6 +1,9 @@
 //! From a request head to a decision: route, identity, policy.
 
-use super::{Arrival, Ask, Exchange, Stage, Step, Steps, Surroundings, plan::Route};
+use super::{
+    Arrival, Ask, Exchange, Stage, Step, Steps, Surroundings,
+    plan::{Recording, Route},
+};
 use crate::{
     buffer::Segments,
     http::{Method, Rejection, RequestHead},
@@ -22,10 +25,12 @@ impl Exchange {
         let head = &arrival.head;
         if is_traced(&head.method) {
             let detail = format!("{} is not forwarded: it would show the gateway's credential.", head.method);
+            self.keep_headers(head);
             return self.refuse(Code::MalformedRequest, detail, steps);
         }
         if let Some(name) = self.caller.server_name.as_deref().filter(|name| !is_for(&head.authority, name)) {
             let detail = format!("The connection was opened to \"{name}\", this request names another host.");
+            self.keep_headers(head);
             return self.refuse(Code::Misdirected, detail, steps);
         }
         if self.find_route(head, steps) {
@@ -40,11 +45,15 @@ impl Exchange {
         let (code, why) = match found {
             Routing::Route(index) => {
                 self.route = self.plan.routes.get(index).cloned();
+                if self.recording() != Recording::Off {
+                    self.keep_headers(head);
+                }
                 return true;
             }
             Routing::Misdirected => (Code::Misdirected, "for this host"),
             Routing::NoRoute => (Code::NoRoute, "on this listener"),
         };
+        self.keep_headers(head);
         let detail = format!("No route takes {} {} {why}.", head.method, head.path);
         self.refuse(code, detail, steps);
         false
@@ -63,7 +72,6 @@ impl Exchange {
     /// Keeps what records, log lines and replies will say of the request.
     pub(super) fn learn(&mut self, head: &RequestHead) {
         self.facts.method = Some(head.method.clone());
-        self.facts.headers = head.headers.clone();
         self.facts.authority = head.authority.clone();
         self.facts.target = head.target();
         self.facts.client = protocol::client_hint(&head.headers);
@@ -71,6 +79,11 @@ impl Exchange {
             self.facts.is_session_claimed = true;
             self.facts.session = claimed.into();
         }
+    }
+
+    /// Keeps the fields as they came, for a record.
+    fn keep_headers(&mut self, head: &RequestHead) {
+        self.facts.headers = head.headers.clone();
     }
 
     /// Finds out who calls. Keys that are missing are asked for once.

@@ -118,7 +118,7 @@ struct Facts {
     method: Option<Method>,
     headers: Headers,
     /// Of the response, as they will be recorded.
-    response_headers: Headers,
+    response_headers: Option<Box<Headers>>,
     authority: String,
     target: String,
     session: Arc<str>,
@@ -152,6 +152,7 @@ struct Ending {
 
 impl Exchange {
     /// An exchange of `caller`'s connection that began at `now`, to run on `plan`.
+    #[inline]
     pub fn new(plan: Arc<Plan>, caller: Caller, now: Now) -> Exchange {
         // A caller that names no session, or nothing at all, has that of its connection.
         let facts = Facts { session: caller.connection.clone(), ..Facts::default() };

@@ -216,7 +216,8 @@ impl Exchange {
 
     /// Canonical path, as the caller named it.
     pub(super) fn path(&self) -> &str {
-        self.facts.target.split('?').next().unwrap_or_default()
+        let end = self.facts.target.bytes().position(|byte| byte == b'?');
+        &self.facts.target[..end.unwrap_or(self.facts.target.len())]
     }
 
     /// How the upstream streams its values, by the path that its API knows.
@@ -228,10 +229,13 @@ impl Exchange {
 
 /// Whether an event of the gateway's own may be put behind what upstream sends.
 fn takes_events(head: &ResponseHead) -> bool {
-    let content_type = head.headers.get_str("content-type").unwrap_or_default();
-    content_type.trim_start().starts_with("text/event-stream")
+    let is_text_of_events = || {
+        let content_type = head.headers.get_str("content-type").unwrap_or_default();
+        content_type.trim_start().starts_with("text/event-stream")
+    };
+    matches!(head.framing, Framing::Chunked | Framing::Close)
+        && is_text_of_events()
         && Coding::of(head.headers.get_all("content-encoding")) == Ok(None)
-        && matches!(head.framing, Framing::Chunked | Framing::Close)
 }
 
 /// `value` without echoes; `None` if it has none.

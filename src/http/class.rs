@@ -74,25 +74,40 @@ pub(super) fn is_plain(name: &[u8]) -> bool {
     before != DASH
 }
 
-/// Fields of the tables below by the first letter and the length of their names, one bit each; most names
-/// are none of them.
+/// Lengths of the names of the tables below, one bit each, by the letters that a name begins and ends with;
+/// most names are none of them.
 static LISTED_LENGTHS: [u64; 256] = {
-    let mut table = CREDENTIAL_LENGTHS;
+    let mut table = [0; 256];
     let mut index = 0;
     while index < OTHERS.len() {
-        table[OTHERS[index].0[0] as usize] |= 1 << OTHERS[index].0.len();
+        table[ends(OTHERS[index].0)] |= 1 << OTHERS[index].0.len();
+        index += 1;
+    }
+    index = 0;
+    while index < CREDENTIALS.len() {
+        table[ends(CREDENTIALS[index])] |= 1 << CREDENTIALS[index].len();
         index += 1;
     }
     table
 };
 
-/// Whether a plain name is certainly not in the tables: most show it in their first letter and their length.
+/// Index into [`LISTED_LENGTHS`] of a name that is not empty.
+const fn ends(name: &[u8]) -> usize {
+    let (first, last) = (FOLDED[name[0] as usize], FOLDED[name[name.len() - 1] as usize]);
+    (first.wrapping_mul(31) ^ last) as usize
+}
+
+/// Whether a plain name is certainly not in the tables: most show it in their ends and their length.
 fn is_unlisted(name: &[u8]) -> bool {
-    let [first, rest @ ..] = name else { return false };
-    let first = FOLDED[usize::from(*first)];
-    let is_listed_family = first == b'x' && matches!(rest, [b'-', b'f' | b'F' | b'r' | b'R', ..]);
-    !is_listed_family
-        && (name.len() > NAME_BYTES_MAX || LISTED_LENGTHS[usize::from(first)] >> name.len() & 1 == 0)
+    // Whatever follows `x-forwarded-` and `x-ringward-` is listed.
+    let may_be_family = match name {
+        [] => true,
+        [b'x' | b'X', b'-', third, fourth, ..] => {
+            matches!([third | 0x20, fourth | 0x20], [b'f', b'o'] | [b'r', b'i'])
+        }
+        _ => false,
+    };
+    !may_be_family && (name.len() > NAME_BYTES_MAX || LISTED_LENGTHS[ends(name)] >> name.len() & 1 == 0)
 }
 
 fn listed_class(name: &[u8]) -> Class {

@@ -1,4 +1,4 @@
-use super::class::{Class, class, class_of_plain};
+use super::class::{Class, class};
 use crate::buffer::Chunk;
 use smallvec::SmallVec;
 use std::fmt;
@@ -15,8 +15,27 @@ struct Field {
     added: bool,
 }
 
+impl Field {
+    /// Where the line lies of a field that the gateway added; [`write_line`] wrote it.
+    fn added_line(&self) -> Range<usize> {
+        let value_end = self.value_start as usize + self.value_len as usize;
+        self.name_start as usize..value_end + LINE_END.len()
+    }
+}
+
+const SEPARATOR: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
+
+/// Appends a field line.
+fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(SEPARATOR);
+    value.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(LINE_END);
+}
+
 /// Room for what the gateway adds to an ordinary message, so that it is allocated once.
-const ADDED_BYTES: usize = 160;
+const ADDED_BYTES: usize = 192;
 
 /// Header fields in their order of arrival, names compared without regard to ASCII case (RFC 9110 5.1).
 ///
@@ -27,9 +46,10 @@ const ADDED_BYTES: usize = 160;
 /// Each name is looked up once, when its field is added: the rules then only compare classes.
 ///
 /// `Debug` shows names only: values may be credentials.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Headers {
     block: Chunk,
+    /// Whole lines, as they are sent.
     added: Vec<u8>,
     fields: SmallVec<[Field; 16]>,
     /// The classes that were ever among the fields, one bit each.
@@ -50,26 +70,32 @@ impl Headers {
         block: Chunk,
         fields: impl IntoIterator<Item = (Range<usize>, Range<usize>)>,
     ) -> Headers {
-        let mut headers = Headers::received_in(block);
+        let mut headers = Headers::new();
         for (name, value) in fields {
-            assert!(name.end <= headers.block.len() && value.end <= headers.block.len());
-            headers.push_received(name, value, false);
+            let class = class(&block[name.clone()]);
+            headers.push_received(name, value, class);
         }
+        headers.lie_in(block);
         headers
     }
 
-    /// No fields yet, but those pushed with [`Headers::push_received`] lie inside `block`.
-    pub(super) fn received_in(block: Chunk) -> Headers {
-        Headers { block, ..Headers::default() }
+    /// Adds a received field, as ranges of the block that [`Headers::lie_in`] gets.
+    pub(super) fn push_received(&mut self, name: Range<usize>, value: Range<usize>, class: Class) {
+        self.push(name, value, class, false);
     }
 
-    /// Adds a field of the block. The parser guarantees that the ranges lie inside of it.
-    /// `is_plain`: [`super::class::is_plain`] holds for the name.
-    pub(super) fn push_received(&mut self, name: Range<usize>, value: Range<usize>, is_plain: bool) {
-        debug_assert!(name.end <= self.block.len() && value.end <= self.block.len());
-        let text = &self.block[name.clone()];
-        let class = if is_plain { class_of_plain(text) } else { class(text) };
-        self.push(name, value, class, false);
+    /// The received fields lie inside `block`.
+    ///
+    /// # Panics
+    /// As [`Headers::from_block`].
+    pub(super) fn lie_in(&mut self, block: Chunk) {
+        let is_inside = |field: &Field| {
+            let (name, value) = (field.name_start as usize, field.value_start as usize);
+            let ends = (name + usize::from(field.name_len), value + field.value_len as usize);
+            field.added || ends.0 <= block.len() && ends.1 <= block.len()
+        };
+        assert!(self.fields.iter().all(is_inside));
+        self.block = block;
     }
 
     fn push(&mut self, name: Range<usize>, value: Range<usize>, class: Class, added: bool) {
@@ -110,37 +136,38 @@ impl Headers {
         self.block.len() + self.added.len() + 4 * self.fields.len()
     }
 
-    /// Appends the field lines. Neighbours that were received as they are to be written are copied together.
+    /// Appends the field lines. Neighbours that lie as they are to be written are copied together.
     pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
-        let mut run = 0..0;
+        let (mut source, mut run) = (&self.block[..], 0..0);
         for field in &self.fields {
-            match self.canonical_line(field) {
-                Some(line) if line.start == run.end => run.end = line.end,
+            let (own, line) = match field.added {
+                true => (&self.added[..], Some(field.added_line())),
+                false => (&self.block[..], self.canonical_line(field)),
+            };
+            match line {
+                Some(line) if line.start == run.end && std::ptr::eq(own, source) => run.end = line.end,
                 Some(line) => {
-                    out.extend_from_slice(&self.block[run]);
-                    run = line;
+                    out.extend_from_slice(&source[run]);
+                    (source, run) = (own, line);
                 }
                 None => {
-                    out.extend_from_slice(&self.block[run]);
+                    out.extend_from_slice(&source[run]);
                     run = 0..0;
-                    out.extend_from_slice(self.name(field));
-                    out.extend_from_slice(b": ");
-                    out.extend_from_slice(self.value(field));
-                    out.extend_from_slice(b"\r\n");
+                    write_line(out, self.name(field), &[self.value(field)]);
                 }
             }
         }
-        out.extend_from_slice(&self.block[run]);
+        out.extend_from_slice(&source[run]);
     }
 
     /// Where a received field line lies that is already written as the gateway would.
     fn canonical_line(&self, field: &Field) -> Option<Range<usize>> {
-        let (start, value) = (field.name_start as usize, field.value_start as usize);
-        let (name_end, value_end) = (start + usize::from(field.name_len), value + field.value_len as usize);
-        let is_canonical = !field.added
-            && self.block.get(name_end..value) == Some(b": ")
-            && self.block.get(value_end..value_end + 2) == Some(b"\r\n");
-        is_canonical.then_some(start..value_end + 2)
+        let line = field.added_line();
+        let name_end = line.start + usize::from(field.name_len);
+        let is_canonical = field.value_start as usize == name_end + SEPARATOR.len()
+            && self.block.get(name_end..field.value_start as usize) == Some(SEPARATOR)
+            && self.block.get(line.end - LINE_END.len()..line.end) == Some(LINE_END);
+        is_canonical.then_some(line)
     }
 
     /// Value of the first field called `name`.
@@ -200,7 +227,8 @@ impl Headers {
             let name = std::str::from_utf8(self.name(&field)).unwrap_or_default();
             let Some(value) = rewrite(name, self.value(&field)) else { continue };
             let name = name.as_bytes().to_vec();
-            let (name, value) = (self.add(&name), self.add_value(&value));
+            let (name, value) = self.add(&name, &[&value]);
+            self.blank_line_ends(value.clone());
             self.fields[index] = Field {
                 name_start: name.start as u32,
                 value_start: value.start as u32,
@@ -218,11 +246,7 @@ impl Headers {
     /// If the name is longer than 64 KiB: whoever made it up is at fault.
     pub fn append(&mut self, name: &str, value: &[u8]) {
         let value = self.push_added(class(name.as_bytes()), name, &[value]);
-        for byte in &mut self.added[value] {
-            if matches!(byte, b'\r' | b'\n' | 0) {
-                *byte = b' ';
-            }
-        }
+        self.blank_line_ends(value);
     }
 
     /// [`Headers::append`] of a field whose class the caller knows; the value comes in parts, in which the
@@ -239,14 +263,7 @@ impl Headers {
     fn push_added(&mut self, class: Class, name: &str, parts: &[&[u8]]) -> Range<usize> {
         debug_assert!(super::syntax::is_token(name.as_bytes()) && class == self::class(name.as_bytes()));
         assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
-        if self.added.is_empty() {
-            let value_bytes: usize = parts.iter().map(|part| part.len()).sum();
-            self.added.reserve(ADDED_BYTES.max(name.len() + value_bytes));
-        }
-        let name = self.add(name.as_bytes());
-        let start = self.added.len();
-        parts.iter().for_each(|part| self.added.extend_from_slice(part));
-        let value = start..self.added.len();
+        let (name, value) = self.add(name.as_bytes(), parts);
         self.push(name, value.clone(), class, true);
         value
     }
@@ -257,24 +274,32 @@ impl Headers {
         self.append(name, value);
     }
 
-    fn add_value(&mut self, value: &[u8]) -> Range<usize> {
-        let value = self.add(value);
-        for byte in &mut self.added[value.clone()] {
+    /// Writes an added line; gives the places of its name and its value.
+    fn add(&mut self, name: &[u8], value: &[&[u8]]) -> (Range<usize>, Range<usize>) {
+        let value_bytes: usize = value.iter().map(|part| part.len()).sum();
+        let line_bytes = name.len() + SEPARATOR.len() + value_bytes + LINE_END.len();
+        self.added.reserve(if self.added.is_empty() { ADDED_BYTES.max(line_bytes) } else { line_bytes });
+        let start = self.added.len();
+        write_line(&mut self.added, name, value);
+        let value_start = start + name.len() + SEPARATOR.len();
+        (start..start + name.len(), value_start..value_start + value_bytes)
+    }
+
+    /// Makes a space of each CR, LF and NUL of an added value.
+    fn blank_line_ends(&mut self, value: Range<usize>) {
+        for byte in &mut self.added[value] {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
             }
         }
-        value
-    }
-
-    fn add(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.added.len();
-        self.added.extend_from_slice(bytes);
-        start..self.added.len()
     }
 
     fn is(&self, field: &Field, name: &str) -> bool {
-        usize::from(field.name_len) == name.len() && self.name(field).eq_ignore_ascii_case(name.as_bytes())
+        // The first letter tells most names of one length apart.
+        let first = |name: &[u8]| name.first().map(u8::to_ascii_lowercase);
+        usize::from(field.name_len) == name.len()
+            && first(self.name(field)) == first(name.as_bytes())
+            && self.name(field).eq_ignore_ascii_case(name.as_bytes())
     }
 
     fn name(&self, field: &Field) -> &[u8] {
@@ -283,6 +308,14 @@ impl Headers {
 
     fn value(&self, field: &Field) -> &[u8] {
         value_of(&self.block, &self.added, field)
+    }
+}
+
+impl Clone for Headers {
+    fn clone(&self) -> Headers {
+        // At once: the derived way goes over the fields one by one.
+        let fields = SmallVec::from_slice(&self.fields);
+        Headers { block: self.block.clone(), added: self.added.clone(), fields, classes: self.classes }
     }
 }
 

@@ -19,18 +19,23 @@ pub enum Method {
 impl Method {
     /// The method of a token. The parser has checked that it is one.
     pub fn from_token(token: &str) -> Method {
-        match token {
-            "GET" => Method::Get,
-            "HEAD" => Method::Head,
-            "POST" => Method::Post,
-            "PUT" => Method::Put,
-            "PATCH" => Method::Patch,
-            "DELETE" => Method::Delete,
-            "OPTIONS" => Method::Options,
-            "CONNECT" => Method::Connect,
-            "TRACE" => Method::Trace,
-            other => Method::Other(other.into()),
-        }
+        Method::known(token.as_bytes()).unwrap_or_else(|| Method::Other(token.into()))
+    }
+
+    /// The method of a token that is one of the standard's.
+    pub(super) fn known(token: &[u8]) -> Option<Method> {
+        Some(match token {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"PATCH" => Method::Patch,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"CONNECT" => Method::Connect,
+            b"TRACE" => Method::Trace,
+            _ => return None,
+        })
     }
 
     /// The token on the wire.
@@ -121,7 +126,7 @@ impl RequestHead {
     /// Path and query as they go on the request line.
     pub fn target(&self) -> String {
         match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
+            Some(query) => [&self.path, "?", query].concat(),
             None => self.path.clone(),
         }
     }

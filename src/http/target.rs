@@ -39,7 +39,8 @@ pub fn canonicalise(raw: &[u8]) -> Result<(String, Option<String>), Rejection> {
     };
     let path = if is_canonical(path) { path.to_vec() } else { canonical_path(path)? };
     let query = query.map(|query| {
-        let valid = query.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#');
+        // Without an early exit, so that it is vectorised.
+        let valid = query.iter().fold(true, |valid, &byte| valid & byte.is_ascii_graphic() & (byte != b'#'));
         if valid { string(query.to_vec()) } else { Err(Rejection::TargetCharacterInvalid) }
     });
     Ok((string(path)?, query.transpose()?))
@@ -61,10 +62,11 @@ pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, s
 /// Errors: `HostInvalid` for anything but a name of letters, digits, `-`, `.` and `_` or a bracketed IPv6
 /// address, with a port of 1 to 65535 if there is a colon; `TargetUserinfo` if there is an `@`.
 pub fn authority(raw: &[u8]) -> Result<String, Rejection> {
-    if memchr(b'@', raw).is_some() {
-        return Err(Rejection::TargetUserinfo);
-    }
-    let (host, port) = split_port(raw)?;
+    let (host, port) = match named_host(raw) {
+        Some(parts) => parts,
+        None if memchr(b'@', raw).is_some() => return Err(Rejection::TargetUserinfo),
+        None => split_port(raw)?,
+    };
     let valid = match host {
         [b'[', address @ .., b']'] => {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
@@ -75,6 +77,17 @@ pub fn authority(raw: &[u8]) -> Result<String, Rejection> {
         return Err(Rejection::HostInvalid);
     }
     string(raw.to_ascii_lowercase())
+}
+
+/// Host and port of an authority whose host may be a name: it ends with what no name holds, if with a colon.
+fn named_host(raw: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    match raw.iter().position(|&byte| !NAME[byte as usize]) {
+        None => Some((raw, None)),
+        Some(end) if raw[end] == b':' && raw[end + 1..].iter().all(u8::is_ascii_digit) => {
+            Some((&raw[..end], Some(&raw[end + 1..])))
+        }
+        Some(_) => None,
+    }
 }
 
 fn split_port(raw: &[u8]) -> Result<(&[u8], Option<&[u8]>), Rejection> {
@@ -91,9 +104,13 @@ fn split_port(raw: &[u8]) -> Result<(&[u8], Option<&[u8]>), Rejection> {
 
 /// Labels of letters, digits, `-` and `_`, none of them empty but a last one (`example.com.`).
 fn is_name(name: &[u8]) -> bool {
-    let rooted = name.strip_suffix(b".").unwrap_or(name);
-    rooted.iter().all(|&byte| NAME[byte as usize])
-        && rooted.split(|&byte| byte == b'.').all(|label| !label.is_empty())
+    let mut before = b'.';
+    let is_named = name.iter().all(|&byte| {
+        let is_empty_label = byte == b'.' && before == b'.';
+        before = byte;
+        NAME[byte as usize] && !is_empty_label
+    });
+    is_named && !name.is_empty()
 }
 
 fn is_port(port: &[u8]) -> bool {
@@ -108,9 +125,13 @@ fn is_port(port: &[u8]) -> bool {
 /// Whether a path is certainly canonical: it has neither an escape nor a `//` nor a segment beginning with
 /// a dot.
 fn is_canonical(path: &[u8]) -> bool {
-    path.first() == Some(&b'/')
-        && path.iter().all(|&byte| SEGMENT[byte as usize] || byte == b'/')
-        && !path.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'))
+    let mut before = 0;
+    let is_plain = path.iter().all(|&byte| {
+        let is_special = before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+        !is_special && (SEGMENT[byte as usize] || byte == b'/')
+    });
+    is_plain && path.first() == Some(&b'/')
 }
 
 fn canonical_path(path: &[u8]) -> Result<Vec<u8>, Rejection> {

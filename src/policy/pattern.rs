@@ -62,12 +62,15 @@ impl PathPattern {
 
     /// Whether the pattern is for this very path.
     pub fn matches(&self, path: &str) -> bool {
-        let Some(rest) = path.strip_prefix('/') else { return self.matches_everything() };
-        let mut given = rest.split('/');
+        let rest = match path.strip_prefix('/') {
+            Some(rest) if !self.matches_everything() => rest.as_bytes(),
+            _ => return self.matches_everything(),
+        };
+        let mut given = rest.split(|&byte| byte == b'/');
         for segment in &self.segments {
             let matches = match (segment, given.next()) {
                 (Segment::Rest, _) => return true,
-                (Segment::Literal(literal), Some(text)) => **literal == *text,
+                (Segment::Literal(literal), Some(text)) => literal.as_bytes() == text,
                 (Segment::One, Some(text)) => !text.is_empty(),
                 (_, None) => false,
             };
@@ -92,7 +95,7 @@ impl PathPattern {
 
     /// Whether this pattern matches every path.
     pub fn matches_everything(&self) -> bool {
-        self.segments == [Segment::Rest]
+        matches!(self.segments[..], [Segment::Rest])
     }
 
     /// Whether some path matches both patterns.
@@ -268,11 +271,13 @@ impl HostPattern {
 
     /// Whether it is for this authority: lower case, with or without port.
     pub fn matches(&self, authority: &str) -> bool {
-        let host = host_of(authority);
         match self {
             HostPattern::Any => true,
-            HostPattern::Exact(name) => **name == *host,
-            HostPattern::Below(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
+            HostPattern::Exact(name) => **name == *host_of(authority),
+            HostPattern::Below(suffix) => {
+                let host = host_of(authority);
+                host.len() > suffix.len() && host.ends_with(&**suffix)
+            }
         }
     }
 

@@ -117,13 +117,13 @@ pub async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
                     continue;
                 }
             }
-            return match (a_output.take(), b_output.take()) {
-                (Some(a), Some(b)) => Poll::Ready((a, b)),
-                (a, b) => {
-                    (a_output, b_output) = (a, b);
-                    Poll::Pending
-                }
-            };
+            // To take them out and put them back each time would copy both.
+            if a_output.is_none() || b_output.is_none() {
+                return Poll::Pending;
+            }
+            if let (Some(a), Some(b)) = (a_output.take(), b_output.take()) {
+                return Poll::Ready((a, b));
+            }
         }
     })
     .await

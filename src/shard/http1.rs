@@ -352,7 +352,7 @@ pub struct OriginOutput {
 }
 
 /// Splits an upstream's connection into its halves.
-pub fn origin_halves(connection: Connection) -> (OriginInput, OriginOutput) {
+pub fn origin_halves(connection: Connection) -> (Box<OriginInput>, Box<OriginOutput>) {
     let deadlines = Deadlines::new(connection.control);
     let input = OriginInput {
         reader: connection.reader,
@@ -363,7 +363,8 @@ pub fn origin_halves(connection: Connection) -> (OriginInput, OriginOutput) {
         keep_alive: true,
     };
     let output = OriginOutput { writer: connection.writer, encoder: None, deadlines, head: Vec::new() };
-    (input, output)
+    // Boxed: they go into the pool, into exchanges and back.
+    (Box::new(input), Box::new(output))
 }
 
 /// Whether the response was whole and nothing followed it: only then may the connection be used again. It

@@ -17,8 +17,8 @@ use std::rc::Rc;
 
 /// A connection to an upstream, ready for a request.
 pub struct Origin {
-    pub input: OriginInput,
-    pub output: OriginOutput,
+    pub input: Box<OriginInput>,
+    pub output: Box<OriginOutput>,
     /// Whether it came out of the pool: the peer may have closed it in this very moment.
     pub reused: bool,
     pub lodging: Lodging,
@@ -32,8 +32,8 @@ pub struct Lodging {
 
 /// A connection that waits for its next request, in the pool.
 pub struct Resting {
-    input: OriginInput,
-    output: OriginOutput,
+    input: Box<OriginInput>,
+    output: Box<OriginOutput>,
 }
 
 impl Resting {
@@ -82,7 +82,7 @@ async fn wait_or_connect(
 }
 
 /// Gives a connection back for the next exchange, if its last answer was whole.
-pub fn keep(lodging: Lodging, mut input: OriginInput, output: OriginOutput) {
+pub fn keep(lodging: Lodging, mut input: Box<OriginInput>, output: Box<OriginOutput>) {
     if http1::is_reusable(&input) {
         input.rest();
         lodging.server.keep(Resting { input, output }, lodging.place);

@@ -40,7 +40,7 @@ struct Shared {
     is_cut: Cell<bool>,
     /// Its sending half, for the request pump, once the head was sent.
     /// `None` where the request was whole with it.
-    outgoing: Option<Slot<OriginOutput>>,
+    outgoing: Option<Slot<Box<OriginOutput>>>,
     /// The request went upstream to its last byte.
     sent_whole: Cell<bool>,
     /// Upstream does not take the rest of the request; its answer may still come.
@@ -71,8 +71,8 @@ impl Shared {
 
 /// What the response pump had of an upstream connection; the request pump may have the other half.
 struct Halves {
-    input: OriginInput,
-    output: Option<OriginOutput>,
+    input: Box<OriginInput>,
+    output: Option<Box<OriginOutput>>,
     lodging: Lodging,
 }
 
@@ -129,7 +129,7 @@ async fn request(
     input: &mut Input,
     shared: &Shared,
     upstream: &Upstream,
-) -> Option<OriginOutput> {
+) -> Option<Box<OriginOutput>> {
     let mut steps = Steps::default();
     let mut to = None;
     while !input.is_complete() && !shared.deaf.get() {

@@ -34,6 +34,7 @@ pub struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     /// The relay of an exchange that begins with `world`.
+    #[inline]
     pub fn new(shard: &'a Rc<Shard>, world: Arc<World>, exchange: Exchange) -> Relay<'a> {
         let (exchange, times, share) = (RefCell::new(exchange), RefCell::default(), Cell::default());
         Relay { shard, world, exchange, times, share }

@@ -1,5 +1,5 @@
-use crate::buffer::Chunk;
-use crate::http::class::is_plain;
+use super::lines::{Line, Lines, clean_end};
+use crate::http::class::{class, class_of_plain};
 use crate::http::rules::check_connection;
 use crate::http::syntax::{is_token, is_token_byte, is_value, list, trim};
 use crate::http::{Headers, Rejection, Version};
@@ -33,47 +33,13 @@ pub fn find_head_end(bytes: &[u8], searched: &mut usize, role: Role) -> Result<O
     }
     let end = search(bytes, searched)?;
     let known = end.unwrap_or(bytes.len());
-    let line_bytes = memchr(b'\n', &bytes[..known.min(REQUEST_LINE_BYTES_MAX + 2)]);
-    if line_bytes.is_none() && known > REQUEST_LINE_BYTES_MAX + 1 {
+    if known > REQUEST_LINE_BYTES_MAX + 1 && memchr(b'\n', &bytes[..REQUEST_LINE_BYTES_MAX + 2]).is_none() {
         return Err(Rejection::StartLineTooLong);
     }
     if known > HEAD_BYTES_MAX || (end.is_none() && known == HEAD_BYTES_MAX) {
         return Err(Rejection::HeadTooLong);
     }
     Ok(end)
-}
-
-/// The end of a head that came whole and is as it should be; for `None` [`search`] looks closer.
-fn clean_end(bytes: &[u8]) -> Option<usize> {
-    let mut start = 0;
-    let end = loop {
-        let at = start + memchr(b'\n', &bytes[start..])?;
-        if at == start || bytes[at - 1] != b'\r' {
-            return None;
-        }
-        if at - start == 1 && start > 0 {
-            break at + 1;
-        }
-        start = at + 1;
-    };
-    is_clean(&bytes[..end]).then_some(end)
-}
-
-/// Whether there is no character that no line of a head may hold, in one pass over all of them. Where each LF
-/// ends a line with its CR, as many CRs as LFs are no more than those.
-fn is_clean(lines: &[u8]) -> bool {
-    let (mut bad, mut balance) = (false, 0);
-    // Counted in bytes, so that many are looked at together.
-    for lines in lines.chunks(i8::MAX as usize) {
-        let mut left = 0i8;
-        for &byte in lines {
-            let (is_cr, is_lf) = (byte == b'\r', byte == b'\n');
-            bad |= ((byte < b' ') & (byte != b'\t') & !is_cr & !is_lf) | (byte == 0x7f);
-            left = left.wrapping_add(is_cr as i8).wrapping_sub(is_lf as i8);
-        }
-        balance += i32::from(left);
-    }
-    !bad && balance == 0
 }
 
 fn search(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Rejection> {
@@ -106,15 +72,6 @@ fn search(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Rejection
     Ok(None)
 }
 
-/// Range of the line that begins at `start`, without its CRLF, and where the next one begins.
-pub(super) fn line(head: &[u8], start: usize) -> Result<(Range<usize>, usize), Rejection> {
-    let end = start + memchr(b'\n', &head[start..]).ok_or(Rejection::HeadIncomplete)?;
-    match head[start..end].last() {
-        Some(b'\r') => Ok((start..end - 1, end + 1)),
-        _ => Err(Rejection::BareLf),
-    }
-}
-
 /// A version of the start line, exactly as RFC 9112 section 2.3 writes it.
 pub(super) fn version(bytes: &[u8]) -> Result<Version, Rejection> {
     match bytes {
@@ -124,10 +81,9 @@ pub(super) fn version(bytes: &[u8]) -> Result<Version, Rejection> {
     }
 }
 
-/// The fields of one head, with those that frame, route or close taken out or noted.
+/// What the fields of one head say of its framing, its route and its connection.
+#[derive(Default)]
 pub(super) struct Fields {
-    /// All but Content-Length, Transfer-Encoding and, in requests, Host.
-    pub headers: Headers,
     /// Where Host's value is; requests only.
     pub host: Option<Range<usize>>,
     pub content_length: Option<u64>,
@@ -140,36 +96,30 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Parses the field lines of `head` from `start` to the blank line that ends it.
-    pub fn parse(head: &Chunk, start: usize, role: Role) -> Result<Fields, Rejection> {
-        let mut fields = Fields {
-            headers: Headers::received_in(head.clone()),
-            host: None,
-            content_length: None,
-            chunked: false,
-            close: false,
-            keep_alive: false,
-            expect_continue: false,
-        };
-        let is_clean = is_clean(&head[start..]);
-        let mut at = start;
+    /// Parses the field lines of `head` from `start` to the blank line that ends it. All but Content-Length,
+    /// Transfer-Encoding and, in requests, Host are added to `headers`, as ranges of `head`, which those do
+    /// not hold yet: [`Headers::lie_in`].
+    pub fn parse(head: &[u8], start: usize, role: Role, headers: &mut Headers) -> Result<Fields, Rejection> {
+        let mut fields = Fields::default();
+        let mut lines = Lines::new(head, start);
         let mut count = 0;
         loop {
-            let (range, next) = line(head, at)?;
-            at = next;
-            if range.is_empty() {
+            let line = lines.next()?;
+            if line.range.is_empty() {
                 break;
             }
             count += 1;
             if count > HEADER_COUNT_MAX {
                 return Err(Rejection::FieldsTooMany);
             }
-            let (name, value, is_plain) = field(head, range, is_clean)?;
-            if let Some(value) = fields.take(head, name.clone(), value, role)? {
-                fields.headers.push_received(name, value, is_plain);
+            let field = Field::parse(head, line, lines.is_faulty())?;
+            let name = &head[field.name.clone()];
+            if let Some(value) = fields.take(head, name, field.value, role)? {
+                let class = if field.is_plain { class_of_plain(name) } else { class(name) };
+                headers.push_received(field.name, value, class);
             }
         }
-        if at != head.len() {
+        if lines.position() != head.len() {
             return Err(Rejection::HeadIncomplete);
         }
         if fields.chunked && fields.content_length.is_some() {
@@ -183,12 +133,12 @@ impl Fields {
     fn take(
         &mut self,
         head: &[u8],
-        name: Range<usize>,
+        name: &[u8],
         value: Range<usize>,
         role: Role,
     ) -> Result<Option<Range<usize>>, Rejection> {
         let text = &head[value.clone()];
-        let is = |known: &[u8]| head[name.clone()].eq_ignore_ascii_case(known);
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if role == Role::Request && is(b"host") => {
                 return match self.host.replace(value) {
@@ -244,34 +194,45 @@ fn other_coding(text: &[u8], is_chunked_before: bool) -> Rejection {
     }
 }
 
-/// Name and value of a field line (RFC 9112 section 5), the value without the white space around it, and
-/// whether the name is plain. `is_clean`: what [`is_clean`] said of the lines around it.
-pub(super) fn field(
-    head: &[u8],
-    line: Range<usize>,
-    is_clean: bool,
-) -> Result<(Range<usize>, Range<usize>, bool), Rejection> {
-    let text = &head[line.clone()];
-    if matches!(text.first(), Some(b' ' | b'\t')) {
-        return Err(Rejection::FieldFolded);
+/// A field line (RFC 9112 section 5).
+struct Field {
+    name: Range<usize>,
+    /// Without the white space around it.
+    value: Range<usize>,
+    /// Whether the name is certainly plain ([`crate::http::class::is_plain`]).
+    is_plain: bool,
+}
+
+impl Field {
+    /// `is_faulty`: what [`Lines::is_faulty`] says behind this line.
+    fn parse(head: &[u8], line: Line, is_faulty: bool) -> Result<Field, Rejection> {
+        let Line { range, colon, is_plain } = line;
+        if matches!(head[range.start], b' ' | b'\t') {
+            return Err(Rejection::FieldFolded);
+        }
+        let colon = colon.ok_or(Rejection::FieldNameInvalid)?;
+        let name = range.start..colon;
+        if !is_plain && !is_token(&head[name.clone()]) {
+            return Err(Rejection::FieldNameInvalid);
+        }
+        let raw = &head[colon + 1..range.end];
+        if is_faulty && !is_value(raw) {
+            return Err(if memchr(b'\r', raw).is_some() {
+                Rejection::BareCr
+            } else {
+                Rejection::ControlCharacter
+            });
+        }
+        let is_space = |at: usize| matches!(head[at], b' ' | b'\t');
+        let (mut start, mut end) = (colon + 1, range.end);
+        while start < end && is_space(end - 1) {
+            end -= 1;
+        }
+        while start < end && is_space(start) {
+            start += 1;
+        }
+        Ok(Field { name, value: start..end, is_plain })
     }
-    let colon = memchr(b':', text).ok_or(Rejection::FieldNameInvalid)?;
-    let is_plain = is_plain(&text[..colon]);
-    if !is_plain && !is_token(&text[..colon]) {
-        return Err(Rejection::FieldNameInvalid);
-    }
-    let raw = &text[colon + 1..];
-    if !is_clean && !is_value(raw) {
-        return Err(if memchr(b'\r', raw).is_some() {
-            Rejection::BareCr
-        } else {
-            Rejection::ControlCharacter
-        });
-    }
-    let value = trim(raw);
-    let leading = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let start = line.start + colon + 1 + if value.is_empty() { 0 } else { leading };
-    Ok((line.start..line.start + colon, start..start + value.len(), is_plain))
 }
 
 /// One number of 1 to 18 digits: no sign, no list, no padding (RFC 9110 section 8.6).

@@ -11,6 +11,8 @@ mod body;
 mod chunked;
 mod encode;
 mod head;
+mod lines;
+mod marks;
 mod request;
 mod response;
 

@@ -1,10 +1,11 @@
-use super::head::{Fields, Role, line, version};
+use super::head::{Fields, Role, version};
+use super::lines::first_line;
 use crate::buffer::Chunk;
 use crate::http::syntax::is_token;
 use crate::http::target::{authority, canonicalise};
-use crate::http::{Framing, Method, Rejection, RequestHead, Version};
+use crate::http::{Framing, Headers, Method, Rejection, RequestHead, Version};
 use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
-use memchr::{memchr, memchr3, memmem, memrchr};
+use memchr::{memchr3, memmem};
 
 /// Parses a request's head with its blank line, as [`super::find_head_end`] delimited it.
 ///
@@ -13,7 +14,8 @@ use memchr::{memchr, memchr3, memmem, memrchr};
 /// # Errors
 /// The caller's fault. Whatever RFC 9112 calls invalid and whatever two recipients could read differently.
 pub fn parse_request(head: Chunk) -> Result<RequestHead, Rejection> {
-    let (start_line, fields_start) = line(&head, 0)?;
+    let start_line = first_line(&head)?;
+    let fields_start = start_line.end + 2;
     if start_line.len() > REQUEST_LINE_BYTES_MAX {
         return Err(Rejection::StartLineTooLong);
     }
@@ -21,20 +23,21 @@ pub fn parse_request(head: Chunk) -> Result<RequestHead, Rejection> {
         return Err(Rejection::HeadTooLong);
     }
     let (method, target, version) = request_line(&head[start_line])?;
-    let fields = Fields::parse(&head, fields_start, Role::Request)?;
+    let mut headers = Headers::new();
+    let fields = Fields::parse(&head, fields_start, Role::Request, &mut headers)?;
     let target = Target::parse(&method, target)?;
     let host = match &fields.host {
         Some(range) => Some(authority(&head[range.clone()])?),
         None => None,
     };
     let framing = framing(&fields, version)?;
+    headers.lie_in(head);
     Ok(RequestHead {
         method,
         authority: one_authority(version, host, target.authority)?,
         path: target.path,
         query: target.query,
         version,
-        headers: fields.headers,
         framing,
         // A proxy must not keep a connection to an HTTP/1.0 client (RFC 9112 section 9.3).
         keep_alive: version == Version::Http11 && !fields.close,
@@ -42,13 +45,16 @@ pub fn parse_request(head: Chunk) -> Result<RequestHead, Rejection> {
         expect_continue: fields.expect_continue
             && version == Version::Http11
             && !matches!(framing, Framing::None | Framing::Length(0)),
+        headers,
     })
 }
 
 /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), with exactly these two spaces.
 fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Rejection> {
-    let first = memchr(b' ', line).ok_or(Rejection::StartLineInvalid)?;
-    let last = memrchr(b' ', line).ok_or(Rejection::StartLineInvalid)?;
+    // Both are near the ends of the line.
+    let is_space = |byte: &u8| *byte == b' ';
+    let first = line.iter().position(is_space).ok_or(Rejection::StartLineInvalid)?;
+    let last = line.iter().rposition(is_space).ok_or(Rejection::StartLineInvalid)?;
     if last <= first + 1 {
         return Err(Rejection::StartLineInvalid);
     }
@@ -58,20 +64,15 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Rejection> {
 /// A token that is not a known method in the wrong case: `delete` would pass a rule on `DELETE`, but some
 /// servers take it for the same (methods are case-sensitive: RFC 9110 section 9.1).
 fn method(token: &[u8]) -> Result<Method, Rejection> {
-    if !is_token(token) {
+    if let Some(method) = Method::known(token) {
+        return if method == Method::Connect { Err(Rejection::ConnectUnsupported) } else { Ok(method) };
+    }
+    if !is_token(token) || Method::known(&token.to_ascii_uppercase()).is_some() {
         return Err(Rejection::MethodInvalid);
     }
     // A token is ASCII.
     let token = std::str::from_utf8(token).map_err(|_| Rejection::MethodInvalid)?;
-    let method = Method::from_token(token);
-    match &method {
-        Method::Connect => Err(Rejection::ConnectUnsupported),
-        Method::Other(token) => match Method::from_token(&token.to_ascii_uppercase()) {
-            Method::Other(_) => Ok(method),
-            _ => Err(Rejection::MethodInvalid),
-        },
-        _ => Ok(method),
-    }
+    Ok(Method::Other(token.into()))
 }
 
 struct Target {

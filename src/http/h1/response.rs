@@ -1,7 +1,8 @@
-use super::head::{Fields, Role, line, version};
+use super::head::{Fields, Role, version};
+use super::lines::first_line;
 use crate::buffer::Chunk;
 use crate::http::syntax::is_value;
-use crate::http::{Framing, Method, Rejection, ResponseHead, Version};
+use crate::http::{Framing, Headers, Method, Rejection, ResponseHead, Version};
 use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
 
 /// Parses a response's head with its blank line, as [`super::find_head_end`] delimited it; `to` is the
@@ -12,7 +13,8 @@ use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
 /// The upstream's fault: the same strictness as for requests; besides 101, since the gateway never asks for
 /// another protocol, and a body announced where there is none (1xx, 204).
 pub fn parse_response(head: Chunk, to: &Method) -> Result<ResponseHead, Rejection> {
-    let (start_line, fields_start) = line(&head, 0)?;
+    let start_line = first_line(&head)?;
+    let fields_start = start_line.end + 2;
     if start_line.len() > REQUEST_LINE_BYTES_MAX {
         return Err(Rejection::StartLineTooLong);
     }
@@ -20,7 +22,8 @@ pub fn parse_response(head: Chunk, to: &Method) -> Result<ResponseHead, Rejectio
         return Err(Rejection::HeadTooLong);
     }
     let (version, status) = status_line(&head[start_line])?;
-    let fields = Fields::parse(&head, fields_start, Role::Response)?;
+    let mut headers = Headers::new();
+    let fields = Fields::parse(&head, fields_start, Role::Response, &mut headers)?;
     if fields.chunked && version == Version::Http10 {
         return Err(Rejection::TransferEncodingVersion);
     }
@@ -29,10 +32,11 @@ pub fn parse_response(head: Chunk, to: &Method) -> Result<ResponseHead, Rejectio
         Version::Http11 => !fields.close,
         Version::Http10 => fields.keep_alive && !fields.close,
     };
+    headers.lie_in(head);
     Ok(ResponseHead {
         status,
         version,
-        headers: fields.headers,
+        headers,
         framing,
         declared_length,
         keep_alive: persistent && framing != Framing::Close,
