@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod approval;
 pub mod archive;
 pub mod audit;
 pub mod background;

@@ -462,6 +462,39 @@ pub const SSE_PIECES_MAX: usize = 128;
 /// Bytes of the members that are repeated in an event that the gateway makes to end a value.
 pub const SSE_ECHO_BYTES_MAX: usize = KIB;
 
+// --- Approvals -----------------------------------------------------------------------------------------
+
+/// Requests of one caller, and of all, that may wait for people; more are refused (SECURITY R37).
+pub const HOLD_WAITING_PER_AGENT: usize = 100;
+pub const HOLD_WAITING_MAX: usize = 10_000;
+/// How long a held request may be without its caller.
+pub const HOLD_RETURN: Duration = Duration::from_secs(60);
+/// How long a refusal, or a use that is not to be repeated, is remembered.
+pub const HOLD_REFUSAL_STICKY: Duration = Duration::from_secs(600);
+/// How often, and for how long, a model may be asked again whose answer broke off.
+pub const HOLD_RESENDS: u64 = 2;
+pub const HOLD_RESEND_WINDOW: Duration = Duration::from_secs(120);
+/// How long one request is kept without an answer; what language models' clients wait for, and the rest that
+/// is left to them; never less than this.
+pub const HOLD_SLICE_HTTP: Duration = Duration::from_secs(90);
+pub const HOLD_SLICE_MCP: Duration = Duration::from_secs(50);
+pub const HOLD_SLICE_LLM_MAX: Duration = Duration::from_secs(300);
+pub const HOLD_SLICE_MARGIN: Duration = Duration::from_secs(20);
+pub const HOLD_SLICE_MIN: Duration = Duration::from_millis(100);
+/// How much later a shard answers by itself.
+pub const HOLD_SLICE_GRACE: Duration = Duration::from_secs(5);
+/// What people see of a body.
+pub const HOLD_EXCERPT_BYTES: usize = 4 * KIB;
+/// Held bodies in memory; further ones wait in files without a name.
+pub const HOLD_MEMORY_BYTES: usize = 64 * MIB;
+/// Events that a watcher may have missed.
+pub const HOLD_EVENTS: usize = KIB;
+/// How often what waits is looked at.
+pub const HOLD_TICK: Duration = Duration::from_millis(250);
+/// Longest life of a grant, and the uses of one for a session.
+pub const GRANT_MAX: Duration = Duration::from_secs(8 * 3_600);
+pub const GRANT_SESSION_USES: u64 = 50;
+
 // --- Admin ---------------------------------------------------------------------------------------------
 
 /// Open connections of one admin listener; more wait in the kernel's queue. Each listener has its own.

@@ -310,7 +310,9 @@ impl<'a> Gateway<'a> {
                 Step::Finish(Some(Record::Refusal(_)), _) => self.refusals += 1,
                 Step::Abort(Side::Client) => self.is_cut = true,
                 Step::Abort(Side::Upstream) => current.upstream_cut = true,
-                Step::Ask(..) | Step::Release(_) | Step::Finish(..) => panic!("not of this plan: {step:?}"),
+                Step::Ask(..) | Step::Release(_) | Step::Settle(_) | Step::Finish(..) => {
+                    panic!("not of this plan: {step:?}")
+                }
             }
         }
     }

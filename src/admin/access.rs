@@ -5,7 +5,7 @@
 //! configured token the port has no login: then it serves what needs none, and nothing else is there.
 
 use super::{door::Caller, problem::Problem, routes::Desk};
-use crate::time::Timestamp;
+use crate::{approval::Approver, time::Timestamp};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -23,6 +23,8 @@ pub enum Role {
     Viewer,
     /// Reads the audit log.
     Auditor,
+    /// Decides about requests that wait.
+    Approver,
     /// Does everything: an operator of this host.
     Admin,
 }
@@ -34,6 +36,7 @@ pub(super) enum Need {
     Nothing,
     View,
     Audit,
+    Approve,
     Operate,
 }
 
@@ -43,6 +46,7 @@ impl Role {
             Need::Nothing => true,
             Need::View => matches!(self, Role::Viewer | Role::Admin),
             Need::Audit => matches!(self, Role::Auditor | Role::Admin),
+            Need::Approve => matches!(self, Role::Approver | Role::Admin),
             Need::Operate => self == Role::Admin,
         }
     }
@@ -54,6 +58,7 @@ impl Need {
         match self {
             Need::Nothing | Need::View => "viewer",
             Need::Audit => "auditor",
+            Need::Approve => "approver",
             Need::Operate => "admin (over the socket)",
         }
     }
@@ -64,6 +69,8 @@ impl Need {
 pub struct Credential {
     pub name: Arc<str>,
     pub role: Role,
+    /// The human who bears it, as issuers name them.
+    pub owner: Option<Arc<str>>,
     /// SHA-256 of the token. It is random and long: nobody finds it from this.
     pub digest: [u8; 32],
     /// When it ends; `None`: never.
@@ -85,12 +92,19 @@ pub(super) struct Principal {
     /// `local:UID` or `token:NAME`.
     name: Arc<str>,
     role: Role,
+    owner: Option<Arc<str>>,
 }
 
 impl Principal {
     /// Under which name it is recorded.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// As approvals know them.
+    pub(super) fn approver(&self) -> Approver {
+        let uid = self.name.strip_prefix("local:").and_then(|uid| uid.parse().ok());
+        Approver { name: self.name.clone(), uid, owner: self.owner.clone() }
     }
 
     /// Whether details of the gateway's state are for them.
@@ -113,6 +127,12 @@ const NEEDS: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/audit/consistency", Need::Audit),
     ("GET", "/api/v1/audit/segments", Need::Audit),
     ("GET", "/api/v1/audit/segments/{number}", Need::Audit),
+    ("GET", "/api/v1/approvals", Need::Approve),
+    ("GET", "/api/v1/approvals/{id}", Need::Approve),
+    ("POST", "/api/v1/approvals/{id}/decision", Need::Approve),
+    ("GET", "/api/v1/grants", Need::Approve),
+    ("DELETE", "/api/v1/grants/{id}", Need::Approve),
+    ("GET", "/api/v1/events", Need::Approve),
 ];
 
 fn need(method: &Method, path: &str) -> Need {
@@ -173,11 +193,11 @@ fn authenticate(headers: &HeaderMap, known: &[Credential], now: Timestamp) -> Re
             found = Some(credential);
         }
     }
-    let Credential { name, role, expires, .. } = found.ok_or(Unknown::Invalid)?;
+    let Credential { name, role, owner, expires, .. } = found.ok_or(Unknown::Invalid)?;
     if expires.is_some_and(|expires| expires <= now) {
         return Err(Unknown::Expired);
     }
-    Ok(Principal { name: format!("token:{name}").into(), role: *role })
+    Ok(Principal { name: format!("token:{name}").into(), role: *role, owner: owner.clone() })
 }
 
 /// Lets a request pass whose sender may do what it asks for, and says to the handler who that is.
@@ -194,7 +214,7 @@ pub(super) async fn guard(
     let Some(path) = path else { return Ok(next.run(request).await) };
     let need = need(request.method(), &path);
     let principal = match request.extensions().get::<Caller>() {
-        Some(Caller::Local(name)) => Ok(Principal { name: name.clone(), role: Role::Admin }),
+        Some(Caller::Local(name)) => Ok(Principal { name: name.clone(), role: Role::Admin, owner: None }),
         Some(Caller::Network { is_tls: true, .. }) => {
             let known = desk.control.credentials();
             if known.is_empty() && need != Need::Nothing {
@@ -228,6 +248,7 @@ mod tests {
         Credential {
             name: name.into(),
             role,
+            owner: None,
             digest: Credential::digest_of(token),
             expires: expires.map(Timestamp),
         }
@@ -282,11 +303,12 @@ mod tests {
 
     #[test]
     fn a_role_grants_its_own_and_nothing_more() {
-        let needs = [Need::Nothing, Need::View, Need::Audit, Need::Operate];
+        let needs = [Need::Nothing, Need::View, Need::Audit, Need::Approve, Need::Operate];
         for (role, granted) in [
-            (Role::Viewer, [true, true, false, false]),
-            (Role::Auditor, [true, false, true, false]),
-            (Role::Admin, [true, true, true, true]),
+            (Role::Viewer, [true, true, false, false, false]),
+            (Role::Auditor, [true, false, true, false, false]),
+            (Role::Approver, [true, false, false, true, false]),
+            (Role::Admin, [true, true, true, true, true]),
         ] {
             assert_eq!(needs.map(|need| role.grants(need)), granted, "{role:?}");
         }

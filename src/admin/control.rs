@@ -1,7 +1,8 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
-use super::{Consistency, Credential, ErasedBodies, LogFolder, Readiness, Status, Unproven};
+use super::{Consistency, Credential, ErasedBodies, Events, LogFolder, Readiness, Status, Unproven};
 use crate::{
+    approval,
     archive::{self, Archive},
     audit::StatedKey,
     metrics::Scrape,
@@ -99,6 +100,15 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the filter, in words (operator): the old one stays.
     fn set_log_level(&self, author: &str, level: &str) -> Result<(), String>;
+
+    /// Carries out what is ordered about held requests, grants and stops.
+    ///
+    /// # Errors
+    /// [`approval::Fault`].
+    fn approvals(&self, order: approval::Order) -> Work<'_, Result<approval::Answered, approval::Fault>>;
+
+    /// What happens to held requests.
+    fn events(&self) -> Arc<Events>;
 
     /// The recordings, and the last record that they must hold by now. Opens them at the first use, and
     /// blocks meanwhile: never called on the admin thread itself.

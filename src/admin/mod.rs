@@ -8,9 +8,11 @@
 //! `routes` for what is served, `access` for whom, and `door` for how.
 
 mod access;
+mod approvals;
 mod audit;
 mod control;
 mod door;
+mod events;
 mod host;
 mod problem;
 mod routes;
@@ -26,6 +28,7 @@ mod tests;
 pub use access::{Credential, Role};
 pub use audit::{Consistency, ErasedBodies, Unproven};
 pub use control::{Control, Rejected, Reloaded, Work};
+pub use events::{Event, Events};
 pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;
 pub use status::{

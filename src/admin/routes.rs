@@ -3,7 +3,7 @@
 use super::{
     Control,
     access::{self, Principal},
-    audit,
+    approvals, audit,
     host::{self, Hosts},
     problem::{Problem, answer, secure},
     segments, sessions,
@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -66,7 +66,8 @@ fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/api/v1/log-level", put(set_log_level))
         .merge(audit::routes())
         .merge(segments::routes())
-        .merge(sessions::routes());
+        .merge(sessions::routes())
+        .merge(approvals::routes());
     router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
 }
 
@@ -172,17 +173,26 @@ async fn set_log_level(
     Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, Problem> {
-    if !is_json(request.headers()) {
-        let message = "the body must be application/json, such as {\"level\": \"debug\"}";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body_unreadable", message));
-    }
-    let body = body(&desk, request).await?;
-    let LogLevel { level } = serde_json::from_slice(&body)
-        .map_err(|error| Problem::malformed(format!("the body must be {{\"level\": \"…\"}}: {error}")))?;
+    let LogLevel { level } = json_body(&desk, request, "{\"level\": \"debug\"}").await?;
     desk.control
         .set_log_level(principal.name(), &level)
         .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "log_level_invalid", why))?;
     Ok(answer(StatusCode::OK, &json!({ "level": level })))
+}
+
+/// Reads a JSON body that looks like `example`.
+pub(super) async fn json_body<T: DeserializeOwned>(
+    desk: &Desk,
+    request: Request,
+    example: &str,
+) -> Result<T, Problem> {
+    if !is_json(request.headers()) {
+        let message = format!("the body must be application/json, such as {example}");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body_unreadable", message));
+    }
+    let body = body(desk, request).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::malformed(format!("the body must be {example}: {error}")))
 }
 
 /// Drives `work` to its end even if the client goes and this handler is dropped with its connection.

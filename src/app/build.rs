@@ -3,7 +3,9 @@
 use super::{
     Addresses, Core, Error, Options, Running,
     capacity::Room,
-    control, reload, shards, sockets,
+    control,
+    holds::{self, Holds},
+    reload, shards, sockets,
     wiring::{Acknowledgements, ErrandQueue, JournalRecorder, LogQueue},
 };
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     audit::{self, Commit, Record},
     background::{access_log, errands, resolve::Resolver},
     config::{AccessLog, AuditPlan, Share, Snapshot},
-    exchange::handover::Delivery,
+    exchange::handover::{Delivery, Errand},
     journal::{self, Bound, Disk, Journal, Keep, Options as JournalOptions, OsDisk, Producer},
     limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
     metrics::Metrics,
@@ -63,9 +65,8 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
     let (background, handle, stop_background) = background_thread()?;
     let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.resolver()))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot, room)));
-    let (errand_sender, errand_receiver) = queue::channel(ERRAND_QUEUE);
+    let (errands, holds) = serve_errands(&snapshot, &journal, senders.clone(), &services, &metrics, &handle)?;
     let (lines, access_log, end_access_log) = access_log(&snapshot, &handle, &metrics);
-    handle.spawn(serve_errands(errand_receiver, &services, senders.clone(), &metrics));
     let core = Arc::new(Core {
         path: path.to_owned(),
         options,
@@ -76,6 +77,7 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         mailboxes: senders,
         shards: placed.clone(),
         census: Default::default(),
+        holds,
         room,
         addresses: sockets.addresses.clone(),
         background: handle.clone(),
@@ -94,7 +96,7 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         producers: producers.into_iter(),
         mailboxes: mailboxes.into_iter(),
         sockets: sockets.shards,
-        errands: errand_sender,
+        errands,
         lines,
         metrics,
         census: core.census.clone(),
@@ -169,7 +171,7 @@ struct Ends {
     mailboxes: std::vec::IntoIter<Mailbox<Delivery>>,
     /// By listener, then one a shard.
     sockets: Vec<Vec<TcpListener>>,
-    errands: queue::Sender<crate::exchange::handover::Errand>,
+    errands: queue::Sender<Errand>,
     lines: Option<Arc<access_log::Lines>>,
     metrics: Arc<Metrics>,
     census: Arc<Census>,
@@ -300,16 +302,21 @@ fn background_thread() -> Result<(thread::JoinHandle<()>, Handle, oneshot::Sende
     Ok((thread.map_err(failed)?, handle, stop))
 }
 
+/// Serves what shards ask for; gives the way to it, and whoever keeps held requests.
 fn serve_errands(
-    errands: queue::Receiver<crate::exchange::handover::Errand>,
-    services: &reload::Services,
+    snapshot: &Snapshot,
+    journal: &Journal,
     senders: Vec<MailboxSender<Delivery>>,
+    services: &reload::Services,
     metrics: &Arc<Metrics>,
-) -> impl Future<Output = ()> + use<> {
+    handle: &Handle,
+) -> Result<(queue::Sender<Errand>, Holds), Error> {
     let deliver: errands::Deliver = Arc::new(move |shard, delivery| match senders.get(shard) {
         Some(mailbox) => mailbox.send(delivery),
         None => Err(delivery),
     });
+    let holds = hold_keeper(snapshot, journal, deliver.clone(), metrics)?;
+    let (sender, receiver) = queue::channel(ERRAND_QUEUE);
     let metrics = metrics.clone();
     let dropped = Arc::new(move || {
         metrics.answers_dropped.inc();
@@ -317,7 +324,27 @@ fn serve_errands(
     });
     // There are leases from the start on until the stop.
     let leases = services.leases().expect("the gateway starts");
-    errands::serve(errands, services.oidc.clone(), leases, deliver, dropped)
+    let oidc = services.oidc.clone();
+    handle.spawn(errands::serve(receiver, oidc, leases, deliver, holds.errands(), dropped));
+    Ok((sender, holds))
+}
+
+/// Keeps what people decide about; what a former process left of it is taken up.
+fn hold_keeper(
+    snapshot: &Snapshot,
+    journal: &Journal,
+    deliver: errands::Deliver,
+    metrics: &Arc<Metrics>,
+) -> Result<Holds, Error> {
+    let parts = holds::Parts {
+        journal: journal.handle(),
+        deliver,
+        freezer: snapshot.plan.freezer.clone(),
+        metrics: metrics.clone(),
+        generation: snapshot.plan.generation,
+        may_hold: snapshot.plan.routes.iter().any(|route| route.rules.may_approve()),
+    };
+    Holds::start(&snapshot.audit.dir, parts).map_err(Error::Approvals)
 }
 
 fn serve_admin(

@@ -4,10 +4,11 @@ use super::{Core, Error, logging, reload};
 use crate::{
     admin::{
         AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
-        ErasedBodies, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, Rejected, Reloaded,
+        ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, Rejected, Reloaded,
         RequestStatus, Role, SecretStatus, ShardStatus, Status, Unproven, UpstreamConnections,
         UpstreamStatus, Work,
     },
+    approval::{Answered, Fault, Order},
     archive::{self, Archive},
     audit::{Access, Commit, Record, StatedKey},
     config::{self, Format, diagnostic},
@@ -94,10 +95,12 @@ impl Control for Operator {
         let role = |role| match role {
             config::AdminRole::Viewer => Role::Viewer,
             config::AdminRole::Auditor => Role::Auditor,
+            config::AdminRole::Approver => Role::Approver,
         };
         let credential = |token: &config::AdminCredential| Credential {
             name: token.name.clone(),
             role: role(token.role),
+            owner: token.owner.clone(),
             digest: token.digest,
             expires: token.expires,
         };
@@ -210,6 +213,18 @@ impl Control for Operator {
         let record = move || record_admin(&journal, &author, "log-level", &object);
         self.core.background.spawn_blocking(record);
         result
+    }
+
+    fn approvals(&self, order: Order) -> Work<'_, Result<Answered, Fault>> {
+        let core = self.core.clone();
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || core.holds.order(order)).await;
+            done.unwrap_or_else(|_| Err(Fault::Unavailable("the gateway failed at this".to_owned())))
+        })
+    }
+
+    fn events(&self) -> Arc<Events> {
+        self.core.holds.events.clone()
     }
 
     fn archive(&self) -> Result<(Arc<Archive>, u64), archive::Error> {

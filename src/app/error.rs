@@ -25,6 +25,9 @@ pub enum Error {
     /// The first record cannot be written.
     #[error("the audit journal does not record: {0}")]
     Record(crate::journal::Failure),
+    /// What people decided before cannot be read, or nothing new of it kept.
+    #[error("requests cannot be held for approval: {0}")]
+    Approvals(String),
     /// The admin side does not start.
     #[error("the admin interface does not start: {0}")]
     Admin(String),

@@ -12,6 +12,7 @@ mod build;
 mod capacity;
 mod control;
 mod error;
+mod holds;
 pub mod logging;
 mod reload;
 mod shards;
@@ -108,6 +109,7 @@ struct Core {
     mailboxes: Vec<MailboxSender<Delivery>>,
     shards: Vec<shards::Placed>,
     census: Arc<Census>,
+    holds: holds::Holds,
     room: capacity::Room,
     addresses: Addresses,
     background: Handle,
@@ -154,6 +156,7 @@ impl Running {
         tracing::info!(seconds = drain.as_secs(), "draining");
         self.core.draining.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + drain;
+        self.core.holds.drain();
         self.order(|| Delivery::Drain, deadline.max(Instant::now() + CUT_TIMEOUT));
         let mut running = self.await_drained(self.shards.len(), deadline);
         let ended = if running == 0 { Ended::Drained } else { Ended::TimedOut };
@@ -168,6 +171,7 @@ impl Running {
         let background = self.core.background.clone();
         background.block_on(async {
             // Shards that still run hold the ends of some queues: nothing is waited for beyond its bound.
+            self.core.holds.end();
             let _ = tokio::time::timeout(REVOKE_STOP_TIMEOUT, self.core.services.end_leases()).await;
             drop(self.end_access_log);
             let _ = tokio::time::timeout(Duration::from_secs(2), self.access_log).await;

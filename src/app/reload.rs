@@ -196,6 +196,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     core.services.follow(&snapshot, http);
     core.snapshot.store(snapshot);
     core.world.store(Arc::new(world));
+    core.holds.reloaded(generation);
     core.loaded_at.store(runtime::now().wall.0, Ordering::Relaxed);
     Ok(generation)
 }

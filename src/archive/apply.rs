@@ -1,7 +1,7 @@
 //! Records become rows. The same records give the same rows, whenever and in however many goes they are read.
 
 use super::{
-    Error,
+    Error, approvals,
     follow::Batch,
     query::cause_name,
     session::{NamedBy, SessionId},
@@ -44,6 +44,9 @@ pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), Error>
             Record::Intent(intent) => admitted(connection, exchange, *sequence, intent)?,
             Record::Refusal(refusal) => refused(connection, exchange, *sequence, refusal)?,
             Record::Outcome(outcome) => ended(connection, exchange, *sequence, outcome)?,
+            Record::Approval(_) | Record::Consume(_) => {
+                approvals::enter(connection, exchange, *sequence, place.sequence, record)?;
+            }
             _ => {}
         }
     }
@@ -75,6 +78,7 @@ fn remove(connection: &Connection, which: &str, segment: u64) -> Result<(), Erro
     connection.execute(&format!("DELETE FROM part WHERE batch IN ({batches})"), [segment])?;
     connection.execute(&format!("DELETE FROM batch WHERE {which}"), [segment])?;
     connection.execute("DELETE FROM config WHERE batch NOT IN (SELECT sequence FROM batch)", [])?;
+    connection.execute("DELETE FROM approval WHERE batch NOT IN (SELECT sequence FROM batch)", [])?;
     connection.execute(
         "DELETE FROM exchange WHERE NOT EXISTS (SELECT 1 FROM part WHERE part.exchange = exchange.key)",
         [],

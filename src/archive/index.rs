@@ -16,7 +16,7 @@ use std::{
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Another layout is another number: an index with a different one is made anew.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 /// "RWix" in SQLite's header, so that no other database is taken for an index.
 const APPLICATION_ID: i32 = 0x5257_6978;
 /// Another process may be catching up meanwhile.

@@ -12,6 +12,7 @@
 //! ```
 
 mod apply;
+mod approvals;
 mod copy;
 mod copy_erase;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use approvals::ApprovalEvent;
 pub use copy::{
     Copy as FollowedCopy, CopyError, Heads as CopyHeads, Part as CopyPart, Refused as CopyRefused,
     Taken as CopyTaken, Verified as CopyVerified,

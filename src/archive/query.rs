@@ -1,6 +1,6 @@
 //! Questions to the index.
 
-use super::{Error, follow::Place, index::Index, session};
+use super::{Error, approvals, approvals::ApprovalEvent, follow::Place, index::Index, session};
 use crate::{
     audit::{Cause, ExchangeId},
     time::Timestamp,
@@ -123,6 +123,9 @@ pub struct Exchange {
     pub reason: Option<String>,
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// What people decided, where a policy held it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalEvent>,
 }
 
 /// A stretch of the log.
@@ -285,13 +288,15 @@ impl Index {
     fn list(&self, text: &str, values: Vec<Value>) -> Result<Vec<Exchange>, Error> {
         let mut statement = self.connection.prepare_cached(text)?;
         let rows = statement.query_map(params_from_iter(values), exchange_of)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut exchanges = rows.collect::<Result<Vec<_>, _>>()?;
+        approvals::add(&self.connection, &mut exchanges)?;
+        Ok(exchanges)
     }
 
     /// Every row of every table as text, for tests.
     #[cfg(test)]
     pub(super) fn dump(&self) -> Vec<String> {
-        let tables = ["closed", "batch", "session", "exchange", "part"];
+        let tables = ["closed", "batch", "session", "exchange", "part", "approval"];
         let mut lines = Vec::new();
         for table in tables {
             let mut statement = self.connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
@@ -408,6 +413,7 @@ fn exchange_of(row: &Row<'_>) -> rusqlite::Result<Exchange> {
         reason: row.get(16)?,
         request_bytes: row.get(17)?,
         response_bytes: row.get(18)?,
+        approvals: Vec::new(),
     })
 }
 

@@ -70,6 +70,18 @@ CREATE TABLE exchange (
 CREATE INDEX exchange_session ON exchange (session, head_sequence);
 CREATE INDEX exchange_head ON exchange (head_sequence) WHERE head_sequence IS NOT NULL;
 CREATE INDEX exchange_end ON exchange (end_sequence) WHERE end_sequence IS NOT NULL;
+-- What people decided about an exchange.
+CREATE TABLE approval (
+    sequence INTEGER PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    exchange INTEGER NOT NULL,
+    at_us INTEGER NOT NULL,
+    approval TEXT NOT NULL,
+    event TEXT NOT NULL,
+    author TEXT,
+    reason TEXT
+);
+CREATE INDEX approval_exchange ON approval (exchange);
 CREATE TABLE part (
     exchange INTEGER NOT NULL,
     batch INTEGER NOT NULL,

@@ -84,6 +84,7 @@ fn line(summary: &Summary) -> Value {
     let stages = [
         ("record", times.record),
         ("credential", times.credential),
+        ("hold", times.hold),
         ("connect", times.connect),
         ("first_byte", times.first_byte),
         ("response", times.response),

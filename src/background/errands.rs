@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 /// Brings a delivery to a shard, by its index; gives it back when there is no room.
 pub type Deliver = Arc<dyn Fn(usize, Delivery) -> Result<(), Delivery> + Send + Sync>;
 
+/// Takes what has to do with held requests.
+pub type Holds = Arc<dyn Fn(Errand) + Send + Sync>;
+
 /// Serves errands until all shards are gone. `oidc` is swapped by a reload. A lease that cannot be brought to
 /// its shard is revoked; `dropped` is told of each answer that was lost.
 pub async fn serve(
@@ -20,9 +23,15 @@ pub async fn serve(
     oidc: Arc<ArcSwap<Oidc>>,
     leases: LeaseClient,
     deliver: Deliver,
+    holds: Holds,
     dropped: Arc<dyn Fn() + Send + Sync>,
 ) {
-    while let Some(Errand { shard, ticket, work }) = errands.recv().await {
+    while let Some(errand) = errands.recv().await {
+        if matches!(errand.work, Work::Hold(_) | Work::Leave | Work::Settle(..)) {
+            holds(errand);
+            continue;
+        }
+        let Errand { shard, ticket, work } = errand;
         let (deliver, dropped) = (deliver.clone(), dropped.clone());
         match work {
             Work::Keys(issuer) => {
@@ -47,6 +56,7 @@ pub async fn serve(
                 });
             }
             Work::Release(lease) => leases.release(lease),
+            Work::Hold(_) | Work::Leave | Work::Settle(..) => {}
         }
     }
 }

@@ -87,7 +87,29 @@ impl Target {
     /// # Errors
     /// No gateway answers, or the target makes no sense.
     pub(super) async fn ask(&self, method: reqwest::Method, path: &str) -> Result<Answer, Failure> {
-        let (place, answer) = self.send(method, path, |client| client.timeout(TIMEOUT)).await?;
+        self.answered(method, path, None).await
+    }
+
+    /// [`Target::ask`] with a JSON body.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn ask_with(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Answer, Failure> {
+        self.answered(method, path, Some(body)).await
+    }
+
+    async fn answered(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Answer, Failure> {
+        let (place, answer) = self.send(method, path, body, |client| client.timeout(TIMEOUT)).await?;
         let status = answer.status().as_u16();
         let failed = |error: reqwest::Error| unreachable(format!("{place}: {}", cause(&error)));
         let body = answer.text().await.map_err(failed)?;
@@ -100,13 +122,14 @@ impl Target {
     /// As [`Target::ask`].
     pub(super) async fn open(&self, path: &str) -> Result<reqwest::Response, Failure> {
         let bounds = |client: reqwest::ClientBuilder| client.read_timeout(READ_TIMEOUT);
-        self.send(reqwest::Method::GET, path, bounds).await.map(|(_, answer)| answer)
+        self.send(reqwest::Method::GET, path, None, bounds).await.map(|(_, answer)| answer)
     }
 
     async fn send(
         &self,
         method: reqwest::Method,
         path: &str,
+        body: Option<&serde_json::Value>,
         bounds: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Result<(Place, reqwest::Response), Failure> {
         let place = self.place()?;
@@ -124,6 +147,9 @@ impl Target {
         };
         let client = builder.build().map_err(|error| unreachable(error.to_string()))?;
         let mut request = client.request(method, format!("{base}{path}"));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
         if let (Place::Url(_), Some(token)) = (&place, self.token()?) {
             request = request.bearer_auth(token.trim());
         }

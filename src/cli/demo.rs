@@ -167,19 +167,25 @@ impl Screen<'_> {
             text.push_str(&format!("\n  {}\n{}\n", ink.paint("36", &format!("# {title}")), command));
         }
         let verify = format!("{program} audit verify {}", audit_dir.display());
-        let sessions = format!("{program} sessions list --admin unix:{}", admin_socket.display());
+        let socket = admin_socket.display();
+        let sessions = format!("{program} sessions list --admin unix:{socket}");
+        let approvals = format!("{program} approvals list --admin unix:{socket}");
         text.push_str(&format!(
-            "\nThen see what was recorded: {verify}\nand who did what: {sessions}\n{}\n",
+            "\nThen see what waits for you: {approvals}  (then approve ID, or deny ID -m WHY)\n\
+             what was recorded: {verify}\nand who did what: {sessions}\n{}\n",
             ink.dim("Ctrl-C ends the demo.")
         ));
         text
     }
 
-    fn commands(&self) -> [(&'static str, String); 3] {
+    fn commands(&self) -> [(&'static str, String); 4] {
         let Ready { gateway, routes, .. } = self.ready;
         let token = format!("$({} token --profile {PROFILE})", self.program);
         let curl = format!("  curl -s -H \"Authorization: Bearer {token}\"");
+        let json = "-H 'content-type: application/json'";
         let sql = "{\"sql\":\"DROP TABLE orders\"}";
+        let large =
+            "{\"model\":\"m\",\"max_tokens\":50000,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
         [
             (
                 "Personal data comes back masked; the API saw a token that lives 60 s",
@@ -187,10 +193,11 @@ impl Screen<'_> {
             ),
             (
                 "Destructive SQL is blocked, with its reason",
-                format!(
-                    "{curl} {gateway}{}/query \\\n       -H 'content-type: application/json' -d '{sql}'",
-                    routes.warehouse
-                ),
+                format!("{curl} {gateway}{}/query \\\n       {json} -d '{sql}'", routes.warehouse),
+            ),
+            (
+                "More than 40,000 tokens wait for a person: you, in a third terminal",
+                format!("{curl} {gateway}{}/v1/messages \\\n       {json} -d '{large}'", routes.anthropic),
             ),
             (
                 "Claude Code, or any SDK, through the gateway: it never holds the real key",
@@ -283,12 +290,13 @@ mod tests {
     }
 
     #[test]
-    fn a_person_gets_three_commands_and_no_token() {
+    fn a_person_gets_four_commands_and_no_token() {
         let screen = |color| Screen { ready: &ready(), program: "ringward", ink: Ink(color) }.text(120, None);
         let text = screen(false);
         assert!(!text.contains('\x1b') && screen(true).contains('\x1b'));
         assert!(!text.contains("canary"));
-        assert_eq!(text.matches("$(ringward token --profile demo)").count(), 3);
+        assert_eq!(text.matches("$(ringward token --profile demo)").count(), 4);
+        assert!(text.contains("ringward approvals list --admin unix:/x/admin.sock"));
         assert!(text.contains("http://127.0.0.1:1/customers") && text.contains("DROP TABLE"));
         assert!(text.contains("ANTHROPIC_BASE_URL=http://127.0.0.1:1/anthropic "));
     }

@@ -4,6 +4,7 @@
 //! [`exit`].
 
 mod admin_client;
+mod approvals;
 mod audit;
 mod audit_credential;
 mod audit_erase;
@@ -16,6 +17,8 @@ mod config;
 mod demo;
 mod env;
 pub mod exit;
+mod freeze;
+mod grants;
 mod healthcheck;
 mod inert;
 mod init;
@@ -90,6 +93,10 @@ enum Command {
     Reload(reload::Command),
     Status(status::Command),
     Healthcheck(healthcheck::Command),
+    Approvals(approvals::Command),
+    Grants(grants::Command),
+    Freeze(freeze::Freeze),
+    Thaw(freeze::Thaw),
     Sessions(sessions::Command),
     Policy(policy::Command),
     Audit(audit::Command),
@@ -125,6 +132,10 @@ pub fn main() -> ExitCode {
         Command::Reload(command) => command.run(&mut output),
         Command::Status(command) => command.run(&mut output),
         Command::Healthcheck(command) => command.run(&mut output),
+        Command::Approvals(command) => command.run(&mut output),
+        Command::Grants(command) => command.run(&mut output),
+        Command::Freeze(command) => command.run(&mut output),
+        Command::Thaw(command) => command.run(&mut output),
         Command::Sessions(command) => command.run(&mut output),
         Command::Policy(command) => command.run(&mut output),
         Command::Audit(command) => command.run(&mut output),

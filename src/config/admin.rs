@@ -49,12 +49,16 @@ pub struct AdminToken {
     pub role: AdminRole,
     /// `sha256:` and the SHA-256 of the token in 64 hexadecimal digits.
     pub hash: String,
+    /// The human who bears it, as the `owner` claim of callers names them: who owns a caller does not approve
+    /// its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// When it ends, such as "2027-11-22" or "2027-11-22T09:30:00Z", in UTC. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }
 
-/// What the bearer of a token may do. Nobody changes anything with one: that takes the socket.
+/// What the bearer of a token may do. Nobody changes how the gateway works with one: that takes the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminRole {
@@ -62,6 +66,8 @@ pub enum AdminRole {
     Viewer,
     /// Read the audit log: heads, proofs, keys and sealed segments.
     Auditor,
+    /// Decide about requests that wait: see them, approve, deny, take grants away.
+    Approver,
 }
 
 impl AdminToken {
@@ -81,12 +87,13 @@ impl AdminToken {
     }
 }
 
-/// Who may do what: `group:NAME`, `user:SUBJECT` (of a configured login) or `local:UID` (over the socket).
+/// Who may do what: `local:UID` (over the socket), `token:NAME` (over the port), and `group:NAME` or
+/// `user:SUBJECT` of a login.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[serde(default)]
 pub struct Roles {
-    /// Who may approve or deny what is held.
+    /// Who may approve or deny what is held; tokens with the role `approver` may anyway.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
     pub approver: Vec<String>,

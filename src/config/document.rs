@@ -2,7 +2,7 @@
 //! those. Doc comments here and in the tables are what `config explain` and the JSON Schema show.
 
 use super::{
-    Admin, Audit, Deny, Identity, Limits, Listen, Log, Mask, Policy, Route, Runtime, Secret, Upstream,
+    Admin, Audit, Deny, Hold, Identity, Limits, Listen, Log, Mask, Policy, Route, Runtime, Secret, Upstream,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct Document {
     /// What is masked while it streams through. A route names those that apply.
     #[serde(default)]
     pub mask: Vec<Mask>,
+    /// Requests that wait for people.
+    #[serde(default)]
+    pub hold: Hold,
     /// How refusals look.
     #[serde(default)]
     pub deny: Deny,

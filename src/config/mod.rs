@@ -13,6 +13,7 @@ pub mod compile;
 mod deny;
 pub mod diagnostic;
 pub mod document;
+mod hold;
 mod host;
 mod identity;
 mod limits;
@@ -47,6 +48,7 @@ pub use value::{Period, Share, Size};
 pub use admin::{Admin, AdminRole, AdminToken, Roles};
 pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
+pub use hold::Hold;
 pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};
 pub use limits::Limits;
 pub use listen::{

@@ -208,7 +208,7 @@ pub struct SqlCondition {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Approval {
-    /// Who may: `group:NAME`, `user:SUBJECT` or `local:UID`. Default: the role `approver`.
+    /// Who may: `local:UID`, `token:NAME`, `group:NAME` or `user:SUBJECT`. Default: the role `approver`.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
     pub by: Vec<String>,

@@ -65,8 +65,6 @@ pub struct AdminPlan {
     pub metrics: Option<SocketAddr>,
     /// Who may log in over `addr`.
     pub tokens: Vec<AdminCredential>,
-    /// Who may approve: `group:NAME`, `user:SUBJECT`, `local:UID`.
-    pub approvers: Vec<String>,
 }
 
 /// A token of the admin interface.
@@ -74,6 +72,8 @@ pub struct AdminPlan {
 pub struct AdminCredential {
     pub name: Arc<str>,
     pub role: super::AdminRole,
+    /// The human who bears it.
+    pub owner: Option<Arc<str>>,
     /// SHA-256 of the token.
     pub digest: [u8; 32],
     pub expires: Option<crate::time::Timestamp>,

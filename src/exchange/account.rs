@@ -295,7 +295,7 @@ fn recorded_response_headers(headers: &Headers) -> Headers {
 }
 
 /// The caller as the audit log names it.
-fn subject(principal: &Principal) -> Arc<audit::Subject> {
+pub(super) fn subject(principal: &Principal) -> Arc<audit::Subject> {
     Arc::new(audit::Subject {
         issuer: principal.issuer.clone(),
         subject: principal.subject.as_str().into(),

@@ -124,6 +124,9 @@ impl Exchange {
         route: &Arc<Route>,
         steps: &mut Steps,
     ) {
+        if let Some(reason) = self.frozen() {
+            return self.refuse(Code::Frozen, reason, steps);
+        }
         match self.strip_head(&mut arrival.head, route) {
             Ok(()) => self.decide_head(around, arrival, route, steps),
             Err(rejection) => {
@@ -181,18 +184,29 @@ impl Exchange {
                 if arrival.end {
                     return self.decide_body(around, arrival, needs, steps);
                 }
-                self.needs = needs;
-                let data = std::mem::take(&mut arrival.data);
-                if !self.gather(around.memory, &data) {
-                    return self.refuse_unmemorable(steps);
-                }
-                if arrival.head.expect_continue {
-                    steps.push(Step::Continue);
-                }
-                self.stage = Stage::Body(arrival);
-                steps.push(Step::ReadBody);
+                self.gather_body(around, arrival, needs, steps);
             }
         }
+    }
+
+    /// Reads the rest of the body before anything else.
+    pub(super) fn gather_body(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        mut arrival: Arrival,
+        needs: Needs,
+        steps: &mut Steps,
+    ) {
+        self.needs = needs;
+        let data = std::mem::take(&mut arrival.data);
+        if !self.gather(around.memory, &data) {
+            return self.refuse_unmemorable(steps);
+        }
+        if arrival.head.expect_continue {
+            steps.push(Step::Continue);
+        }
+        self.stage = Stage::Body(arrival);
+        steps.push(Step::ReadBody);
     }
 
     /// The policy needed the body, and here it is, whole.
@@ -234,10 +248,7 @@ impl Exchange {
                 self.keep_refused(arrival);
                 self.refuse(Code::PolicyDenied, &*reason, steps);
             }
-            Ruling::Approve { reason, .. } => {
-                self.keep_refused(arrival);
-                self.refuse(Code::ApprovalUnavailable, &*reason, steps);
-            }
+            Ruling::Approve { reason, terms } => self.hold(around, arrival, reason, terms, steps),
         }
     }
 

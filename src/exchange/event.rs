@@ -2,6 +2,7 @@
 //! enums.
 
 use crate::{
+    approval::{Question, Settlement, Verdict},
     audit::{Commit, ExchangeId, Record},
     buffer::Segments,
     http::{RequestHead, ResponseHead},
@@ -146,6 +147,8 @@ pub enum Answer {
     Keys,
     /// A lease, or why there is none. The text holds no secret.
     Lease(Result<Lease, String>),
+    /// What people say of the request, with its body unless it is to be sent again.
+    Verdict(Verdict, Segments),
 }
 
 /// The audit journal does not record.
@@ -186,6 +189,8 @@ pub enum Step {
     Finish(Option<Record>, Box<super::Summary>),
     /// A lease is no longer needed: revoke it.
     Release(Lease),
+    /// Tell the approval that let it through how it ended.
+    Settle(Settlement),
     /// Cut a side off so that it sees an incomplete message, never a clean end.
     Abort(Side),
 }
@@ -199,6 +204,8 @@ pub enum Ask {
     Keys(Arc<Issuer>),
     /// Get a short-lived credential for this exchange.
     Lease { source: Arc<LeaseSource>, subject_token: Option<SecretValue> },
+    /// Have people decide, but answer the caller within its slice.
+    Verdict(Box<Question>),
 }
 
 /// A request that may go upstream.
@@ -248,7 +255,8 @@ impl Steps {
     /// Forgets what is meant for the client, which is gone. Records and leases are not.
     pub fn forget_client(&mut self) {
         let is_kept = |step: &Step| match step {
-            Step::Note(_) | Step::Finish(..) | Step::Release(_) | Step::Abort(_) => true,
+            Step::Note(_) | Step::Finish(..) | Step::Release(_) => true,
+            Step::Settle(_) | Step::Abort(_) => true,
             Step::Ask(..) | Step::Continue | Step::ReadBody | Step::Forward(_) => false,
             Step::ForwardBody { .. } | Step::Reply(_) | Step::Inform(_) => false,
             Step::Respond { .. } | Step::Send { .. } => false,

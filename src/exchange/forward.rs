@@ -56,7 +56,7 @@ impl Exchange {
             injected: Vec::new(),
             data,
             end,
-            approved: false,
+            approved: self.settles,
         });
         match route.record {
             Recording::Off => {
@@ -244,6 +244,7 @@ impl Exchange {
             Ok(injected) => {
                 forward.injected = injected;
                 self.stage = Stage::Open;
+                self.was_forwarded = true;
                 steps.push(Step::Forward(forward));
             }
             Err(name) => {

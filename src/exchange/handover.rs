@@ -5,7 +5,9 @@ use super::{
     share::{Held, ShareId},
 };
 use crate::{
-    audit::{Commit, Record},
+    approval::{Question, Settlement, Verdict},
+    audit::{Commit, ExchangeId, Record},
+    buffer::Segments,
     identity::Issuer,
     secrets::{Lease, LeaseSource, SecretValue},
 };
@@ -32,6 +34,12 @@ pub enum Work {
     Lease { source: Arc<LeaseSource>, subject_token: Option<SecretValue> },
     /// Revoke a credential; nobody waits.
     Release(Lease),
+    /// Have people decide about a request.
+    Hold(Box<Question>),
+    /// The request of this ticket does not wait any more.
+    Leave,
+    /// How the request ended that an approval let through.
+    Settle(ExchangeId, Settlement),
 }
 
 /// What other threads bring to a shard.
@@ -43,6 +51,8 @@ pub enum Delivery {
     Keys(ShardTicket),
     /// A lease, or why there is none.
     Lease(ShardTicket, Result<Lease, String>),
+    /// What people say of a request, which one it is, and its body unless it is to be sent again.
+    Verdict(ShardTicket, ExchangeId, Verdict, Segments),
     /// Stop accepting, end idle connections, let exchanges finish.
     Drain,
     /// The time to finish is up: cut what still runs.

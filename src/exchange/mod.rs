@@ -10,6 +10,8 @@
 //!    │ malformed             │ principal
 //!    │                    route's policies ── needs the body ──► Body ── RequestBody… ──┐
 //!    │       refused         │ allow    ◄────────────────────────────────────────────────┘
+//!    │  ◄────────────────────┤ approve ──► Held ── Answer(Verdict) ──┐ (with its whole body)
+//!    │                       │ ◄─────────────────────────────────────┘
 //!    ▼  ◄────────────────────┤
 //!  Replying                Intent ── Answer(Recorded) ──► Lease ── Answer(Lease) ──► Open
 //!    ▲  ◄────────────────────┴─ journal or secret unavailable ─────┘                  │ bodies, both ways
@@ -27,6 +29,7 @@ mod flow;
 pub mod fold;
 mod forward;
 pub mod handover;
+mod hold;
 pub mod plan;
 mod received;
 mod refuse;
@@ -45,6 +48,7 @@ pub use summary::{Summary, Times};
 pub use crate::identity::TokenCache;
 
 use crate::{
+    approval::{Settlement, Verdict},
     buffer::Budget,
     http::{Headers, Method},
     identity::Principal,
@@ -97,6 +101,9 @@ pub struct Exchange {
     echoes: Echoes,
     /// The caller's token, kept only on routes whose upstream exchanges it (RFC 8693).
     subject_token: Option<SecretValue>,
+    /// Whether an approval was used that is to learn how this ends, and whether it went upstream.
+    settles: bool,
+    was_forwarded: bool,
     ending: Ending,
 }
 
@@ -105,6 +112,8 @@ enum Stage {
     Fresh,
     Keys(Arrival),
     Body(Arrival),
+    /// People decide about it; its body is with them.
+    Held(Arrival),
     Intent(Box<Forward>),
     Lease(Box<Forward>),
     Open,
@@ -127,6 +136,8 @@ struct Facts {
     client: ClientHint,
     /// Id of an MCP tool call: its refusal is a result.
     rpc_id: Option<Arc<str>>,
+    /// The approval that it waits for, or was let through by.
+    approval: Option<Arc<str>>,
 }
 
 /// How the exchange ends, as far as it is known.
@@ -177,6 +188,8 @@ impl Exchange {
             lease: None,
             echoes: Echoes::new(),
             subject_token: None,
+            settles: false,
+            was_forwarded: false,
             ending: Ending::default(),
         }
     }
@@ -238,6 +251,9 @@ impl Exchange {
                 self.stage = Stage::Fresh;
                 self.identify(around, arrival, steps);
             }
+            (Stage::Held(arrival), Answer::Verdict(verdict, body)) => {
+                self.judged(around.now, Arrival { data: body, ..arrival }, verdict, steps);
+            }
             (Stage::Intent(forward), Answer::Recorded(result)) => self.recorded(forward, result, steps),
             (Stage::Lease(forward), Answer::Lease(result)) => self.leased(forward, result, steps),
             (Stage::Open, Answer::Recorded(result)) => {
@@ -251,10 +267,12 @@ impl Exchange {
         }
     }
 
-    /// An answer that comes too late: a lease is given back, the rest is worth nothing.
+    /// An answer that comes too late: a lease and an approval are given back, the rest is worth nothing.
     fn drop_answer(&mut self, answer: Answer, steps: &mut Steps) {
-        if let Answer::Lease(Ok(lease)) = answer {
-            steps.push(Step::Release(lease));
+        match answer {
+            Answer::Lease(Ok(lease)) => steps.push(Step::Release(lease)),
+            Answer::Verdict(Verdict::Approved { .. }, _) => steps.push(Step::Settle(Settlement::Unsent)),
+            _ => {}
         }
     }
 

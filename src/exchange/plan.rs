@@ -2,6 +2,7 @@
 //! plan it began with (DESIGN invariant 5).
 
 use crate::{
+    approval::Freezer,
     audit::Commit,
     http::client_address::{ClientAddress, Network},
     identity::Issuer,
@@ -38,6 +39,10 @@ pub struct Plan {
     /// Tokens that masks put in the place of values; one book for all configurations of this process.
     pub tokens: Arc<TokenBook>,
     pub limits: CallerLimits,
+    /// What operators have stopped; one for all configurations of this process.
+    pub freezer: Arc<Freezer>,
+    /// Longest that a held request is kept without an answer.
+    pub hold_slice: Duration,
 }
 
 /// How long callers may take, and how many connections one of them may have (SECURITY R41).
@@ -100,6 +105,8 @@ pub struct Route {
     pub strip_prefix: Option<String>,
     /// Whether an LLM route also forwards paths that are not inference (files, batches, stored objects).
     pub all_paths: bool,
+    /// Of the route, its upstream and its masks, as they are configured: an approval is good for no others.
+    pub digest: [u8; 32],
 }
 
 impl Route {

@@ -45,7 +45,14 @@ impl Exchange {
     }
 
     fn refusal(&self, code: Code, detail: impl Into<String>) -> Refusal {
-        let by_policy = matches!(code, Code::PolicyDenied | Code::ApprovalUnavailable);
+        let by_policy = matches!(
+            code,
+            Code::PolicyDenied
+                | Code::ApprovalPending
+                | Code::ApprovalDenied
+                | Code::ApprovalExpired
+                | Code::ApprovalConsumed
+        );
         let decision = self.decision.as_ref().filter(|_| by_policy);
         let next = match decision.map(|decision| &decision.ruling) {
             Some(Ruling::Block { next, .. }) => next.clone(),
@@ -56,6 +63,7 @@ impl Exchange {
             rule: decision.map(|decision| decision.place.clone()),
             next,
             rpc_id: self.facts.rpc_id.clone(),
+            approval: self.facts.approval.clone(),
             ..Refusal::new(code, detail)
         }
     }
@@ -177,6 +185,9 @@ impl Exchange {
         let lease = self.lease.take();
         let record = self.last_record(now, lease.as_ref());
         let summary = Box::new(self.summary(now));
+        if let Some(settlement) = self.settlement() {
+            steps.push(Step::Settle(settlement));
+        }
         if let Some(lease) = lease {
             steps.push(Step::Release(lease));
         }

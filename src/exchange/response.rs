@@ -56,6 +56,10 @@ impl Exchange {
         if !matches!(self.stage, Stage::Open) || self.ending.responded {
             return;
         }
+        if let Some(reason) = self.frozen() {
+            steps.push(Step::Abort(Side::Upstream));
+            return self.refuse(Code::Frozen, reason, steps);
+        }
         if let Err(rejection) = rules::strip_response(&mut head.headers) {
             let cause = Cause::Malformed { reason: rejection.reason(), status: 502 };
             return self.gone(now, Side::Upstream, cause, steps);
@@ -92,6 +96,10 @@ impl Exchange {
     pub(super) fn response_body(&mut self, now: Now, mut data: Segments, end: bool, steps: &mut Steps) {
         if !matches!(self.stage, Stage::Open) || !self.ending.responded {
             return;
+        }
+        if let Some(reason) = self.frozen() {
+            steps.push(Step::Abort(Side::Upstream));
+            return self.break_off(now, Code::Frozen, &reason, steps);
         }
         data.join_tiny(&mut self.response.tally);
         self.keep_received(&data);

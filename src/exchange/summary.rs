@@ -66,6 +66,8 @@ pub struct Times {
     pub record: Duration,
     /// Waiting for keys and leases.
     pub credential: Duration,
+    /// Waiting for people.
+    pub hold: Duration,
     /// Until the upstream connection stood.
     pub connect: Duration,
     /// From the forwarded head to the response's.
@@ -75,10 +77,10 @@ pub struct Times {
 }
 
 impl Summary {
-    /// The gateway's own part of the time: all but upstream's.
+    /// The gateway's own part of the time: all but upstream's, and what people took.
     pub fn overhead(&self) -> Duration {
-        let upstream = self.times.connect + self.times.first_byte + self.times.response;
-        self.duration.saturating_sub(upstream)
+        let others = self.times.connect + self.times.first_byte + self.times.response + self.times.hold;
+        self.duration.saturating_sub(others)
     }
 
     /// The labels of this exchange.

@@ -1,6 +1,7 @@
 //! One exchange after the other, driven by hand: the order of steps is the contract.
 
 mod canonical;
+mod holds;
 mod hygiene;
 mod owed;
 mod replay;
@@ -15,9 +16,7 @@ use crate::{
     http::{Framing, RequestHead, ResponseHead, Version, client_address::ClientAddress},
     inspect::{self, Kind, MaskSet, Replacement},
     metrics::Limit,
-    policy::{
-        Action, ApprovalTerms, BodyTest, HostPattern, PathPattern, RouteMatch, Router, Rule, RuleSet, When,
-    },
+    policy::{Action, BodyTest, HostPattern, PathPattern, RouteMatch, Router, Rule, RuleSet, When},
     protocol::{DenyStatus, Protocol, Reply},
     secrets::{
         ClientAuth, Endpoint, Injection, LeaseKind, LeaseSource, Scrub, SecretSpec, SecretValue, Slots,
@@ -126,6 +125,7 @@ impl World {
             body_bytes_max: self.body_bytes_max,
             strip_prefix: Some("/api".to_owned()),
             all_paths: true,
+            digest: [0; 32],
         };
         let path = PathPattern::parse(self.path).expect("a pattern");
         let found = RouteMatch { listen: None, host: HostPattern::Any, path, methods: Vec::new() };
@@ -142,6 +142,8 @@ impl World {
             deny_status: DenyStatus::Auto,
             tokens: Arc::new(inspect::token::TokenBook::new([7; 32])),
             limits: Default::default(),
+            freezer: Arc::default(),
+            hold_slice: Duration::from_secs(90),
         })
     }
 
@@ -269,6 +271,7 @@ fn words(steps: &[Step]) -> Vec<&'static str> {
         Step::Ask(_, Ask::Record(..)) => "ask record",
         Step::Ask(_, Ask::Lease { .. }) => "ask lease",
         Step::Ask(_, Ask::Keys(_)) => "ask keys",
+        Step::Ask(_, Ask::Verdict(_)) => "ask people",
         Step::Continue => "continue",
         Step::ReadBody => "read body",
         Step::Forward(_) => "forward",
@@ -281,6 +284,7 @@ fn words(steps: &[Step]) -> Vec<&'static str> {
         Step::Finish(Some(_), _) => "finish",
         Step::Finish(None, _) => "finish unrecorded",
         Step::Release(_) => "release",
+        Step::Settle(_) => "settle",
         Step::Abort(Side::Client) => "abort client",
         Step::Abort(Side::Upstream) => "abort upstream",
     };
@@ -378,23 +382,6 @@ fn a_body_that_the_policy_needs_is_gathered_first() {
     let more = |data: &'static [u8], end| Event::RequestBody { data: Chunk::from_static(data).into(), end };
     assert_eq!(words(&driven.on(more(b"OP TA", false))), ["read body"]);
     assert_eq!(words(&driven.on(more(b"BLE", true))), ["reply"]);
-}
-
-#[test]
-fn an_approval_is_refused_while_nobody_can_give_it() {
-    let terms = ApprovalTerms {
-        by: vec!["group:sre".to_owned()],
-        approvals_min: 1,
-        allow_self: false,
-        timeout: Duration::from_secs(60),
-        allow_on_timeout: false,
-    };
-    let action = Action::Approve { reason: "Costly.".into(), terms: Arc::new(terms) };
-    let mut driven =
-        World { rules: vec![rule("spend", When::default(), action)], ..World::default() }.exchange();
-    let steps = driven.post(b"x");
-    let reply = reply(&steps);
-    assert_eq!((reply.status, reply.headers.get_str("x-should-retry")), (503, Some("false")));
 }
 
 #[test]

@@ -173,6 +173,8 @@ pub struct Metrics {
     pub reload_successful: Gauge,
     /// 1 where the epoll driver runs because io_uring is not available.
     pub epoll_fallback: Gauge,
+    /// Requests that wait for people.
+    pub approvals_pending: Gauge,
 }
 
 impl Default for Metrics {
@@ -216,6 +218,7 @@ impl Default for Metrics {
             log_lines_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             epoll_fallback: Gauge::default(),
+            approvals_pending: Gauge::default(),
         };
         metrics.register_exchanges();
         metrics.register_process();
@@ -281,6 +284,11 @@ impl Metrics {
             "config_last_reload_successful",
             "Whether the last reload was taken",
             self.reload_successful.clone(),
+        );
+        registry.register(
+            "approvals_pending",
+            "Requests that wait for people",
+            self.approvals_pending.clone(),
         );
         registry.register("epoll_fallback", "Whether epoll stands in", self.epoll_fallback.clone());
         let build = Family::<BuildInfo, Gauge>::default();

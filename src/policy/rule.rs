@@ -66,6 +66,8 @@ pub struct ApprovalTerms {
     pub timeout: Duration,
     /// Whether silence means yes.
     pub allow_on_timeout: bool,
+    /// Of the policy as it is configured: a verdict is good for no other one.
+    pub digest: [u8; 32],
 }
 
 /// A test on header fields or query parameters of one name.

@@ -25,6 +25,7 @@ fn approve(name: &str, when: When) -> Rule {
         allow_self: false,
         timeout: Duration::from_secs(780),
         allow_on_timeout: false,
+        digest: [0; 32],
     };
     rule(name, Action::Approve { reason: "ask".into(), terms: Arc::new(terms) }, when)
 }

@@ -1,8 +1,9 @@
 //! Open questions of a shard, by ticket.
 
 use crate::{
-    audit::{Commit, Record, Refusal},
-    buffer::Budget,
+    approval::{Question, Settlement, Verdict},
+    audit::{Commit, ExchangeId, Record, Refusal},
+    buffer::{Budget, Segments},
     exchange::{
         Answer, Ask, Summary, Unavailable,
         fold::{self, Folds},
@@ -10,9 +11,9 @@ use crate::{
         share::{Demand, Party, Share, ShareId, Shares},
     },
     limits::{
-        AGENT_SHARE_PERCENT, ERRAND_TIMEOUT, JOURNAL_QUEUE_RECORDS, RECORD_INFLIGHT_BYTES_MAX,
-        RECORD_RETRY_MAX, RECORD_RETRY_MIN, RECORD_STALL_MAX, RECORD_TIMEOUT, REFUSALS_PER_SECOND,
-        SHARE_WAIT_MAX,
+        AGENT_SHARE_PERCENT, ERRAND_TIMEOUT, HOLD_SLICE_GRACE, JOURNAL_QUEUE_RECORDS,
+        RECORD_INFLIGHT_BYTES_MAX, RECORD_RETRY_MAX, RECORD_RETRY_MIN, RECORD_STALL_MAX, RECORD_TIMEOUT,
+        REFUSALS_PER_SECOND, SHARE_WAIT_MAX,
     },
     runtime::{self, Slot},
     secrets::Lease,
@@ -46,6 +47,8 @@ pub enum Taken {
     Log(Box<Summary>),
     /// A lease came too late: it must be revoked.
     Orphan(Lease),
+    /// An approval came too late: it was not used.
+    Unused(ExchangeId),
 }
 
 struct Inner {
@@ -168,6 +171,7 @@ impl Answers {
             }
             Ask::Keys(issuer) => Work::Keys(issuer),
             Ask::Lease { source, subject_token } => Work::Lease { source, subject_token },
+            Ask::Verdict(question) => return self.hold(shard, errands, question).await,
         };
         self.errand(shard, errands, work, ERRAND_TIMEOUT).await
     }
@@ -188,6 +192,22 @@ impl Answers {
         match runtime::timeout(limit, waiting.slot.take()).await {
             Some(answer) => answer,
             None => failed("its answer did not come in time"),
+        }
+    }
+
+    /// Has people decide, and waits for their verdict, but not longer than its slice, which whoever asks them
+    /// keeps to. When it is dropped before, the request does not wait any more.
+    async fn hold(&self, shard: usize, errands: &dyn Errands, question: Box<Question>) -> Answer {
+        let (ticket, slot) = self.open();
+        let (exchange, limit) = (question.exchange, question.slice + HOLD_SLICE_GRACE);
+        let held = Held { waiting: Waiting { answers: self, ticket, slot }, exchange, shard, errands };
+        if errands.send(Errand { shard, ticket, work: Work::Hold(question) }).is_err() {
+            let detail = "Too many requests wait for approvals.".into();
+            return Answer::Verdict(Verdict::Unavailable { detail }, Segments::new());
+        }
+        match runtime::timeout(limit, held.waiting.slot.take()).await {
+            Some(answer) => answer,
+            None => Answer::Verdict(Verdict::Pending { approval: "".into() }, Segments::new()),
         }
     }
 
@@ -379,6 +399,9 @@ impl Answers {
             Delivery::Recorded(ticket, result) => (ticket, Answer::Recorded(result)),
             Delivery::Keys(ticket) => (ticket, Answer::Keys),
             Delivery::Lease(ticket, result) => (ticket, Answer::Lease(result)),
+            Delivery::Verdict(ticket, exchange, verdict, body) => {
+                return self.judge(ticket, exchange, verdict, body);
+            }
             Delivery::Drain | Delivery::Cut => return Taken::Done,
         };
         let waiter = self.0.waiters.borrow_mut().remove(&ticket);
@@ -394,6 +417,18 @@ impl Answers {
             (Some(Waiter::Log(summary, _)), _) => Taken::Log(summary),
             (None, Answer::Lease(Ok(lease))) => Taken::Orphan(lease),
             (None, _) => Taken::Done,
+        }
+    }
+
+    /// Takes a verdict to whom it belongs.
+    fn judge(&self, ticket: ShardTicket, exchange: ExchangeId, verdict: Verdict, body: Segments) -> Taken {
+        match (self.0.waiters.borrow_mut().remove(&ticket), verdict) {
+            (Some(Waiter::Task(slot)), verdict) => {
+                slot.put(Answer::Verdict(verdict, body));
+                Taken::Done
+            }
+            (None, Verdict::Approved { .. }) => Taken::Unused(exchange),
+            _ => Taken::Done,
         }
     }
 
@@ -435,6 +470,25 @@ impl Drop for Waiting<'_> {
         if let Some(Answer::Lease(Ok(lease))) = self.slot.try_take() {
             self.answers.0.orphans.borrow_mut().push(lease);
         }
+    }
+}
+
+/// An exchange that waits for people. However it ends to wait, its place is given up; an approval that came
+/// in that very moment is given back.
+struct Held<'a> {
+    waiting: Waiting<'a>,
+    exchange: ExchangeId,
+    shard: usize,
+    errands: &'a dyn Errands,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let unused =
+            matches!(self.waiting.slot.try_take(), Some(Answer::Verdict(Verdict::Approved { .. }, _)));
+        let work = if unused { Work::Settle(self.exchange, Settlement::Unsent) } else { Work::Leave };
+        // What finds no room is noticed by its time: nobody is told twice.
+        let _ = self.errands.send(Errand { shard: self.shard, ticket: self.waiting.ticket, work });
     }
 }
 

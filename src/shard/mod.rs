@@ -30,11 +30,12 @@ pub use admission::{Capacity, Census};
 pub use world::{Endpoint, World};
 
 use crate::{
-    audit::Record,
+    approval::Settlement,
+    audit::{ExchangeId, Record},
     buffer::{Budget, Tally},
     exchange::{
         Answer, Ask, Summary, Surroundings, TokenCache,
-        handover::{Delivery, Errands, LogSink, Recorder},
+        handover::{Delivery, Errand, Errands, LogSink, Recorder, Work},
         share::ShareId,
     },
     limits::{RECORD_STALL_MAX, RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
@@ -237,6 +238,7 @@ impl Shard {
                     other => match self.answers.take(other) {
                         Taken::Log(summary) => self.log.log(summary),
                         Taken::Orphan(lease) => origin::release(self, lease),
+                        Taken::Unused(exchange) => self.settle(exchange, Settlement::Unsent),
                         Taken::Done => {}
                     },
                 }
@@ -302,6 +304,14 @@ impl Shard {
             *date = (seconds, httpdate::fmt_http_date(time).into());
         }
         date.1.clone()
+    }
+
+    /// Says how the request ended that an approval let through.
+    fn settle(&self, exchange: ExchangeId, settlement: Settlement) {
+        let work = Work::Settle(exchange, settlement);
+        if self.errands.send(Errand { shard: self.index, ticket: 0, work }).is_err() {
+            tracing::warn!(shard = self.index, %exchange, "an approval does not learn how its request ended");
+        }
     }
 
     /// Asks another thread and waits for the answer.

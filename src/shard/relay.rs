@@ -11,7 +11,7 @@ use super::{
 use crate::{
     exchange::{Answer, Ask, Cause, Event, Exchange, Side, Step, Steps, Times, share::ShareId},
     protocol::Reply,
-    runtime,
+    runtime::{self, Either},
     time::Now,
 };
 use std::{
@@ -48,6 +48,13 @@ impl<'a> Relay<'a> {
         let mut alive = true;
         while let Some(step) = steps.next_step() {
             match step {
+                Step::Ask(ticket, ask @ Ask::Verdict(..)) => {
+                    // Rare, and its future is large.
+                    match Box::pin(self.hold(ask, input)).await {
+                        Ok(answer) => self.feed(Event::Answer(ticket, answer), &mut steps),
+                        Err(cause) => self.client_gone(cause, &mut steps),
+                    }
+                }
                 Step::Ask(ticket, ask) => {
                     let answer = self.ask(ask).await;
                     self.feed(Event::Answer(ticket, answer), &mut steps);
@@ -106,6 +113,11 @@ impl<'a> Relay<'a> {
         self.feed(Event::Gone(Side::Client, cause), steps);
     }
 
+    /// Name of the exchange.
+    fn id(&self) -> crate::audit::ExchangeId {
+        self.exchange.borrow().id()
+    }
+
     /// Whether the exchange is over.
     pub fn has_ended(&self) -> bool {
         self.exchange.borrow().has_ended()
@@ -119,6 +131,17 @@ impl<'a> Relay<'a> {
     /// While the shard drains, the answer that is under way is the last one on its connection.
     pub fn announce_drain(&self, output: &mut Output) {
         output.keep_alive &= !self.shard.draining.get();
+    }
+
+    /// Waits for people, and looks meanwhile whether the caller is still there.
+    async fn hold(&self, ask: Ask, input: &mut Input) -> Result<Answer, Cause> {
+        let asked = runtime::now().instant;
+        let answer = runtime::race(self.shard.ask(ShareId::default(), ask), input.closed()).await;
+        self.times.borrow_mut().hold += runtime::now().instant.since(asked);
+        match answer {
+            Either::First(answer) => Ok(answer),
+            Either::Second(cause) => Err(cause),
+        }
     }
 
     /// Asks, waits, and takes the time that it took.
@@ -169,6 +192,10 @@ impl<'a> Relay<'a> {
                 origin::release(self.shard, lease);
                 Ok(())
             }
+            Step::Settle(settlement) => {
+                self.shard.settle(self.id(), settlement);
+                Ok(())
+            }
             // Aborting a side that has no connection here has no effect.
             _ => Ok(()),
         }
@@ -202,6 +229,7 @@ impl<'a> Relay<'a> {
             match step {
                 Step::Finish(record, summary) => self.shard.finish_now(self.share(), record, summary),
                 Step::Release(lease) => origin::release(self.shard, lease),
+                Step::Settle(settlement) => self.shard.settle(self.id(), settlement),
                 // Both connections are dropped right after this, which resets them.
                 _ => {}
             }

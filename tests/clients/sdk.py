@@ -1,6 +1,6 @@
 """One call through the Anthropic or the OpenAI SDK, with the SDK's own retries.
 
-Arguments: vendor, base URL, token, prompt, "stream" or "whole". Prints one JSON object: {"text": ...} or
+Arguments: vendor, base URL, token, prompt, "stream" or "whole", and perhaps max_tokens. Prints one JSON object: {"text": ...} or
 {"error": class, "status": ..., "message": ..., "code": ...}.
 """
 
@@ -10,13 +10,16 @@ import sys
 import anthropic
 import openai
 
-vendor, base_url, token, prompt, how = sys.argv[1:]
+vendor, base_url, token, prompt, how = sys.argv[1:6]
+max_tokens = int((sys.argv[6:] or [1024])[0])
+# Without it the SDK refuses to ask for so much in one piece.
+patience = {"timeout": 120} if sys.argv[6:] else {}
 messages = [{"role": "user", "content": prompt}]
 
 
 def ask_anthropic():
-    client = anthropic.Anthropic(base_url=base_url, api_key=token)
-    request = {"model": "claude-test", "max_tokens": 1024, "messages": messages}
+    client = anthropic.Anthropic(base_url=base_url, api_key=token, **patience)
+    request = {"model": "claude-test", "max_tokens": max_tokens, "messages": messages}
     if how == "stream":
         with client.messages.stream(**request) as stream:
             return "".join(stream.text_stream)
@@ -24,8 +27,8 @@ def ask_anthropic():
 
 
 def ask_openai():
-    client = openai.OpenAI(base_url=base_url, api_key=token)
-    request = {"model": "gpt-test", "messages": messages}
+    client = openai.OpenAI(base_url=base_url, api_key=token, **patience)
+    request = {"model": "gpt-test", "max_tokens": max_tokens, "messages": messages}
     if how == "stream":
         chunks = client.chat.completions.create(stream=True, **request)
         return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)

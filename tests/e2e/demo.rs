@@ -66,7 +66,7 @@ fn the_commands_that_the_demo_prints_work_as_pasted() {
         assert!(output.status.success(), "{command}: {text}{errors}");
         expected.iter().for_each(|word| assert!(text.contains(word), "{command}: {text}{errors}"));
     };
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(commands.len(), 4, "{commands:?}");
     check(&commands[0], &["[email]", "[card …", "[project]"]);
     check(&commands[1], &["Blocked by policy", "no-destructive-sql", "#db-oncall"]);
 }
@@ -81,11 +81,7 @@ fn post(demo: &Demo, url: &str, body: &str) -> Response {
 fn what_a_rule_refuses_comes_with_its_reason() {
     let demo = Demo::start();
     let check = |url: &str, body: &str, status: u16, policy: &str, decision: &str, said: &str| {
-        let reply = if body == "DELETE" {
-            curl(&["-X", "DELETE", "-H", &format!("authorization: {}", demo.bearer()), url])
-        } else {
-            post(&demo, url, body)
-        };
+        let reply = post(&demo, url, body);
         let text = reply.text();
         assert_eq!(reply.status, status, "{url}: {text}");
         assert_eq!(reply.header("x-ringward-response"), Some("gateway"), "{url}");
@@ -107,12 +103,9 @@ fn what_a_rule_refuses_comes_with_its_reason() {
     check(&messages, &prompt("run DROP TABLE a", 9), 403, "no-drop", "block", runbook);
     check(&messages, &prompt(r"run drop\u0020table a", 9), 403, "no-drop", "block", runbook);
     check(&chat, &prompt("run DROP TABLE a", 9), 403, "no-drop", "block", runbook);
-    check(&messages, &prompt("hi", 64_000), 503, "big-spend", "approve", "40,000 output tokens");
     let sql = |text: &str| format!(r#"{{"sql":"{text}"}}"#);
     check(&warehouse, &sql("DELETE FROM a"), 403, "no-destructive-sql", "block", "runbook");
     check(&warehouse, &sql("select 1; drop/**/table a"), 403, "no-destructive-sql", "block", "runbook");
-    let customer = demo.route("customers") + "/1";
-    check(&customer, "DELETE", 503, "delete-customer", "approve", "second pair of eyes");
     assert_eq!(post(&demo, &warehouse, &sql("SELECT 1")).status, 200);
     assert_eq!(post(&demo, &messages, &prompt("hi", 9)).status, 200);
 }

@@ -4,6 +4,7 @@
 mod support;
 mod tls;
 
+mod approvals;
 mod audit;
 mod audit_follow;
 mod audit_signed;

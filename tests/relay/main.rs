@@ -16,6 +16,7 @@ mod fairness;
 mod framing;
 mod gone;
 mod harness;
+mod holds;
 mod lifecycle;
 mod limits;
 mod masks;

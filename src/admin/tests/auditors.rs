@@ -38,6 +38,7 @@ impl Port {
         let credential = |name: &str, role, token: &str, expires: Option<u64>| Credential {
             name: name.into(),
             role,
+            owner: None,
             digest: Credential::digest_of(token),
             expires: expires.map(Timestamp),
         };
@@ -149,6 +150,7 @@ fn a_token_in_clear_text_opens_nothing() {
     *world.process.credentials.lock().unwrap() = vec![Credential {
         name: "berlin".into(),
         role: Role::Auditor,
+        owner: None,
         digest: Credential::digest_of(AUDITOR),
         expires: None,
     }];

@@ -8,11 +8,12 @@ mod readiness;
 mod sessions;
 
 use super::{
-    AuditState, AuditStatus, Consistency, Control, Credential, ErasedBodies, IssuerStatus, LogFolder, Parts,
-    Rejected, Reloaded, SecretStatus, Server, ShardStatus, Status, Unproven, UpstreamStatus, Work,
+    AuditState, AuditStatus, Consistency, Control, Credential, ErasedBodies, Events, IssuerStatus, LogFolder,
+    Parts, Rejected, Reloaded, SecretStatus, Server, ShardStatus, Status, Unproven, UpstreamStatus, Work,
     door::Bounds,
 };
 use crate::{
+    approval,
     archive::{self, Archive},
     audit::StatedKey,
     metrics::Metrics,
@@ -137,6 +138,15 @@ impl Control for Process {
     fn set_log_level(&self, author: &str, level: &str) -> Result<(), String> {
         self.note(format!("log level {level} by {author}"));
         if level == "loud" { Err("no such level: loud".to_owned()) } else { Ok(()) }
+    }
+
+    fn approvals(&self, order: approval::Order) -> Work<'_, Result<approval::Answered, approval::Fault>> {
+        self.note(format!("{order:?}"));
+        Box::pin(async { Ok(approval::Answered::Cards(Vec::new())) })
+    }
+
+    fn events(&self) -> Arc<Events> {
+        Arc::default()
     }
 
     fn archive(&self) -> Result<(Arc<Archive>, u64), archive::Error> {

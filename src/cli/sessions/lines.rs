@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A table: columns as wide as their widest cell, two spaces between, nothing behind the last.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+pub(in crate::cli) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -80,6 +80,25 @@ pub(super) fn exchange(exchange: &Exchange) -> Vec<String> {
     ]
 }
 
+/// The heading of [`approvals`].
+pub(super) fn approval_heading() -> Vec<String> {
+    ["TIME", "REQUEST", "APPROVAL", "EVENT", "BY", "REASON"].map(str::to_owned).to_vec()
+}
+
+/// What people decided about one exchange, a row for each event.
+pub(super) fn approvals(exchange: &Exchange) -> impl Iterator<Item = Vec<String>> + '_ {
+    exchange.approvals.iter().map(|event| {
+        vec![
+            clock(&event.at),
+            exchange.id.clone(),
+            inert::line(&event.approval),
+            event.event.clone(),
+            shown(&event.by),
+            shown(&event.reason),
+        ]
+    })
+}
+
 /// `POST /v1/messages`, with how it ended where that was not well.
 pub(super) fn what(exchange: &Exchange) -> String {
     let method = exchange.method.as_deref().unwrap_or("?");
@@ -100,7 +119,7 @@ pub(super) fn shown(text: &Option<String>) -> String {
 }
 
 /// `2026-11-22 04:30:12` of a time in RFC 3339.
-pub(super) fn clock(time: &str) -> String {
+pub(in crate::cli) fn clock(time: &str) -> String {
     time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
@@ -114,7 +133,7 @@ pub(super) fn duration(us: u64) -> String {
 }
 
 /// Bytes with their unit.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     match bytes {
         0..1_024 => format!("{bytes} B"),
         1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),

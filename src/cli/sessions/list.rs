@@ -97,7 +97,13 @@ impl Show {
             return Ok(());
         }
         let rows = std::iter::once(lines::exchange_heading()).chain(exchanges.iter().map(lines::exchange));
-        output.result(&format!("{}\n{}", head(&session), lines::table(&rows.collect::<Vec<_>>())));
+        let mut text = format!("{}\n{}", head(&session), lines::table(&rows.collect::<Vec<_>>()));
+        let decided: Vec<_> = exchanges.iter().flat_map(lines::approvals).collect();
+        if !decided.is_empty() {
+            let rows = std::iter::once(lines::approval_heading()).chain(decided);
+            text += &format!("\n{}", lines::table(&rows.collect::<Vec<_>>()));
+        }
+        output.result(&text);
         Ok(())
     }
 }

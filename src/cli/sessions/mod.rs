@@ -1,7 +1,7 @@
 //! `ringward sessions`: what agents did, as it was recorded.
 
 mod export;
-mod lines;
+pub(super) mod lines;
 mod list;
 mod replay;
 pub(super) mod source;

@@ -48,7 +48,6 @@ impl Compiler<'_> {
             tls,
             hosts,
             metrics: admin.metrics.as_deref().and_then(address),
-            approvers: admin.roles.approver.clone(),
             tokens: admin.token.iter().filter_map(credential).collect(),
         })
     }
@@ -65,7 +64,8 @@ fn names(chain: &[u8]) -> Vec<String> {
 /// Digest and expiry were checked with the document.
 fn credential(token: &AdminToken) -> Option<AdminCredential> {
     let (name, digest) = (token.name.as_str().into(), token.digest()?);
-    Some(AdminCredential { name, role: token.role, digest, expires: token.expiry() })
+    let owner = token.owner.as_deref().map(Into::into);
+    Some(AdminCredential { name, role: token.role, owner, digest, expires: token.expiry() })
 }
 
 /// Blocks and combinations were checked with the document.

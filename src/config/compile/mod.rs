@@ -113,6 +113,8 @@ impl Compiler<'_> {
             tokens: self.tokens(),
             limits: caller_limits(&document.limits),
             deny_status: deny_status(document.deny.status),
+            freezer: self.previous.map_or_else(Arc::default, |previous| previous.plan.freezer.clone()),
+            hold_slice: document.hold.slice_max.0,
         };
         Some(Snapshot {
             plan: Arc::new(plan),

@@ -1,6 +1,7 @@
 //! Policies as `policy` takes them.
 
 use super::Compiler;
+use crate::config::lint::approvers;
 use crate::config::tree::at;
 use crate::config::{self, FieldCondition, JsonCondition, Timeout, When as Written};
 use crate::http::Method;
@@ -74,9 +75,9 @@ impl Compiler<'_> {
 
     fn terms(&self, policy: &config::Policy) -> ApprovalTerms {
         let terms = policy.approval.as_ref();
-        let by = terms.map(|terms| &terms.by).filter(|by| !by.is_empty());
         ApprovalTerms {
-            by: by.unwrap_or(&self.document.admin.roles.approver).clone(),
+            by: approvers(self.document, policy),
+            digest: super::routes::digest(policy),
             approvals_min: terms.map_or(1, |terms| u32::from(terms.min)),
             allow_self: terms.is_some_and(|terms| terms.own),
             timeout: terms.map_or(APPROVAL_TIMEOUT, |terms| terms.timeout.0),

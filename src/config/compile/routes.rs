@@ -39,9 +39,18 @@ impl Compiler<'_> {
                 body_bytes_max: written.max_body.0,
                 strip_prefix: written.matching.strip_prefix.as_deref().and_then(canonical_prefix),
                 all_paths: written.all_paths,
+                digest: self.route_digest(written),
             }));
         }
         routes
+    }
+
+    /// Of everything that says what becomes of a request, but for its policies.
+    fn route_digest(&self, written: &config::Route) -> [u8; 32] {
+        let document = self.document;
+        let masks = document.mask.iter().filter(|mask| written.masks.contains(&mask.name));
+        let masks: Vec<_> = masks.collect();
+        digest(&(written, document.upstreams.get(&written.upstream), masks))
     }
 
     fn masks(&mut self, index: usize, written: &config::Route) -> Option<Arc<MaskSet>> {
@@ -77,6 +86,15 @@ impl Compiler<'_> {
         // Both kinds of error were found with the document.
         Router::new(matchers.collect::<Result<Vec<_>, _>>().ok()?).ok()
     }
+}
+
+/// Of a part of the configuration, however it is written.
+pub(super) fn digest(part: &impl serde::Serialize) -> [u8; 32] {
+    // Tables with text keys always serialise.
+    let text = serde_json::to_vec(part).unwrap_or_default();
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text).as_ref());
+    bytes
 }
 
 /// The masks of a route, in their order, which records count by.

@@ -9,6 +9,7 @@ mod policies;
 mod routes;
 mod upstreams;
 
+pub(super) use policies::approvers;
 pub(super) use routes::{canonical_prefix, matcher};
 
 use super::diagnostic::suggestion;

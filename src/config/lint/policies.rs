@@ -3,7 +3,7 @@
 use super::Lint;
 use crate::config::diagnostic::suggestion;
 use crate::config::tree::{Path, at};
-use crate::config::{Action, FieldCondition, JsonCondition, Policy, Route, When};
+use crate::config::{Action, AdminRole, Document, FieldCondition, JsonCondition, Policy, Route, When};
 use crate::policy::{PathPattern, SqlDialect, SqlKind};
 use std::time::Duration;
 
@@ -53,26 +53,55 @@ fn approval(lint: &mut Lint<'_>, index: usize, policy: &Policy) {
             principal(lint, &at!["policy", index, "approval", "by", position], role);
         }
     }
-    // People log in over the local socket only, until an issuer for them can be configured.
-    let can_log_in = |role: &String| role.starts_with("local:");
-    if !lint.document.admin.roles.approver.iter().any(can_log_in) {
-        let message = format!("nobody can log in to approve what the policy `{}` holds", policy.name);
-        let help = "add `roles.approver = [\"local:UID\"]` under [admin]; until then such requests get 503";
-        lint.warning(&at!["policy", index, "action"], "no-approver", message).remedy(help);
+    let min = policy.approval.as_ref().map_or(1, |terms| usize::from(terms.min));
+    let able = approvers(lint.document, policy).iter().filter(|who| can_log_in(lint.document, who)).count();
+    if able < min {
+        let message = match able {
+            0 => format!("nobody can log in to approve what the policy `{}` holds", policy.name),
+            _ => format!("the policy `{}` wants {min} approvers, and only {able} can log in", policy.name),
+        };
+        let help = "add `roles.approver = [\"local:UID\"]` under [admin], \
+                    or a [[admin.token]] with role = \"approver\"";
+        lint.error(&at!["policy", index, "action"], "no-approver", message).remedy(help);
+    }
+}
+
+/// Who may decide about what a policy holds: whom it names, else the role and its tokens.
+pub(in crate::config) fn approvers(document: &Document, policy: &Policy) -> Vec<String> {
+    if let Some(terms) = policy.approval.as_ref().filter(|terms| !terms.by.is_empty()) {
+        return terms.by.clone();
+    }
+    let tokens = document.admin.token.iter().filter(|token| token.role == AdminRole::Approver);
+    let mut all = document.admin.roles.approver.clone();
+    all.extend(tokens.map(|token| format!("token:{}", token.name)));
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// People log in over the socket or with a token, until an issuer for them can be configured.
+fn can_log_in(document: &Document, who: &str) -> bool {
+    match who.split_once(':') {
+        Some(("local", _)) => true,
+        Some(("token", name)) => {
+            let mut tokens = document.admin.token.iter();
+            tokens.any(|token| token.name == name && token.role == AdminRole::Approver)
+        }
+        _ => false,
     }
 }
 
 /// Who may approve: a kind and a name.
 pub(super) fn principal(lint: &mut Lint<'_>, path: &Path, text: &str) {
     let valid = match text.split_once(':') {
-        Some(("group" | "user", name)) => !name.is_empty(),
+        Some(("group" | "user" | "token", name)) => !name.is_empty(),
         Some(("local", uid)) => uid.parse::<u32>().is_ok(),
         _ => false,
     };
     if !valid {
         let message = format!("`{text}` names nobody");
         lint.error(path, "principal", message)
-            .remedy("write \"group:NAME\", \"user:SUBJECT\" or \"local:UID\"");
+            .remedy("write \"local:UID\", \"token:NAME\", \"group:NAME\" or \"user:SUBJECT\"");
     }
 }
 

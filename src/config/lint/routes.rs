@@ -8,6 +8,7 @@ use crate::http::{Method, target};
 use crate::inspect::{Expression, Path};
 use crate::limits::MASK_LITERALS_MAX;
 use crate::policy::{HostPattern, PathPattern, RouteMatch, Router};
+use std::time::Duration;
 
 /// Smallest segment: one group of records must fit.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -43,6 +44,11 @@ pub(super) fn check(lint: &mut Lint<'_>) {
     if audit.keep.is_some_and(|keep| keep.0.is_zero()) {
         lint.error(&at!["audit", "keep"], "duration", "a log that keeps nothing is no log")
             .remedy("write \"90d\", or remove the key to keep all of it");
+    }
+    let slice = document.hold.slice_max;
+    if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&slice.0) {
+        let message = format!("a request cannot be kept waiting for {slice} at once");
+        lint.error(&at!["hold", "slice_max"], "duration", message).remedy("from 100ms to 10m");
     }
     for (position, role) in document.admin.roles.approver.iter().enumerate() {
         super::policies::principal(lint, &at!["admin", "roles", "approver", position], role);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    approval::Verdict,
     exchange::replay::{Answer as Decided, Change, Recorded, Replayed, Replayer, Span, Unknown},
     policy::{FieldOp, FieldTest, JsonOp, JsonTest, Number},
 };
@@ -55,6 +56,11 @@ impl Asked {
                         records.extend(more);
                         events.push(Event::Answer(ticket, Answer::Recorded(Ok(1))));
                     }
+                    Step::Ask(ticket, Ask::Verdict(asked)) => {
+                        let denied =
+                            Verdict::Denied { approval: "apr_1".into(), reason: "Not today.".into() };
+                        events.push(Event::Answer(ticket, Answer::Verdict(denied, asked.body)));
+                    }
                     Step::Note(record) => records.push(record),
                     Step::Finish(record, _) => records.extend(record),
                     Step::Reply(_) | Step::Respond { end: true, .. } => events.push(Event::Delivered),
@@ -105,12 +111,13 @@ fn masked(rules: Vec<inspect::Rule>) -> Option<Arc<MaskSet>> {
 fn rules() -> Vec<Rule> {
     let field = |name: &str, op| vec![FieldTest { name: name.to_owned(), op }];
     let tokens = JsonTest { path: "/n".to_owned(), op: JsonOp::Gt(Number::Integer(5)) };
-    let terms = ApprovalTerms {
+    let terms = crate::policy::ApprovalTerms {
         by: vec!["group:sre".to_owned()],
         approvals_min: 1,
         allow_self: false,
         timeout: Duration::from_secs(1),
         allow_on_timeout: false,
+        digest: [0; 32],
     };
     let hello = BodyTest { contains_any: vec!["hello".to_owned()], ignore_case: false };
     let approve = Action::Approve { reason: "Many.".into(), terms: Arc::new(terms) };

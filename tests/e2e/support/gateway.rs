@@ -143,6 +143,33 @@ impl Demo {
         format!("Bearer {}", self.get("token"))
     }
 
+    /// Runs `ringward approvals …` against it.
+    pub fn approvals(&self, arguments: &[&str]) -> Output {
+        let admin = format!("unix:{}", self.get("admin_socket"));
+        ringward(&[&["approvals"][..], arguments].concat(), &[("RINGWARD_ADMIN", &admin)])
+    }
+
+    /// Waits for a request that is held, and gives its card.
+    pub fn held(&self) -> Value {
+        eventually("a request that waits", || {
+            let listed = self.approvals(&["list", "--state", "pending", "--json"]);
+            assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+            serde_json::from_slice::<Vec<Value>>(&listed.stdout).unwrap().pop()
+        })
+    }
+
+    /// Denies the request that `asks` makes.
+    pub fn denying(&self, asks: impl FnOnce()) {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let id = self.held()["id"].as_str().expect("an id").to_owned();
+                let denied = self.approvals(&["deny", &id, "--reason", "Not today."]);
+                assert!(denied.status.success(), "{}", String::from_utf8_lossy(&denied.stderr));
+            });
+            asks();
+        });
+    }
+
     /// A token of the agent's client, with parameters of the dev issuer such as `lifetime`.
     pub fn token(&self, parameters: &str) -> String {
         let secret = fs::read_to_string(self.path("client_secret_file")).unwrap();

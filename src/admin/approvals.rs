@@ -1,0 +1,262 @@
+//! Held requests for those who decide about them: `/api/v1/approvals`, `grants`, `freezes` and `events`.
+
+use super::{
+    access::Principal,
+    problem::{Problem, answer},
+    routes::{Desk, Desked, finished, json_body, no_body},
+    sessions, stream,
+};
+use crate::approval::{Answered, Approver, Decision, Fault, Given, Order, Scope, State as CardState, Whom};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Extension, Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{delete, get, post},
+};
+use serde::Deserialize;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// A stream in which nothing happens says so after this time.
+const PING: Duration = Duration::from_secs(15);
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1_024;
+
+type Answer = Result<Response, Problem>;
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/api/v1/approvals", get(list))
+        .route("/api/v1/approvals/{id}", get(show))
+        .route("/api/v1/approvals/{id}/decision", post(decide))
+        .route("/api/v1/grants", get(grants))
+        .route("/api/v1/grants/{id}", delete(revoke))
+        .route("/api/v1/freezes", get(freezes).post(freeze))
+        .route("/api/v1/freezes/{id}", delete(thaw))
+        .route("/api/v1/events", get(events))
+}
+
+/// Which cards.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Which {
+    state: Option<String>,
+}
+
+/// What somebody decides.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    decision: Said,
+    /// The revision that they saw.
+    revision: u64,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    scope: Span,
+    /// Seconds, for `period`.
+    #[serde(default)]
+    period_s: u64,
+    /// For everybody in this group of the caller's, for `period`.
+    #[serde(default)]
+    group: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Approve,
+    Deny,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Span {
+    #[default]
+    Once,
+    Session,
+    Period,
+}
+
+/// Whom to stop: exactly one of the first four.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stop {
+    subject: Option<String>,
+    session: Option<String>,
+    route: Option<String>,
+    #[serde(default)]
+    all: bool,
+    reason: String,
+}
+
+async fn list(State(desk): Desked, query: Result<Query<Which>, QueryRejection>) -> Answer {
+    let Query(which) = query.map_err(|_| Problem::malformed("want ?state=STATE, or nothing"))?;
+    if let Some(state) = which.state.as_deref().filter(|state| !CardState::NAMES.contains(state)) {
+        let message = format!("`{state}` is no state: {}", CardState::NAMES.join(", "));
+        return Err(Problem::malformed(message));
+    }
+    order(desk, Order::List(which.state)).await
+}
+
+/// It shows what a caller wrote, so who reads it is recorded.
+async fn show(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    let shown = order(desk.clone(), Order::Show(id.clone())).await?;
+    let object = id.chars().take(30).collect::<String>();
+    let recorded = sessions::at_work(desk, move |desk| {
+        sessions::record(desk, principal.name(), "show approval", &object)
+    });
+    recorded.await?;
+    Ok(shown)
+}
+
+async fn decide(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    let example = "{\"decision\": \"approve\", \"revision\": 1}";
+    let written: Written = json_body(&desk, request, example).await?;
+    let reason = written.reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    if reason.as_ref().is_some_and(|text| text.len() > REASON_BYTES_MAX) {
+        return Err(Problem::malformed(format!("a reason has at most {REASON_BYTES_MAX} bytes")));
+    }
+    let given = match (written.decision, written.scope) {
+        (Said::Deny, _) => Given::No { reason: reason.unwrap_or_default() },
+        (Said::Approve, Span::Once) => Given::Yes { scope: Scope::Once, reason },
+        (Said::Approve, Span::Session) => Given::Yes { scope: Scope::Session, reason },
+        (Said::Approve, Span::Period) => {
+            let scope = Scope::Period(Duration::from_secs(written.period_s), written.group);
+            Given::Yes { scope, reason }
+        }
+    };
+    let decision = Decision { approver: principal.approver(), revision: written.revision, given };
+    order(desk, Order::Decide(id, decision)).await
+}
+
+async fn grants(State(desk): Desked) -> Answer {
+    order(desk, Order::Grants).await
+}
+
+async fn revoke(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    no_body(&desk, request).await?;
+    let approver: Approver = principal.approver();
+    order(desk, Order::Revoke(id, approver)).await
+}
+
+async fn freezes(State(desk): Desked) -> Answer {
+    order(desk, Order::Freezes).await
+}
+
+async fn freeze(State(desk): Desked, Extension(principal): Extension<Principal>, request: Request) -> Answer {
+    let stop: Stop = json_body(&desk, request, "{\"subject\": \"…\", \"reason\": \"…\"}").await?;
+    let reason = stop.reason.trim().to_owned();
+    if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
+        let message = format!("a stop needs a reason of at most {REASON_BYTES_MAX} bytes: callers read it");
+        return Err(Problem::malformed(message));
+    }
+    let whom = match (stop.subject, stop.session, stop.route, stop.all) {
+        (Some(name), None, None, false) => Whom::Subject(name),
+        (None, Some(name), None, false) => Whom::Session(name),
+        (None, None, Some(name), false) => Whom::Route(name),
+        (None, None, None, true) => Whom::All,
+        _ => return Err(Problem::malformed("name one of `subject`, `session`, `route`, `all`")),
+    };
+    order(desk, Order::Freeze(whom, principal.name().to_owned(), reason)).await
+}
+
+async fn thaw(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    no_body(&desk, request).await?;
+    order(desk, Order::Thaw(id, principal.name().to_owned())).await
+}
+
+async fn order(desk: Arc<Desk>, order: Order) -> Answer {
+    let answered = finished(async move { desk.control.approvals(order).await }).await??;
+    Ok(match answered {
+        Answered::Cards(cards) => answer(StatusCode::OK, &json!({ "approvals": cards })),
+        Answered::Card(card) => answer(StatusCode::OK, &card),
+        Answered::Grants(grants) => answer(StatusCode::OK, &json!({ "grants": grants })),
+        Answered::Freezes(freezes) => answer(StatusCode::OK, &json!({ "freezes": freezes })),
+    })
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Problem {
+        let (status, code) = match fault {
+            Fault::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Fault::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Fault::Forbidden(_) => (StatusCode::FORBIDDEN, "not_an_approver"),
+            Fault::Malformed(_) => (StatusCode::UNPROCESSABLE_ENTITY, "decision_invalid"),
+            Fault::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "approvals_unavailable"),
+        };
+        Problem::new(status, code, fault.to_string())
+    }
+}
+
+/// Behind which event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Behind {
+    after: Option<u64>,
+}
+
+/// Held requests as they change: an event for each change of a card. `Last-Event-ID` or `?after=` goes on
+/// where another stream ended.
+async fn events(
+    State(desk): Desked,
+    query: Result<Query<Behind>, QueryRejection>,
+    headers: HeaderMap,
+) -> Answer {
+    let Query(behind) = query.map_err(|_| Problem::malformed("want ?after=EVENT, or nothing"))?;
+    let events = desk.control.events();
+    let mut last = events.last();
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let seen = seen.and_then(|digits| digits.parse::<u64>().ok()).or(behind.after);
+    let newest = *last.borrow();
+    // Numbers begin anew with each process.
+    let mut after = seen.filter(|seen| *seen <= newest).unwrap_or(newest);
+    let mut closing = desk.closing.clone();
+    let (pieces, body) = stream::channel();
+    tokio::spawn(async move {
+        // Whoever comes back says this number, even if nothing happened meanwhile.
+        let mut text = format!(": open\nid: {after}\n\n");
+        loop {
+            for event in events.after(after) {
+                after = event.id;
+                // Text keys only: it always serialises, and on one line.
+                let data = serde_json::to_string(&event.card).unwrap_or_default();
+                text += &format!("id: {}\nevent: approval\ndata: {data}\n\n", event.id);
+            }
+            if !text.is_empty() && pieces.send(Ok(Bytes::from(std::mem::take(&mut text)))).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = pieces.closed() => return,
+                _ = closing.wait_for(|closing| *closing) => return,
+                changed = last.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(PING) => text = ": nothing new\n\n".to_owned(),
+            }
+        }
+    });
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    Ok(response)
+}

@@ -1,0 +1,366 @@
+//! The thread: one message after the other, each to its end.
+
+use super::{
+    Parts,
+    body::{Bodies, Body},
+    peer,
+    store::{self, Store},
+};
+use crate::{
+    admin::Events,
+    approval::{
+        self, Answered, Book, Card, Effects, Fault, Freeze, Key, Order, Question, Seat, Settlement, State,
+        Verdict,
+    },
+    audit::{Access, Commit, ExchangeId, Record},
+    buffer::Segments,
+    exchange::handover::Delivery,
+    limits::{DELIVERY_RETRY, DELIVERY_TIMEOUT, HOLD_TICK},
+    runtime,
+    time::Timestamp,
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Instant,
+};
+
+/// What the keeper is told.
+pub enum Message {
+    Ask(Seat, Box<Question>),
+    Leave(Seat),
+    Settle(ExchangeId, Settlement),
+    Order(Order, mpsc::SyncSender<Result<Answered, Fault>>),
+    Reloaded(u64),
+    Drain,
+    End,
+}
+
+/// The machine and what it works on.
+pub struct Keeper {
+    parts: Parts,
+    file: PathBuf,
+    store: Option<Store>,
+    book: Book,
+    /// Requests that wait, with their bodies.
+    held: BTreeMap<Seat, Held>,
+    bodies: Bodies,
+    events: Arc<Events>,
+}
+
+struct Held {
+    question: Box<Question>,
+    body: Body,
+}
+
+impl Keeper {
+    /// Takes up what a former process has left.
+    ///
+    /// # Errors
+    /// In words: the store cannot be read.
+    pub fn open(audit: &Path, parts: Parts, events: Arc<Events>) -> Result<Keeper, String> {
+        let file = store::path(audit);
+        let dir = audit.parent().unwrap_or(Path::new("."));
+        let fresh = random()?;
+        let mut keeper = Keeper {
+            book: Book::new(Key::new(&fresh), parts.generation, vec![], vec![], vec![], now()),
+            parts,
+            file,
+            store: None,
+            held: BTreeMap::new(),
+            bodies: Bodies::new(dir),
+            events,
+        };
+        if keeper.parts.may_hold || keeper.file.exists() {
+            keeper.take_up()?;
+        }
+        Ok(keeper)
+    }
+
+    /// Opens the store and reads it. Until then nothing is in the book.
+    fn take_up(&mut self) -> Result<(), String> {
+        let store = Store::open(&self.file, random()?)?;
+        let kept = store.load()?;
+        let generation = self.parts.generation;
+        self.book = Book::new(kept.key, generation, kept.cards, kept.grants, kept.freezes, now());
+        self.store = Some(store);
+        self.parts.freezer.publish(self.book.freezes().cloned().collect());
+        Ok(())
+    }
+
+    /// Works until the end.
+    pub fn run(&mut self, messages: &mpsc::Receiver<Message>) {
+        let mut last_tick = Instant::now();
+        loop {
+            let message = match self.book.is_idle() {
+                true => messages.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                false => messages.recv_timeout(HOLD_TICK),
+            };
+            match message {
+                Ok(Message::End) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Ok(message) => self.handle(message),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            if last_tick.elapsed() >= HOLD_TICK {
+                last_tick = Instant::now();
+                let effects = self.book.tick(now());
+                let _ = self.carry_out(effects);
+            }
+            self.count();
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        let effects = match message {
+            Message::Ask(seat, question) => return self.ask(seat, question),
+            Message::Order(order, answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.order(order));
+                return;
+            }
+            Message::Leave(seat) => {
+                self.book.leave(now(), seat);
+                self.release(seat);
+                return;
+            }
+            Message::Settle(exchange, settlement) => self.book.settle(now(), exchange, settlement),
+            Message::Reloaded(generation) => {
+                self.parts.generation = generation;
+                self.book.reload(now(), generation)
+            }
+            Message::Drain => self.book.close(now()),
+            Message::End => return,
+        };
+        // It says itself what failed.
+        let _ = self.carry_out(effects);
+    }
+
+    fn ask(&mut self, seat: Seat, mut question: Box<Question>) {
+        let body = std::mem::take(&mut question.body).to_vec();
+        if self.store.is_none()
+            && let Err(why) = self.take_up()
+        {
+            tracing::error!(why, "requests cannot be held");
+            return self.tell(seat, question.exchange, unavailable(), Segments::new());
+        }
+        let id = match random() {
+            Ok(bytes) => approval::name("apr", bytes),
+            Err(_) => return self.tell(seat, question.exchange, unavailable(), Segments::new()),
+        };
+        let user = peer::user_of(question.peer);
+        let effects = self.book.ask(now(), seat, &question, &body, id, user);
+        match self.bodies.keep(body) {
+            Ok(body) => drop(self.held.insert(seat, Held { question, body })),
+            Err(error) => {
+                tracing::error!(%error, "a held body finds no room");
+                self.book.leave(now(), seat);
+                let _ = self.store_and_record(&effects);
+                self.tell(seat, question.exchange, unavailable(), Segments::new());
+                self.give_back(question.exchange);
+                return;
+            }
+        }
+        let _ = self.carry_out(effects);
+    }
+
+    /// Keeps, records and tells, in this order.
+    fn carry_out(&mut self, effects: Effects) -> Result<(), String> {
+        let kept = self.store_and_record(&effects);
+        if let Err(why) = &kept {
+            tracing::error!(why, "what was decided is not kept: nothing goes upstream for it");
+        }
+        for (seat, verdict) in effects.told {
+            let Some(Held { question, body }) = self.held.remove(&seat) else { continue };
+            let exchange = question.exchange;
+            let body = self.bodies.take(body).inspect_err(|error| {
+                tracing::error!(%exchange, %error, "a held body cannot be read");
+            });
+            let (verdict, body) = match (verdict, body) {
+                (Verdict::Approved { approval }, Ok(body)) if kept.is_ok() => {
+                    self.whole(&question, body, approval)
+                }
+                (Verdict::Approved { .. }, _) => {
+                    self.give_back(exchange);
+                    (unavailable(), Segments::new())
+                }
+                // It comes again with the next request.
+                (verdict @ Verdict::Pending { .. }, _) => (verdict, Segments::new()),
+                (verdict, body) => (verdict, body.unwrap_or_default()),
+            };
+            self.tell(seat, exchange, verdict, body);
+        }
+        for id in &effects.kept {
+            if let Some(card) = self.book.card(id) {
+                self.events.publish(card.view());
+            }
+        }
+        kept
+    }
+
+    /// A yes with the body, which is what was approved, or nothing.
+    fn whole(&mut self, question: &Question, body: Segments, approval: Arc<str>) -> (Verdict, Segments) {
+        let expected = self.book.card(&approval).map(|card| card.bind);
+        if expected.is_none_or(|bind| bind == self.book.bind(question, &body.to_vec())) {
+            return (Verdict::Approved { approval }, body);
+        }
+        tracing::error!(%approval, "the bytes of an approved request have changed: they are not sent");
+        self.give_back(question.exchange);
+        (unavailable(), Segments::new())
+    }
+
+    /// Nothing was sent for this request.
+    fn give_back(&mut self, exchange: ExchangeId) {
+        let effects = self.book.settle(now(), exchange, Settlement::Unsent);
+        if let Err(why) = self.store_and_record(&effects) {
+            tracing::error!(why, %exchange, "an approval that was not used is not restored");
+        }
+    }
+
+    fn store_and_record(&mut self, effects: &Effects) -> Result<(), String> {
+        let changes: BTreeMap<String, Option<String>> =
+            effects.kept.iter().map(|id| (id.clone(), self.content(id))).collect();
+        if !changes.is_empty() {
+            let store = self.store.as_mut().ok_or("there is no store")?;
+            store.keep(&changes).map_err(|error| format!("the store of approvals: {error}"))?;
+        }
+        for record in &effects.records {
+            let recorded = self.parts.journal.append_blocking(Commit::Durable, record.clone());
+            recorded.map_err(|failure| format!("the audit journal: {failure}"))?;
+        }
+        Ok(())
+    }
+
+    /// What the store holds of a card, a grant or a stop.
+    fn content(&self, id: &str) -> Option<String> {
+        let text = |value: serde_json::Result<String>| value.ok();
+        match id.get(..4) {
+            Some("apr_") => text(serde_json::to_string(self.book.card(id)?)),
+            Some("gra_") => text(serde_json::to_string(self.book.grant(id)?)),
+            _ => text(serde_json::to_string(self.book.freeze_of(id)?)),
+        }
+    }
+
+    fn order(&mut self, order: Order) -> Result<Answered, Fault> {
+        match order {
+            Order::List(state) => {
+                let is_wanted =
+                    |card: &&Card| state.as_deref().is_none_or(|name| name == card.state.as_str());
+                let mut cards: Vec<&Card> = self.book.cards().filter(is_wanted).collect();
+                cards.sort_by_key(|card| card.asked_us);
+                Ok(Answered::Cards(cards.into_iter().map(Card::view).collect()))
+            }
+            Order::Show(id) => self.shown(&id),
+            Order::Decide(id, decision) => {
+                let id = self.full(&id)?;
+                let effects = self.book.decide(now(), &id, decision, fresh("gra")?)?;
+                self.carry_out(effects).map_err(Fault::Unavailable)?;
+                self.shown(&id)
+            }
+            Order::Grants => Ok(Answered::Grants(self.book.grants().map(approval::Grant::view).collect())),
+            Order::Revoke(id, approver) => {
+                let effects = self.book.revoke(now(), &id, &approver.name)?;
+                self.carry_out(effects).map_err(Fault::Unavailable)?;
+                self.order(Order::Grants)
+            }
+            Order::Freezes => Ok(Answered::Freezes(self.book.freezes().cloned().collect())),
+            Order::Freeze(whom, by, reason) => {
+                self.needs_store()?;
+                let record = admin("freeze", &by, &format!("{whom}: {reason}"));
+                let freeze = Freeze { id: fresh("frz")?, whom, reason, by, at: now().to_string() };
+                let mut effects = self.book.freeze(now(), freeze);
+                // In force before it is written: a stop that is not recorded is still a stop.
+                self.publish();
+                effects.records.insert(0, record);
+                self.carry_out(effects).map_err(Fault::Unavailable)?;
+                self.order(Order::Freezes)
+            }
+            Order::Thaw(id, by) => {
+                let (freeze, mut effects) = self.book.thaw(&id)?;
+                effects.records.push(admin("thaw", &by, &freeze.whom.to_string()));
+                self.carry_out(effects).map_err(Fault::Unavailable)?;
+                self.publish();
+                self.order(Order::Freezes)
+            }
+        }
+    }
+
+    fn needs_store(&mut self) -> Result<(), Fault> {
+        match self.store {
+            Some(_) => Ok(()),
+            None => self.take_up().map_err(Fault::Unavailable),
+        }
+    }
+
+    fn shown(&self, id: &str) -> Result<Answered, Fault> {
+        let card = self.book.card(&self.full(id)?).map(|card| Box::new(card.view()));
+        card.map(Answered::Card).ok_or_else(|| Fault::NotFound(format!("approval {id}")))
+    }
+
+    /// The whole id of one that was given by its beginning.
+    fn full(&self, id: &str) -> Result<String, Fault> {
+        let id = id.trim();
+        let mut fitting = self.book.cards().filter(|card| card.id.starts_with(id) && id.len() > 4);
+        match (fitting.next(), fitting.next()) {
+            (Some(card), None) => Ok(card.id.clone()),
+            (Some(_), Some(_)) => Err(Fault::Conflict(format!("several approvals begin with {id}"))),
+            (None, _) => Err(Fault::NotFound(format!("approval {id}"))),
+        }
+    }
+
+    fn publish(&self) {
+        self.parts.freezer.publish(self.book.freezes().cloned().collect());
+    }
+
+    fn count(&self) {
+        let pending = self.book.cards().filter(|card| card.state == State::Pending).count();
+        self.parts.metrics.approvals_pending.set(pending as i64);
+    }
+
+    /// Gives up the body of a request that does not wait any more.
+    fn release(&mut self, seat: Seat) {
+        if let Some(held) = self.held.remove(&seat) {
+            let _ = self.bodies.take(held.body);
+        }
+    }
+
+    /// Brings a verdict to its shard, which may be too busy to take it at once.
+    fn tell(&mut self, seat: Seat, exchange: ExchangeId, verdict: Verdict, body: Segments) {
+        let until = Instant::now() + DELIVERY_TIMEOUT;
+        let mut delivery = Delivery::Verdict(seat.ticket, exchange, verdict, body);
+        while let Err(back) = (self.parts.deliver)(seat.shard, delivery) {
+            if Instant::now() >= until {
+                tracing::warn!(shard = seat.shard, %exchange, "a shard takes no verdict");
+                if matches!(back, Delivery::Verdict(_, _, Verdict::Approved { .. }, _)) {
+                    self.give_back(exchange);
+                }
+                return;
+            }
+            delivery = back;
+            thread::sleep(DELIVERY_RETRY);
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    runtime::now().wall
+}
+
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes".to_owned())?;
+    Ok(bytes)
+}
+
+fn fresh(prefix: &str) -> Result<String, Fault> {
+    random().map(|bytes| approval::name(prefix, bytes)).map_err(Fault::Unavailable)
+}
+
+fn unavailable() -> Verdict {
+    Verdict::Unavailable { detail: "What people decide cannot be kept now.".into() }
+}
+
+fn admin(action: &str, author: &str, object: &str) -> Record {
+    Record::Admin(Access { at: now(), author: author.into(), action: action.into(), object: object.into() })
+}

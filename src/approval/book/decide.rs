@@ -1,0 +1,219 @@
+//! What people order: verdicts, grants and stops.
+
+use super::{
+    super::{Card, Freeze, Grant, State, Verdict, Voice, Whom},
+    Book, Decision, Effects, Fault, Given, Scope, consume,
+};
+use crate::{
+    audit::{CardEvent, GrantEvent},
+    limits::{GRANT_MAX, GRANT_SESSION_USES},
+    time::Timestamp,
+};
+
+impl Book {
+    /// Somebody decides. `grant` names what a lasting yes opens.
+    ///
+    /// # Errors
+    /// [`Fault`]: nothing has changed.
+    pub fn decide(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        decision: Decision,
+        grant: String,
+    ) -> Result<Effects, Fault> {
+        let card = self.cards.get(id).ok_or_else(|| Fault::NotFound(format!("approval {id}")))?;
+        let mut card = card.clone();
+        may_decide(&card, &decision)?;
+        let mut effects = Effects::default();
+        effects.kept.insert(card.id.clone());
+        let by = decision.approver.name.to_string();
+        match decision.given {
+            Given::No { reason } => {
+                effects.records.push(card.record(CardEvent::Denied, Some(&by), Some(&reason), now));
+                self.refuse(&mut card, by, reason, false, now, &mut effects);
+            }
+            Given::Yes { scope, reason } => {
+                effects.records.push(card.record(CardEvent::Approved, Some(&by), reason.as_deref(), now));
+                card.voices.push(Voice { by, at: now.to_string(), reason });
+                if card.voices.len() >= card.approvals_min as usize {
+                    card.state = State::Approved;
+                    if scope != Scope::Once {
+                        self.grant_more(now, &card, scope, grant, &mut effects);
+                    }
+                    self.release(now, &mut card, &mut effects);
+                }
+            }
+        }
+        self.cards.insert(card.id.clone(), card);
+        Ok(effects)
+    }
+
+    /// A card is refused: all who wait for it are told.
+    fn refuse(
+        &mut self,
+        card: &mut Card,
+        by: String,
+        reason: String,
+        frozen: bool,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let verdict = match frozen {
+            true => Verdict::Frozen { reason: reason.as_str().into() },
+            false => Verdict::Denied { approval: card.id.as_str().into(), reason: reason.as_str().into() },
+        };
+        card.state = State::Denied { by, reason, at_us: now.0, frozen };
+        self.tell_all(&card.id, &verdict, effects);
+    }
+
+    /// A card is approved: the first request that has its bytes takes it, the others ask again.
+    fn release(&mut self, now: Timestamp, card: &mut Card, effects: &mut Effects) {
+        let of_card = self.waiting.iter().find(|(_, one)| one.card == card.id && one.bind == card.bind);
+        if let Some(seat) = of_card.map(|(seat, _)| *seat)
+            && let Some(waiting) = self.waiting.remove(&seat)
+        {
+            consume(now, seat, &waiting, card, 0, effects);
+        }
+        let approval = card.id.as_str().into();
+        self.tell_all(&card.id, &Verdict::Pending { approval }, effects);
+        // Nobody waits any more; an approval that was not used waits for its caller.
+        card.away_us = Some(now.0);
+    }
+
+    fn grant_more(&mut self, now: Timestamp, card: &Card, scope: Scope, id: String, effects: &mut Effects) {
+        let (session, period, group) = match scope {
+            Scope::Once => return,
+            Scope::Session => (Some(card.session.clone()), GRANT_MAX, None),
+            Scope::Period(period, group) => (None, period, group),
+        };
+        let by: Vec<String> = card.voices.iter().map(|voice| voice.by.clone()).collect();
+        let uses_max = session.is_some().then_some(GRANT_SESSION_USES);
+        let grant = Grant {
+            id,
+            approval: card.id.clone(),
+            issuer: card.who.issuer.clone(),
+            subject: if group.is_some() { String::new() } else { card.who.subject.clone() },
+            group: group.unwrap_or_default(),
+            session,
+            route: card.route.clone(),
+            policy: card.policy.clone(),
+            rule: card.rule,
+            route_digest: card.route_digest,
+            opened_us: now.0,
+            expires_us: now.0 + period.as_micros() as u64,
+            uses: 0,
+            uses_max,
+            by,
+        };
+        let author = grant.by.last().map_or("", String::as_str);
+        effects.records.push(grant.record(GrantEvent::Opened, author, now));
+        effects.kept.insert(grant.id.clone());
+        self.grants.insert(grant.id.clone(), grant);
+    }
+
+    /// Takes a grant away, at once.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`].
+    pub fn revoke(&mut self, now: Timestamp, id: &str, author: &str) -> Result<Effects, Fault> {
+        let grant = self.grants.remove(id).ok_or_else(|| Fault::NotFound(format!("grant {id}")))?;
+        let mut effects = Effects::default();
+        effects.records.push(grant.record(GrantEvent::Revoked, author, now));
+        effects.kept.insert(grant.id);
+        Ok(effects)
+    }
+
+    /// Stops somebody: what waits is refused, what was approved or granted is void.
+    pub fn freeze(&mut self, now: Timestamp, freeze: Freeze) -> Effects {
+        let mut effects = Effects::default();
+        let meets = |card: &Card| {
+            let subject = (!card.who.issuer.is_empty()).then_some(&*card.who.subject);
+            freeze.whom.meets(subject, &card.session, &card.route)
+        };
+        let open = |card: &Card| matches!(card.state, State::Pending | State::Approved);
+        let frozen: Vec<Card> =
+            self.cards.values().filter(|card| open(card) && meets(card)).cloned().collect();
+        for mut card in frozen {
+            let record = card.record(CardEvent::Denied, Some(&freeze.by), Some(&freeze.reason), now);
+            effects.records.push(record);
+            effects.kept.insert(card.id.clone());
+            self.refuse(&mut card, freeze.by.clone(), freeze.reason.clone(), true, now, &mut effects);
+            self.cards.insert(card.id.clone(), card);
+        }
+        let is_void = |grant: &Grant| match &freeze.whom {
+            Whom::Session(name) => grant.session.as_ref() == Some(name),
+            whom => whom.meets(Some(&grant.subject), "", &grant.route),
+        };
+        for (id, grant) in self.grants.extract_if(.., |_, grant| is_void(grant)) {
+            effects.records.push(grant.record(GrantEvent::Revoked, &freeze.by, now));
+            effects.kept.insert(id);
+        }
+        effects.kept.insert(freeze.id.clone());
+        self.freezes.insert(freeze.id.clone(), freeze);
+        effects
+    }
+
+    /// Takes a stop away.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`].
+    pub fn thaw(&mut self, id: &str) -> Result<(Freeze, Effects), Fault> {
+        let freeze = self.freezes.remove(id).ok_or_else(|| Fault::NotFound(format!("freeze {id}")))?;
+        let mut effects = Effects::default();
+        effects.kept.insert(freeze.id.clone());
+        Ok((freeze, effects))
+    }
+}
+
+/// Whether this approver may say this of this card (SECURITY R36).
+fn may_decide(card: &Card, decision: &Decision) -> Result<(), Fault> {
+    let Decision { approver, revision, given } = decision;
+    if card.state != State::Pending {
+        return Err(Fault::Conflict(format!("approval {} is {} already", card.id, card.state.as_str())));
+    }
+    if card.revision != *revision {
+        let now = card.revision;
+        return Err(Fault::Conflict(format!(
+            "the request has changed: it is at revision {now} now, the decision is about {revision}"
+        )));
+    }
+    if !card.by.iter().any(|by| **by == *approver.name) {
+        return Err(Fault::Forbidden(format!(
+            "{} is not among the approvers of policy \"{}\": {}",
+            approver.name,
+            card.policy,
+            card.by.join(", ")
+        )));
+    }
+    let scope = match given {
+        Given::No { reason } if reason.trim().is_empty() => {
+            return Err(Fault::Malformed("a denial needs a reason: the caller reads it".to_owned()));
+        }
+        Given::No { .. } => return Ok(()),
+        Given::Yes { scope, .. } => scope,
+    };
+    if card.voices.iter().any(|voice| *voice.by == *approver.name) {
+        return Err(Fault::Conflict(format!("{} has approved it already", approver.name)));
+    }
+    let is_owner = approver.owner.is_some() && approver.owner.as_deref() == card.who.owner.as_deref();
+    let is_caller = approver.uid.is_some() && approver.uid == card.uid;
+    if !card.allow_self && (is_owner || is_caller) {
+        let who = if is_owner { "is the owner of the caller" } else { "runs the process that asks" };
+        return Err(Fault::Forbidden(format!("{} {who}: somebody else must approve", approver.name)));
+    }
+    check_scope(card, scope)
+}
+
+fn check_scope(card: &Card, scope: &Scope) -> Result<(), Fault> {
+    match scope {
+        Scope::Period(period, _) if period.is_zero() || *period > GRANT_MAX => {
+            let hours = GRANT_MAX.as_secs() / 3_600;
+            Err(Fault::Malformed(format!("a grant lasts more than nothing and at most {hours} h")))
+        }
+        Scope::Period(_, Some(group)) if !card.who.groups.contains(group) => {
+            Err(Fault::Malformed("the caller is not in that group".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! `ringward freeze` and `thaw`: stop a caller, a session, a route or everything, and let it go on.
+
+use super::{
+    admin_client::{Answer, Failure, report},
+    approvals::{Shown, read},
+    block_on, exit,
+    grants::id_path,
+    inert,
+    output::Output,
+    sessions::lines::{clock, table},
+};
+use crate::approval::Freeze as Stop;
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+/// Stop a caller, a session, a route or everything, until it is thawed
+///
+/// New requests get 403 with the reason, what waits is refused, streams end, credentials are given back, and
+/// grants are void. Without a choice it lists what is stopped.
+#[derive(Debug, Args)]
+pub(super) struct Freeze {
+    /// A caller, as its token names it
+    #[arg(long, group = "whom", requires = "reason")]
+    subject: Option<String>,
+    /// A session, as its client names it
+    #[arg(long, group = "whom", requires = "reason")]
+    session: Option<String>,
+    /// A route
+    #[arg(long, group = "whom", requires = "reason")]
+    route: Option<String>,
+    /// Every request
+    #[arg(long, group = "whom", requires = "reason")]
+    all: bool,
+    /// What callers are told
+    #[arg(short = 'm', long, alias = "message", value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Let what was stopped go on
+#[derive(Debug, Args)]
+pub(super) struct Thaw {
+    /// Freeze (frz_…)
+    id: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl Freeze {
+    pub(super) fn run(self, output: &mut Output) -> u8 {
+        let Freeze { subject, session, route, all, reason, shown } = self;
+        let is_order = all || subject.is_some() || session.is_some() || route.is_some();
+        let asked = block_on(async {
+            let path = "/api/v1/freezes";
+            if !is_order {
+                return shown.target.ask(Method::GET, path).await;
+            }
+            let body = json!({
+                "subject": subject, "session": session, "route": route, "all": all, "reason": reason,
+            });
+            shown.target.ask_with(Method::POST, path, &body).await
+        });
+        finish(asked, shown.json, output)
+    }
+}
+
+impl Thaw {
+    pub(super) fn run(self, output: &mut Output) -> u8 {
+        let asked =
+            block_on(async { self.shown.target.ask(Method::DELETE, &id_path("freezes", &self.id)?).await });
+        finish(asked, self.shown.json, output)
+    }
+}
+
+fn finish(asked: Result<Answer, Failure>, json: bool, output: &mut Output) -> u8 {
+    match asked.and_then(|answer| read::<Stop>(&answer, "freezes")) {
+        Ok(stops) => {
+            show(&stops, json, output);
+            exit::OK
+        }
+        Err(failure) => report(&failure, output),
+    }
+}
+
+fn show(stops: &[Stop], json: bool, output: &mut Output) {
+    if json {
+        return output.json(&stops);
+    }
+    if stops.is_empty() {
+        return output.note("nothing is frozen");
+    }
+    let heading = ["FREEZE", "WHOM", "SINCE", "BY", "REASON"].map(str::to_owned).to_vec();
+    let row = |stop: &Stop| {
+        let (whom, reason) = (inert::line(&stop.whom.to_string()), inert::line(&stop.reason));
+        vec![stop.id.clone(), whom, clock(&stop.at), inert::line(&stop.by), reason]
+    };
+    let rows: Vec<_> = std::iter::once(heading).chain(stops.iter().map(row)).collect();
+    output.result(&table(&rows));
+}

@@ -1,0 +1,155 @@
+//! Held requests through the demo, with curl, the command line and the SDKs.
+
+use super::support::{clients, gateway::Demo, http::ask};
+use serde_json::Value;
+use std::{process::Command, thread, time::Duration};
+
+const PROMPT: &str =
+    r#"{"model":"m","max_tokens":50000,"messages":[{"role":"user","content":"mail a@b.example"}]}"#;
+
+/// Sends [`PROMPT`] and gives status and body.
+fn send(demo: &Demo) -> (u16, Value) {
+    let bearer = demo.bearer();
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let reply = ask(demo.get("gateway"), "POST", "/anthropic/v1/messages", &headers, PROMPT);
+    (reply.status, reply.json())
+}
+
+fn text(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_person_lets_the_demos_large_request_through_or_not() {
+    let demo = Demo::start();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| send(&demo));
+        let card = demo.held();
+        assert_eq!((&card["state"], &card["policy"]), (&"pending".into(), &"big-spend".into()));
+        assert!(card["excerpt"].as_str().unwrap().contains("[email]"), "masked for people, too: {card}");
+        let id = card["id"].as_str().unwrap();
+        let shown = text(&demo.approvals(&["show", id]));
+        assert!(shown.contains("agent-7") && shown.contains("big-spend at ringward.toml:"), "{shown}");
+        let approved = demo.approvals(&["approve", id]);
+        assert_eq!(
+            (approved.status.code(), text(&approved)),
+            (Some(0), format!("{id}  approved, and sent\n"))
+        );
+        assert_eq!(asked.join().unwrap().0, 200);
+        let again = demo.approvals(&["approve", id]);
+        assert_eq!(again.status.code(), Some(1));
+        assert!(text(&again).contains("is consumed already"), "{}", text(&again));
+    });
+    demo.denying(|| {
+        let (status, body) = send(&demo);
+        assert_eq!((status, &body["code"]), (403, &"approval_denied".into()), "{body}");
+        assert!(body["error"]["message"].as_str().unwrap().contains("Not today."), "{body}");
+        assert_eq!(body["ringward"]["policy"], "big-spend");
+    });
+    for (arguments, code, said) in [
+        (&["approve", "apr_0000"][..], 1, "there is no approval apr_0000"),
+        (&["show", "../status"][..], 2, "is no id"),
+        (&["deny", "apr_0000"][..], 2, "--reason"),
+        (&["list", "--state", "lost"][..], 2, "pending"),
+    ] {
+        let output = demo.approvals(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output));
+        assert!(text(&output).contains(said), "{arguments:?}: {}", text(&output));
+    }
+    // What was decided is in the log, beside the request.
+    let admin = format!("unix:{}", demo.get("admin_socket"));
+    let run = |arguments: &[&str]| {
+        let output = super::support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    let sessions: Vec<Value> = serde_json::from_str(&run(&["sessions", "list", "--json"])).unwrap();
+    let session = sessions.iter().find(|one| one["decisions"]["approve"] == 2).expect("a session");
+    let shown = run(&["sessions", "show", session["id"].as_str().unwrap()]);
+    for word in ["asked", "approved", "consumed", "denied", "Not today."] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    let exported = run(&["sessions", "export", session["id"].as_str().unwrap()]);
+    assert!(exported.contains("\"event\":\"consumed\""), "{exported}");
+    run(&["audit", "verify", demo.get("audit_dir")]);
+}
+
+#[test]
+fn grants_and_freezes_are_ordered_on_the_command_line() {
+    let demo = Demo::start();
+    let admin = format!("unix:{}", demo.get("admin_socket"));
+    let run = |arguments: &[&str]| {
+        let output = super::support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| send(&demo));
+        let id = demo.held()["id"].as_str().unwrap().to_owned();
+        run(&["approvals", "approve", &id, "--for", "30m"]);
+        assert_eq!(asked.join().unwrap().0, 200);
+    });
+    assert_eq!(send(&demo).0, 200, "the grant lets it through");
+    let grants: Vec<Value> = serde_json::from_str(&run(&["grants", "list", "--json"])).unwrap();
+    assert_eq!((grants.len(), &grants[0]["uses"]), (1, &1.into()), "{grants:?}");
+    run(&["grants", "revoke", grants[0]["id"].as_str().unwrap()]);
+    demo.denying(|| assert_eq!(send(&demo).0, 403));
+    run(&["freeze", "--subject", "agent-7", "-m", "Looking into it."]);
+    let (status, body) = send(&demo);
+    assert_eq!((status, &body["code"]), (403, &"frozen".into()), "{body}");
+    let frozen: Vec<Value> = serde_json::from_str(&run(&["freeze", "--json"])).unwrap();
+    run(&["thaw", frozen[0]["id"].as_str().unwrap()]);
+    assert_eq!(send(&demo).1["code"], "approval_denied", "the refusal is remembered");
+}
+
+/// One call of an SDK that is held, and what it printed.
+fn call(demo: &Demo, sdk: fn() -> Option<Command>, vendor: &str, how: &str) -> Value {
+    let mut command = sdk().expect("it was there a moment ago");
+    command.args([vendor, &demo.route(vendor), demo.get("token"), how, how, "50000"]);
+    command.env_remove("HTTP_PROXY").env_remove("http_proxy").env("NO_PROXY", "*");
+    let output = clients::run(&mut command, Duration::from_secs(120));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)))
+}
+
+fn check(sdk: fn() -> Option<Command>, vendor: &'static str) {
+    if sdk().is_none() {
+        return;
+    }
+    let demo = Demo::start();
+    for how in ["whole", "stream"] {
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| call(&demo, sdk, vendor, how));
+            let id = demo.held()["id"].as_str().unwrap().to_owned();
+            let approved = demo.approvals(&["approve", &id]);
+            assert!(approved.status.success(), "{}", text(&approved));
+            let answer = asked.join().unwrap();
+            assert!(answer["text"].as_str().is_some_and(|text| !text.is_empty()), "{vendor} {how}: {answer}");
+        });
+        demo.denying(|| {
+            let answer = call(&demo, sdk, vendor, how);
+            assert_eq!(answer["error"], "PermissionDeniedError", "{vendor} {how}: {answer}");
+            let message = answer["message"].as_str().unwrap();
+            assert!(message.contains("Not today."), "{vendor} {how}: {message}");
+        });
+    }
+}
+
+#[test]
+fn anthropic_for_python_waits_and_shows_the_reason() {
+    check(clients::python_sdk, "anthropic");
+}
+
+#[test]
+fn openai_for_python_waits_and_shows_the_reason() {
+    check(clients::python_sdk, "openai");
+}
+
+#[test]
+fn anthropic_for_node_waits_and_shows_the_reason() {
+    check(clients::node_sdk, "anthropic");
+}
+
+#[test]
+fn openai_for_node_waits_and_shows_the_reason() {
+    check(clients::node_sdk, "openai");
+}
