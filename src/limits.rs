@@ -434,6 +434,8 @@ pub const MASK_HOLD_BYTES_MAX: usize = 640;
 pub const MASK_HOLD_RAW_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of a body that are looked at in one go; bounds the scratch memory for decoded escapes.
 pub const INSPECT_BLOCK_BYTES: usize = 16 * KIB;
+/// Scratch memory that a body keeps between two of its pieces.
+pub const INSPECT_SCRATCH_BYTES_MAX: usize = 48 * KIB;
 /// Local part of an e-mail address (RFC 5321 section 4.5.3.1.1).
 pub const EMAIL_LOCAL_BYTES_MAX: usize = 64;
 /// Domain of an e-mail address (RFC 5321 section 4.5.3.1.2, less its trailing dot).

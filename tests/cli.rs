@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 fn ringward(dir: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
@@ -314,4 +314,98 @@ fn mask_is_a_filter() {
     let output = run(&[], b"\xff\xfea\0");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("from byte 0"), "{}", stderr(&output));
+}
+
+/// `ringward mask` with `arguments` over `input`, which must succeed.
+fn masked(arguments: &[&str], input: &[u8]) -> String {
+    let mut child = mask(arguments);
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+fn mask(arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+    command.arg("mask").args(arguments).env_clear();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn mask_gives_the_same_byte_by_byte_for_every_format() {
+    let text = "Write to bob@example.com or call (212) 555-0123, card 4111 1111 1111 1111.\n";
+    let json = r#"{"a":"bob\u0040example.com","n":4111111111111111,"l":["10.0.0.1",null]}"#;
+    let block = |delta: &str| {
+        format!(
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":\
+             {{\"type\":\"text_delta\",\"text\":\"{delta}\"}}}}\n\n"
+        )
+    };
+    let choice = |delta: &str| {
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{delta}\"}}}}]}}\n\n")
+    };
+    let part = |delta: &str| {
+        format!(
+            "data: {{\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"{delta}\"}}\n\n"
+        )
+    };
+    let streamed = |event: &dyn Fn(&str) -> String| ["to bo", "b@exa", "mple.com "].map(event).concat();
+    let cases: [(&[&str], String); 7] = [
+        (&[], text.to_owned()),
+        (&["--as", "json"], json.to_owned()),
+        (&["--as", "ndjson"], [json, "\n", json, "\n"].concat()),
+        (&["--as", "sse"], format!("data: {json}\n\n")),
+        (&["--as", "sse", "--events", "anthropic"], streamed(&block)),
+        (&["--as", "sse", "--events", "openai-chat"], streamed(&choice)),
+        (&["--as", "sse", "--events", "openai-responses"], streamed(&part)),
+    ];
+    for (arguments, input) in cases {
+        let whole = masked(arguments, input.as_bytes());
+        assert!(whole.contains("[email]") && !whole.contains("example.com"), "{arguments:?}: {whole}");
+        let pieces = [arguments, &["--chunk-bytes", "1"]].concat();
+        assert_eq!(masked(&pieces, input.as_bytes()), whole, "{arguments:?}");
+    }
+}
+
+/// As `ringward mask <FILE | head -n 1` does.
+#[test]
+fn mask_ends_quietly_when_its_reader_has_enough() {
+    let mut child = mask(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let endless = std::thread::spawn(move || while stdin.write_all(b"mail bob@example.com\n").is_ok() {});
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "mail [email]\n");
+    let output = child.wait_with_output().unwrap();
+    endless.join().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+/// The most memory that a process has held, in KiB.
+fn resident_kib_max(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn mask_holds_no_more_of_a_long_input_than_of_a_short_one() {
+    let mut child = mask(&[]);
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()).unwrap());
+    let text = ["Nothing to see in here, move along. ".repeat(99), "bob@example.com\n".to_owned()].concat();
+    let text = text.repeat((1 << 20) / text.len());
+    // All that was written was taken in, but for what a pipe holds.
+    let mut after = |mebibytes: usize| {
+        (0..mebibytes).for_each(|_| stdin.write_all(text.as_bytes()).unwrap());
+        resident_kib_max(child.id())
+    };
+    let (short, long) = (after(1), after(5));
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(reader.join().unwrap() > 4 << 20);
+    assert!(long < short + 2048, "{short} KiB after one mebibyte, {long} KiB after six");
 }

@@ -61,6 +61,11 @@ impl Map {
         self.0.clear();
     }
 
+    /// Bytes of memory that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Break>()
+    }
+
     /// The received position of a text position that begins a unit (or ends the text).
     pub fn to_raw(&self, text: usize) -> usize {
         let after = self.0.partition_point(|one| one.text as usize <= text);

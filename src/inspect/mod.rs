@@ -166,6 +166,7 @@ impl Inspector {
             Body::Whole(stream, sniff) => whole(stream, sniff, &mut work, &chunk),
             Body::Events(events) => events.push(&mut work, &chunk, offset),
         };
+        work.scratch.trim();
         end(&mut work, done)
     }
 

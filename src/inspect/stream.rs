@@ -8,7 +8,9 @@ use super::token::SessionTokens;
 use super::value::Value;
 use super::{Edit, Error};
 use crate::buffer::Chunk;
-use crate::limits::{INSPECT_BLOCK_BYTES, MASK_HOLD_BYTES_MAX, MASK_HOLD_RAW_BYTES_MAX};
+use crate::limits::{
+    INSPECT_BLOCK_BYTES, INSPECT_SCRATCH_BYTES_MAX, MASK_HOLD_BYTES_MAX, MASK_HOLD_RAW_BYTES_MAX,
+};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -75,6 +77,15 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Gives memory back that only a window dense in escapes or in starts of matches took.
+    pub fn trim(&mut self) {
+        let found: usize = self.found.iter().map(|found| found.capacity() * size_of::<Found>()).sum();
+        let own = self.window.capacity() + self.text.capacity() + self.mask.capacity();
+        if own + found + self.map.held_bytes() + self.hits.held_bytes() > INSPECT_SCRATCH_BYTES_MAX {
+            *self = Scratch::default();
+        }
+    }
+
     fn to_raw(&self, text: usize) -> usize {
         if self.decoded { self.map.to_raw(text) } else { text }
     }

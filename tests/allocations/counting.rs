@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -22,6 +22,8 @@ static IS_ON: AtomicBool = AtomicBool::new(false);
 static TRACES: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
+/// Bytes that were taken and not given back.
+static LIVE: AtomicI64 = AtomicI64::new(0);
 static WHERE: Mutex<Vec<(usize, Backtrace)>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -49,6 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 
     // SAFETY: as for `alloc`. A block that grows counts as one that is taken.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note_given(layout.size());
         note(size);
         // SAFETY: as above.
         unsafe { System.realloc(block, layout, size) }
@@ -56,6 +59,7 @@ unsafe impl GlobalAlloc for Counting {
 
     // SAFETY: as for `alloc`.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note_given(layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(block, layout) }
     }
@@ -67,12 +71,19 @@ fn note(bytes: usize) {
     }
     COUNT.fetch_add(1, Ordering::Relaxed);
     BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
+    LIVE.fetch_add(bytes as i64, Ordering::Relaxed);
     if TRACES.load(Ordering::Relaxed) {
         IS_TRACING.set(true);
         if let Ok(mut all) = WHERE.lock() {
             all.push((bytes, Backtrace::force_capture()));
         }
         IS_TRACING.set(false);
+    }
+}
+
+fn note_given(bytes: usize) {
+    if IS_ON.load(Ordering::Relaxed) && !IS_TRACING.get() && is_shard() {
+        LIVE.fetch_sub(bytes as i64, Ordering::Relaxed);
     }
 }
 
@@ -88,10 +99,16 @@ fn is_shard() -> bool {
 pub fn count(work: impl FnOnce()) -> (u64, u64) {
     COUNT.store(0, Ordering::SeqCst);
     BYTES.store(0, Ordering::SeqCst);
+    LIVE.store(0, Ordering::SeqCst);
     IS_ON.store(true, Ordering::SeqCst);
     work();
     IS_ON.store(false, Ordering::SeqCst);
     (COUNT.load(Ordering::SeqCst), BYTES.load(Ordering::SeqCst))
+}
+
+/// Bytes that the shards took since counting began, and have not given back.
+pub fn live() -> i64 {
+    LIVE.load(Ordering::SeqCst)
 }
 
 /// The traces of the shards' allocations while `work` ran, each with the sizes that were asked for.

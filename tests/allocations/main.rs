@@ -4,6 +4,7 @@
 //! `ALLOCATION_TRACES=FILE cargo test --test allocations` also writes where each comes from.
 
 mod counting;
+mod streams;
 
 use ringward::app::{self, Ended, Options, Running};
 use std::{
@@ -11,6 +12,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -113,9 +115,12 @@ impl Gateway {
     }
 }
 
-/// One test, because both count for the whole process.
+/// Held by whoever counts, because that is done for the whole process.
+static COUNTS: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_request_takes_few_allocations() {
+    let _counts = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
     let (file, mut traced) = (std::env::var("ALLOCATION_TRACES"), String::new());
     let is_traced = file.is_ok();
     for (what, record, most) in

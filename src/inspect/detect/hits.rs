@@ -143,6 +143,11 @@ impl Hits {
         &self.lists[family as usize]
     }
 
+    /// Bytes of memory that they hold.
+    pub fn held_bytes(&self) -> usize {
+        self.lists.iter().map(|list| list.capacity() * size_of::<u32>()).sum()
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.lists.iter_mut().for_each(Vec::clear);
