@@ -244,6 +244,16 @@ impl Stream {
         self.carry.is_empty() && self.swallow == [None; LANES]
     }
 
+    /// Whether what follows is read as well without what is known of the value: nothing is held, and no
+    /// document goes on.
+    pub fn may_be_forgotten(&self) -> bool {
+        let in_document = match &self.walks {
+            Walks::At(walks) => walks.iter().flatten().any(|walk| walk.walker.is_inside()),
+            _ => false,
+        };
+        self.is_idle() && !(self.codec.is_json() && (self.in_string || in_document))
+    }
+
     /// Whether something is left to be written when the value ends: held bytes, or the mask of a match that
     /// goes on.
     pub fn owes_output(&self) -> bool {

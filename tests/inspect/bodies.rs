@@ -114,6 +114,13 @@ proptest! {
     }
 
     #[test]
+    fn what_paths_lead_to_streams_as_the_oracle_reads_it(
+        rules in generate::rules_with_paths(), document in generate::document(), cuts in generate::cuts(),
+    ) {
+        check(&rules, Context::Json, Reading::Json, document.as_bytes(), &cuts);
+    }
+
+    #[test]
     fn what_only_claims_to_be_json_streams_the_same(
         rules in generate::rules(), text in generate::text(0..14), cuts in generate::cuts(),
     ) {

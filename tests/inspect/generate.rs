@@ -88,6 +88,41 @@ fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
     })
 }
 
+/// Rules as [`rules`] gives them, and some that paths lead to.
+pub fn rules_with_paths() -> impl Strategy<Value = Vec<Rule>> {
+    const PATHS: &[&str] = &[
+        "$.ssn",
+        "$.*",
+        "$[*]",
+        "$.a",
+        "$[0].ssn",
+        "$.*.ssn",
+        "$[*][1]",
+        "$.name[*]",
+        "$.é",
+        "$.a.a",
+        "$[1].*",
+        "$.*.*.*",
+        "$.password",
+        "$[\"ssn \"][0]",
+    ];
+    let paths = prop::sample::subsequence(PATHS, 1..4);
+    let replace = prop::sample::select(vec!["[{name}]", "[…{last4}]", "*", "\"{length}", "{{null}}"]);
+    let added = prop::collection::vec((paths, replace, any::<prop::sample::Index>()), 1..3);
+    (rules(), added).prop_map(|(mut rules, added)| {
+        for (number, (paths, replace, place)) in added.into_iter().enumerate() {
+            let kind = Kind::Path(paths.into_iter().map(str::to_owned).collect());
+            let mut rule = rule(&format!("p{number}"), kind, replace);
+            if replace == "{{null}}" {
+                rule.replace = Replacement::Null;
+            }
+            let place = place.index(rules.len() + 1);
+            rules.insert(place, rule);
+        }
+        rules
+    })
+}
+
 /// A valid card number: digits of `seed` behind an issuer's prefix, and the check digit.
 pub fn card_number(prefix: &str, length: usize, mut seed: u64) -> String {
     let mut digits: Vec<u8> = prefix.bytes().map(|byte| byte - b'0').collect();

@@ -172,6 +172,19 @@ impl<'a> Search<'a> {
                 let found = Match { order, open: true, value: true, ..bounded(start, end) };
                 (order >= from).then_some(found)
             }),
+            Kind::Path(paths) if self.reading != Reading::Plain => {
+                let whole = rule.replace == Replacement::Null;
+                let named = paths.iter().map(|path| steps(path)).collect::<Vec<_>>();
+                values(text).into_iter().filter(|one| one.start >= from).find_map(|value| {
+                    named.iter().any(|steps| leads_to(steps, &value.path)).then_some(())?;
+                    let is_string = byte(text, value.start as isize) == SEPARATOR && !whole;
+                    let inside = usize::from(is_string);
+                    let (start, end) = (value.start + inside, value.end - inside);
+                    let order = value.start;
+                    (start < end).then_some(Match { order, open: true, value: true, ..bounded(start, end) })
+                })
+            }
+            Kind::Path(_) => None,
             kind => starts.find_map(|start| {
                 let found = definitions::at(kind, &self.bytes, start, &|at| word_start(text, at))?;
                 Some(Match { open: found.open, ..bounded(start, found.end) })
@@ -408,6 +421,86 @@ fn member(
     Some((behind_key, end))
 }
 
+/// One step to a value: the key of a member, or the number of an element.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Key(Vec<u8>),
+    Element(usize),
+    Any,
+}
+
+/// A value of a document with the way to it.
+struct Placed {
+    path: Vec<Step>,
+    start: usize,
+    end: usize,
+}
+
+fn steps(path: &str) -> Vec<Step> {
+    let separated = path.replace('[', ".[");
+    let read = |step: &str| match step.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        _ if matches!(step, "*" | "[*]") => Step::Any,
+        Some(inside) => match inside.parse() {
+            Ok(number) => Step::Element(number),
+            Err(_) => Step::Key(inside.trim_matches('"').as_bytes().to_vec()),
+        },
+        None => Step::Key(step.as_bytes().to_vec()),
+    };
+    separated.split('.').skip(1).filter(|step| !step.is_empty()).map(read).collect()
+}
+
+fn leads_to(steps: &[Step], path: &[Step]) -> bool {
+    steps.len() == path.len() && steps.iter().zip(path).all(|(step, at)| *step == Step::Any || step == at)
+}
+
+/// All values of a document, outer ones first.
+fn values(text: &[Symbol]) -> Vec<Placed> {
+    let mut values = Vec::new();
+    read_value(text, 0, &mut Vec::new(), &mut values);
+    values.sort_by_key(|value| (value.start, value.path.len()));
+    values
+}
+
+/// Reads the value at `at` or behind; gives its end.
+fn read_value(text: &[Symbol], at: usize, path: &mut Vec<Step>, values: &mut Vec<Placed>) -> usize {
+    let next = |at: usize, is: &dyn Fn(u16) -> bool| {
+        (at..text.len()).find(|at| is(text[*at].value)).unwrap_or(text.len())
+    };
+    let behind_space = |at: usize| next(at, &|value| !is_space(value));
+    let is_one_of = |value: u16, set: &str| is(value, |char| set.contains(char));
+    let start = behind_space(at);
+    let end = match byte(text, start as isize) {
+        NOTHING => return text.len(),
+        SEPARATOR => next(start + 1, &|value| value == SEPARATOR) + 1,
+        first if is_one_of(first, "{[") => {
+            let mut at = behind_space(start + 1);
+            let mut count = 0;
+            while at < text.len() && !is_one_of(text[at].value, "]}") {
+                let step = if is_one_of(first, "{") {
+                    let close = next(at + 1, &|value| value == SEPARATOR);
+                    let key = string(text, at + 1, close);
+                    at = next(close, &|value| value == u16::from(b':')) + 1;
+                    Step::Key(key)
+                } else {
+                    Step::Element(count)
+                };
+                count += 1;
+                path.push(step);
+                at = behind_space(read_value(text, at, path, values));
+                path.pop();
+                if byte(text, at as isize) == u16::from(b',') {
+                    at = behind_space(at + 1);
+                }
+            }
+            at + 1
+        }
+        _ => next(start, &|value| is_space(value) || is_one_of(value, ",]}")),
+    };
+    let end = end.min(text.len());
+    values.push(Placed { path: path.clone(), start, end });
+    end
+}
+
 fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, open: bool) -> Vec<u8> {
     let Range { start, end } = range;
     let found = string(text, start, end);
@@ -415,7 +508,7 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, op
         Reading::JsonInEvents => found.len(),
         _ => text[end - 1].end - text[start].start,
     };
-    let is_value = matches!(rule.kind, Kind::Key(_));
+    let is_value = matches!(rule.kind, Kind::Key(_) | Kind::Path(_));
     if rule.replace == Replacement::Null {
         return b"null".to_vec();
     }

@@ -198,6 +198,11 @@ impl Walker {
         Walker { levels: Vec::new(), next: Next::Value(Set::MAX), skipped: 0, in_skipped_string: false }
     }
 
+    /// Whether a document has begun that has not ended.
+    pub fn is_inside(&self) -> bool {
+        !self.levels.is_empty() || self.skipped > 0 || matches!(self.next, Next::InString)
+    }
+
     /// Walks over `text` from `at` on, up to a value that a path ends at and that starts at `from` or behind.
     /// Gives where it stands, and that value.
     pub fn walk(

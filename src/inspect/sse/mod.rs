@@ -49,6 +49,8 @@ pub struct Sse {
     lines: LineStream,
     /// The parts of events that are no pieces of values: each is a value by itself.
     shell: Stream,
+    /// Strings that hold a whole document.
+    document: Stream,
     values: Values,
 }
 
@@ -63,6 +65,7 @@ impl Sse {
             by_line: dialect.values.is_empty(),
             lines: LineStream::new(),
             shell: Stream::new(Codec::Plain, false).of_parts(),
+            document: Stream::new(Codec::QuotedJson, false),
             values: Values::new(dialect),
         }
     }
@@ -323,11 +326,12 @@ impl Sse {
         string: Range<usize>,
         grammar: Grammar,
     ) -> Result<(), Error> {
-        self.shell.restart(codec(grammar), false);
+        let stream = if grammar == Grammar::Json { &mut self.document } else { &mut self.shell };
+        stream.restart(codec(grammar), false);
         if grammar == Grammar::Thinking {
-            self.shell.seal_thinking();
+            stream.seal_thinking();
         }
-        apart(grammar, work, string.clone(), |work| self.shell.push(work, source, string, true))
+        apart(grammar, work, string.clone(), |work| stream.push(work, source, string, true))
     }
 
     /// A part of the data between strings with a treatment of their own.

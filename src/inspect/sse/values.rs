@@ -217,8 +217,8 @@ impl Values {
 
     fn begin(&mut self, key: Key) -> Result<usize, Error> {
         if self.open.len() == SSE_STREAMS_MAX {
-            // One of which nothing is held loses only its left context.
-            let idle = self.open.iter().position(|open| open.stream.is_idle() && open.pieces == 0);
+            // It loses only its left context.
+            let idle = self.open.iter().position(|open| open.stream.may_be_forgotten() && open.pieces == 0);
             self.open.remove(idle.ok_or(Error::TooManyStreams)?);
         }
         let grammar = self.dialect.values[key.value].grammar;
