@@ -1,11 +1,13 @@
 //! From received bytes to the text that the detectors read, and back.
 //!
 //! A window of received bytes without a backslash *is* its text, in every grammar: it is never copied. Only
-//! a window with escapes is decoded into scratch memory, with a map of the places where text and received
-//! bytes run apart.
+//! a window with escapes, or with characters that [`super::fold`] reads as others, is decoded into scratch
+//! memory, with a map of the places where text and received bytes run apart.
 //!
 //! In the text of a JSON document a quote is a hard separator (no value reaches over it), therefore an
 //! escaped quote decodes to [`ESCAPED_QUOTE`] there.
+
+use super::fold::{self, Fold};
 
 /// What an escaped quote becomes in the text of a JSON document: a character that no literal may hold.
 pub const ESCAPED_QUOTE: u8 = 0x1f;
@@ -33,10 +35,13 @@ impl Codec {
 
     /// Whether the text of `raw` may be another one than its bytes.
     pub fn has_escapes(self, raw: &[u8]) -> bool {
+        let is_folded = || fold::find(raw, 0, raw.len()).is_some();
         match self {
-            Codec::Plain => false,
+            Codec::Plain => is_folded(),
             Codec::Form => memchr::memchr2(b'%', b'+', raw).is_some(),
-            Codec::Json | Codec::Quoted | Codec::QuotedJson => memchr::memchr(b'\\', raw).is_some(),
+            Codec::Json | Codec::Quoted | Codec::QuotedJson => {
+                memchr::memchr(b'\\', raw).is_some() || is_folded()
+            }
         }
     }
 }
@@ -97,25 +102,67 @@ impl Map {
     }
 }
 
-/// Decodes `raw` into `text`; returns how many bytes were decoded: all but an escape that is cut off at the
-/// end, which counts as plain characters if `last`.
+/// The string's content `raw` without escapes.
+pub fn unescaped(raw: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(raw.len());
+    decode_escapes(Codec::Quoted, raw, true, false, &mut text, &mut Map::default());
+    text
+}
+
+/// Decodes `raw` into `text`; returns how many bytes were decoded: all but an escape, or a character, that is
+/// cut off at the end, which counts as plain characters if `last`. Characters that stand for ASCII ones become
+/// these (but in forms).
 ///
 /// What is no escape of RFC 8259 section 7 stands for its own characters; a lone surrogate becomes U+FFFD.
 pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {
-    if codec == Codec::Plain {
-        text.extend_from_slice(raw);
-        return raw.len();
+    match codec {
+        Codec::Form => decode_form(raw, last, text, map),
+        _ => decode_escapes(codec, raw, last, true, text, map),
     }
-    if codec == Codec::Form {
-        return decode_form(raw, last, text, map);
+}
+
+/// Copies `raw[at..end]`, in which there is no escape; gives where it stopped.
+fn copy(raw: &[u8], mut at: usize, end: usize, last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {
+    while let Some((found, fold)) = fold::find(raw, at, end) {
+        text.extend_from_slice(&raw[at..found]);
+        at = found;
+        match fold {
+            Fold::Char { ascii, length } => {
+                map.push(text.len(), 1, at, length);
+                text.push(ascii);
+                at += length;
+            }
+            Fold::Cut if last => break,
+            Fold::Cut => return at,
+        }
     }
+    text.extend_from_slice(&raw[at..end]);
+    end
+}
+
+fn decode_escapes(
+    codec: Codec,
+    raw: &[u8],
+    last: bool,
+    folds: bool,
+    text: &mut Vec<u8>,
+    map: &mut Map,
+) -> usize {
     let read = if codec == Codec::QuotedJson { two_levels } else { one_level };
     let mut at = 0;
     while at < raw.len() {
-        if raw[at] != b'\\' {
-            let run = memchr::memchr(b'\\', &raw[at..]).unwrap_or(raw.len() - at);
-            text.extend_from_slice(&raw[at..at + run]);
-            at += run;
+        if raw[at] != b'\\' || codec == Codec::Plain {
+            let escape = memchr::memchr(b'\\', &raw[at..]).filter(|_| codec != Codec::Plain);
+            let end = escape.map_or(raw.len(), |length| at + length);
+            if folds {
+                at = copy(raw, at, end, last, text, map);
+            } else {
+                text.extend_from_slice(&raw[at..end]);
+                at = end;
+            }
+            if at < end {
+                return at;
+            }
             continue;
         }
         let unit = match read(raw, at) {
@@ -129,6 +176,7 @@ pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mu
         match char {
             '"' if escaped && codec.is_json() => text.push(ESCAPED_QUOTE),
             '\0'..='\x7f' => text.push(char as u8),
+            _ if let Some(ascii) = fold::fold(char).filter(|_| folds) => text.push(ascii),
             _ => text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
         map.push(before, text.len() - before, at, length);

@@ -22,6 +22,7 @@ pub mod echo;
 mod emit;
 pub mod encoding;
 mod error;
+mod fold;
 mod rule;
 mod seal;
 mod set;

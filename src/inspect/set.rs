@@ -1,5 +1,6 @@
 use super::Error;
 use super::detect::{Expression, Lane, Path};
+use super::fold;
 use super::rule::{Direction, Kind, Replacement, Rule};
 use super::stream::Plan;
 use crate::limits::{
@@ -44,12 +45,15 @@ impl MaskSet {
         let mut expressions = Vec::new();
         for rule in &rules {
             expressions.push(match &rule.kind {
-                Kind::Regex(pattern) => Some(Arc::new(Expression::compile(&rule.name, pattern)?)),
+                Kind::Regex(pattern) => {
+                    Some(Arc::new(Expression::compile(&rule.name, &folded_pattern(pattern))?))
+                }
                 _ => None,
             });
             check_keys(rule)?;
         }
-        let lane = |way, dry_run| Lane::compile(&rules, &expressions, way, dry_run);
+        let read: Vec<Rule> = rules.iter().map(as_read).collect();
+        let lane = |way, dry_run| Lane::compile(&read, &expressions, way, dry_run);
         let plan = |way| Plan::new([false, true].map(|dry_run| lane(way, dry_run)));
         let (request, response) = (plan(Direction::Request), plan(Direction::Response));
         let both = plan(Direction::Both);
@@ -92,6 +96,29 @@ impl MaskSet {
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
+}
+
+/// A rule with its words as the text has them.
+fn as_read(rule: &Rule) -> Rule {
+    let mut rule = rule.clone();
+    if let Kind::Literals(words) = &mut rule.kind {
+        words.iter_mut().for_each(|word| *word = fold::folded(word));
+    }
+    rule
+}
+
+/// A pattern whose characters are those that the text has.
+fn folded_pattern(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    for char in pattern.chars() {
+        match fold::fold(char) {
+            // What stands for a character of the syntax stands for the character itself.
+            Some(ascii @ (b'(' | b')' | b'+' | b'-' | b'.')) => out.extend(['\\', char::from(ascii)]),
+            Some(ascii) => out.push(char::from(ascii)),
+            None => out.push(char),
+        }
+    }
+    out
 }
 
 fn check_keys(rule: &Rule) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 //! Lenient on purpose: it reads what lies between unescaped quotes, wherever that is, so that a body that a
 //! strict parser refuses and a sloppy one accepts shows the same strings to the policy.
 
-use super::codec::{self, Codec};
+use super::codec;
 use std::borrow::Cow;
 
 /// The strings of `body` (keys and values, in order), escapes decoded. An unterminated last string counts.
@@ -57,9 +57,7 @@ fn decoded(string: &[u8]) -> Cow<'_, str> {
     if memchr::memchr(b'\\', string).is_none() {
         return String::from_utf8_lossy(string);
     }
-    let mut text = Vec::with_capacity(string.len());
-    codec::decode(Codec::Quoted, string, true, &mut text, &mut codec::Map::default());
-    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+    Cow::Owned(String::from_utf8_lossy(&codec::unescaped(string)).into_owned())
 }
 
 #[cfg(test)]

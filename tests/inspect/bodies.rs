@@ -85,7 +85,7 @@ fn check(rules: &[Rule], context: Context, reading: Reading, body: &[u8], length
     assert_eq!(show(&masked.body), show(&expected), "of {:?} in {} chunks", show(body), pieces.len());
     check_edits(body, &masked.edits);
     assert_eq!(masked.edits.len(), count);
-    let widest = if reading == Reading::Json { 6 } else { 1 };
+    let widest = if reading == Reading::Json { 6 } else { 3 };
     assert!(masked.held_max <= 640 * widest, "held {}", masked.held_max);
 }
 

@@ -1,5 +1,6 @@
 //! Random rules, texts and documents, dense in what matches and in what nearly matches.
 
+use crate::oracle;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -32,6 +33,7 @@ const WORDS: &[&str] = &[
     "falcon",
     "Falcon Heavy",
     "Müller",
+    "Ünit\u{2011}7",
     "a\"b",
     "O'Neil",
     "4111",
@@ -371,7 +373,22 @@ pub fn kind_and_text() -> impl Strategy<Value = (Kind, String)> {
 
 /// A text of fragments.
 pub fn text(fragments: std::ops::Range<usize>) -> impl Strategy<Value = String> {
-    prop::collection::vec(fragment(), fragments).prop_map(|fragments| fragments.concat())
+    let percent = prop_oneof![4 => Just(0), 1 => 1u64..60];
+    (prop::collection::vec(fragment(), fragments), percent, any::<u64>())
+        .prop_map(|(fragments, percent, seed)| widen(&fragments.concat(), percent, seed))
+}
+
+/// `text` with `percent` in a hundred characters as others that stand for them.
+fn widen(text: &str, percent: u64, mut seed: u64) -> String {
+    let widened = text.chars().map(|char| {
+        seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let others = oracle::unfolded(char);
+        match (seed >> 33) % 100 < percent {
+            true if !others.is_empty() => others[(seed >> 50) as usize % others.len()],
+            _ => char,
+        }
+    });
+    widened.collect()
 }
 
 /// `text` as the inside of a JSON string; of the characters that need no escape `percent` in a hundred get

@@ -33,6 +33,33 @@ fn social_security_numbers() {
     check(Kind::Ssn, "123-45 6789 1123-45-6789 123-45-67890 123-45-6789-0 x123-45-6789 12-123-45-6789");
 }
 
+/// What people and models write for ASCII characters.
+#[test]
+fn other_spellings_of_digits_and_separators() {
+    check(
+        Kind::CreditCard,
+        "卡号«４１１１　１１１１　１１１１　１１１１»、«4111\u{a0}1111\u{202f}1111\u{2009}1111».",
+    );
+    check(Kind::CreditCard, "«4111‑1111‑1111‑1111» «٤١١١١١١١١١١١١١١١» «۴۱۱۱۱۱۱۱۱۱۱۱۱۱۱۱»");
+    check(Kind::CreditCard, "４１１１１１１１１１１１１１１２ is none, nor is 4111 1111-1111 1111.");
+    check(Kind::Ssn, "«１２３－４５－６７８９», «123–45–6789» and «123\u{a0}45\u{a0}6789»");
+    check(
+        Kind::Phone,
+        "«（２１２） ５５５‑０１２３», «+49\u{a0}30\u{202f}901820», «＋１２１２５５５０１２３»",
+    );
+    check(
+        Kind::Iban,
+        "«DE89\u{a0}3704\u{a0}0044\u{a0}0532\u{a0}0130\u{a0}00», «ＤＥ８９３７０４００４４０５３２０１３０００»",
+    );
+    check(Kind::Email, "mail «ａｎｎ＠example．com»。");
+    check(
+        Kind::Literals(vec!["Team\u{a0}７".to_owned()]),
+        "«team 7» and «ＴＥＡＭ\u{3000}7», not team\u{200b}7",
+    );
+    check(Kind::Regex("EMP–[0-9]{4}".to_owned()), "«EMP-1234», «EMP–１２３４»");
+    check(Kind::Email, "Größe “5 €” – naïve, 日本語のテキスト、０１２ «a@b.de» العربية ٣");
+}
+
 #[test]
 fn phone_numbers() {
     check(Kind::Phone, "«(212) 555-0123» is «1-(212)555-0123»");

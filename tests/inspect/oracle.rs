@@ -22,16 +22,24 @@ const NOTHING: u16 = 257;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     Plain,
+    /// Text whose same-length masks count decoded bytes.
+    PlainInEvents,
     Json,
     /// JSON whose same-length masks count decoded bytes.
     JsonInEvents,
 }
 
+impl Reading {
+    fn is_plain(self) -> bool {
+        matches!(self, Reading::Plain | Reading::PlainInEvents)
+    }
+}
+
 /// The masked body, with the number of masks.
 pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (Vec<u8>, usize) {
     let text = match reading {
-        Reading::Plain => plain(body),
-        Reading::Json | Reading::JsonInEvents => decode_json(body),
+        Reading::Plain | Reading::PlainInEvents => fold(plain(body)),
+        Reading::Json | Reading::JsonInEvents => fold(decode_json(body)),
     };
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
@@ -90,6 +98,51 @@ fn decode_json(body: &[u8]) -> Vec<Symbol> {
         at += length;
     }
     text
+}
+
+/// Characters that stand for ASCII ones, in the order of those.
+const FOLDED: &[(&str, &str)] = &[
+    ("0123456789", "０１２３４５６７８９"),
+    ("0123456789", "٠١٢٣٤٥٦٧٨٩"),
+    ("0123456789", "۰۱۲۳۴۵۶۷۸۹"),
+    ("@+-._()", "＠＋－．＿（）"),
+    ("abcdefghijklmnopqrstuvwxyz", "ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ"),
+    ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ"),
+    ("       ", "\u{a0}\u{2000}\u{2009}\u{200a}\u{202f}\u{205f}\u{3000}"),
+    ("----", "\u{2010}\u{2011}\u{2013}\u{2212}"),
+];
+
+/// The ASCII character that `char` stands for.
+pub fn folded(char: char) -> char {
+    let mut pairs = FOLDED.iter().flat_map(|(ascii, others)| ascii.chars().zip(others.chars()));
+    pairs.find(|(_, other)| *other == char).map_or(char, |(ascii, _)| ascii)
+}
+
+/// Those that stand for the ASCII character `char`.
+pub fn unfolded(char: char) -> Vec<char> {
+    let pairs = FOLDED.iter().flat_map(|(ascii, others)| ascii.chars().zip(others.chars()));
+    pairs.filter(|(ascii, _)| *ascii == char).map(|(_, other)| other).collect()
+}
+
+fn fold(text: Vec<Symbol>) -> Vec<Symbol> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let found = (2..=3).find_map(|length| {
+            let symbols = text.get(at..at + length)?;
+            let bytes: Vec<u8> =
+                symbols.iter().map(|one| u8::try_from(one.value)).collect::<Result<_, _>>().ok()?;
+            let char = std::str::from_utf8(&bytes).ok()?.chars().next().filter(|char| !char.is_ascii())?;
+            let ascii = folded(char);
+            let (first, last) = (symbols[0], symbols[length - 1]);
+            let symbol = Symbol { value: ascii as u16, start: first.start, end: last.end };
+            ascii.is_ascii().then_some((symbol, length))
+        });
+        let (symbol, length) = found.unwrap_or((text[at], 1));
+        out.push(symbol);
+        at += length;
+    }
+    out
 }
 
 fn code_unit(digits: &[u8]) -> Option<u16> {
@@ -163,7 +216,8 @@ impl<'a> Search<'a> {
                 .filter(|sign| byte(text, *sign as isize) == u16::from(b'@'))
                 .find_map(|sign| email(text, from, sign).map(|(start, end)| bounded(start, end))),
             Kind::Literals(words) => starts.find_map(|start| {
-                let words = words.iter().filter(|word| literal(self.reading, text, start, word));
+                let words = words.iter().map(|word| word.chars().map(folded).collect::<String>());
+                let words = words.filter(|word| literal(self.reading, text, start, word));
                 words.map(|word| bounded(start, start + word.len())).max_by_key(|found| found.end)
             }),
             Kind::Key(keys) => starts.find_map(|start| {
@@ -172,7 +226,7 @@ impl<'a> Search<'a> {
                 let found = Match { order, open: true, value: true, ..bounded(start, end) };
                 (order >= from).then_some(found)
             }),
-            Kind::Path(paths) if self.reading != Reading::Plain => {
+            Kind::Path(paths) if !self.reading.is_plain() => {
                 let whole = rule.replace == Replacement::Null;
                 let named = paths.iter().map(|path| steps(path)).collect::<Vec<_>>();
                 values(text).into_iter().filter(|one| one.start >= from).find_map(|value| {
@@ -346,7 +400,7 @@ fn literal(reading: Reading, text: &[Symbol], start: usize, word: &str) -> bool 
     if is_word(u16::from(last)) && is_word(byte(text, end as isize)) {
         return false;
     }
-    let structure = reading != Reading::Plain && word.contains(['{', '}', '[', ']', ':', ',']);
+    let structure = !reading.is_plain() && word.contains(['{', '}', '[', ']', ':', ',']);
     !structure || in_string(text, start)
 }
 
@@ -370,7 +424,7 @@ fn member(
     let at = |at: usize| byte(text, at as isize);
     let inside = !whole && start > 0 && at(start - 1) == SEPARATOR;
     let value = if inside { start - 1 } else { start };
-    if reading == Reading::Plain || (!inside && !whole && at(start) == SEPARATOR) {
+    if reading.is_plain() || (!inside && !whole && at(start) == SEPARATOR) {
         return None;
     }
     let gap = text[..value]
@@ -505,7 +559,7 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, op
     let Range { start, end } = range;
     let found = string(text, start, end);
     let raw_length = match reading {
-        Reading::JsonInEvents => found.len(),
+        Reading::PlainInEvents | Reading::JsonInEvents => found.len(),
         _ => text[end - 1].end - text[start].start,
     };
     let is_value = matches!(rule.kind, Kind::Key(_) | Kind::Path(_));
@@ -513,7 +567,7 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, op
         return b"null".to_vec();
     }
     let plain = render(rule, &found, raw_length);
-    if reading == Reading::Plain {
+    if reading.is_plain() {
         return plain;
     }
     let escaped: Vec<u8> = String::from_utf8(plain)

@@ -22,14 +22,14 @@ impl Stream {
     }
 
     pub fn expected(&self, rules: &[Rule]) -> String {
-        let reading = if self.json { Reading::JsonInEvents } else { Reading::Plain };
+        let reading = if self.json { Reading::JsonInEvents } else { Reading::PlainInEvents };
         let whole = self.whole();
         show(&oracle::mask(rules, Direction::Response, reading, whole.as_bytes()).0)
     }
 
     /// How many masks a text gets.
     pub fn masks(&self, rules: &[Rule]) -> usize {
-        oracle::mask(rules, Direction::Response, Reading::Plain, self.whole().as_bytes()).1
+        oracle::mask(rules, Direction::Response, Reading::PlainInEvents, self.whole().as_bytes()).1
     }
 }
 
@@ -369,9 +369,9 @@ proptest! {
             let text = text.replace(['\n', '\r'], " ");
             let document = document.replace('\n', " ");
             let is_json = document.trim_start().starts_with(['{', '[', '"']);
-            let reading = if is_json { Reading::JsonInEvents } else { Reading::Plain };
+            let reading = if is_json { Reading::JsonInEvents } else { Reading::PlainInEvents };
             let json = oracle::mask(&rules, Direction::Response, reading, document.trim_start().as_bytes()).0;
-            let plain = oracle::mask(&rules, Direction::Response, Reading::Plain, format!("x{\
+            let plain = oracle::mask(&rules, Direction::Response, Reading::PlainInEvents, format!("x{\
             text}").as_bytes()).0;
             body.extend_from_slice(format!("data: x{text}\n\nevent: e\ndata:{document}\r\n\r\n").as_bytes());
             let space = &document[..document.len() - document.trim_start().len()];

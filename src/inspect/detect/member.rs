@@ -5,6 +5,7 @@
 //! whole number, word, array or object. It is waited for from the key on.
 
 use super::{Candidate, Outcome, Swallow, Text};
+use crate::inspect::fold;
 use crate::limits::MASK_MEMBER_GAP_BYTES_MAX;
 
 /// Keys of one lane with their rules.
@@ -17,7 +18,7 @@ pub struct Members {
 impl Members {
     /// Adds a key; `whole`: a string is matched with its quotes.
     pub fn push(&mut self, key: &str, rule: u16, whole: bool) {
-        self.keys.push((key.to_ascii_lowercase().into_bytes().into(), rule, whole));
+        self.keys.push((fold::folded(key).to_ascii_lowercase().into_bytes().into(), rule, whole));
     }
 
     /// Whether there are none.

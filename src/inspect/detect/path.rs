@@ -8,6 +8,7 @@ use super::member;
 use super::{Candidate, Text};
 use crate::inspect::Error;
 use crate::inspect::codec::ESCAPED_QUOTE;
+use crate::inspect::fold;
 use crate::inspect::sse::dialect;
 use crate::limits::{MASK_KEY_BYTES_MAX, MASK_PATH_STEPS_MAX, MASK_PATHS_MAX};
 
@@ -69,7 +70,7 @@ impl Step {
         }
         let key = |name: &str| {
             let fits = (1..=MASK_KEY_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
-            fits.then(|| Step::Key(name.as_bytes().into()))
+            fits.then(|| Step::Key(fold::folded(name).into_bytes().into()))
         };
         if let Some(name) = text.strip_prefix('.') {
             let length = name.find(['.', '[']).unwrap_or(name.len());

@@ -5,7 +5,7 @@
 //! are read. It proves nothing about the document; what it does not understand is scanned as it stands.
 
 use super::dialect::{Dialect, INDEXES_MAX, Step};
-use crate::inspect::codec::{self, Codec};
+use crate::inspect::codec;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -300,7 +300,5 @@ fn decoded(string: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'\\', string).is_none() {
         return Cow::Borrowed(string);
     }
-    let mut text = Vec::with_capacity(string.len());
-    codec::decode(Codec::Quoted, string, true, &mut text, &mut codec::Map::default());
-    Cow::Owned(text)
+    Cow::Owned(codec::unescaped(string))
 }
