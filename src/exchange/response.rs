@@ -17,12 +17,10 @@ use crate::{
 use std::sync::Arc;
 
 /// Validators and digests of a body that is not the one they were made for (SECURITY R25).
-const STALE_AFTER_MASKS: [&str; 6] =
-    ["etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"];
+const STALE_AFTER_MASKS: [&str; 5] = ["etag", "content-md5", "digest", "content-digest", "repr-digest"];
 
-/// What is only true of a body in its coding (RFC 9530 sections 2 and 3, RFC 9110 section 14.3).
-const STALE_AFTER_DECODING: [&str; 5] =
-    ["content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"];
+/// What is only true of a body in its coding (RFC 9530 sections 2 and 3).
+const STALE_AFTER_DECODING: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
 
 /// Fields of a response that may hold text of its content.
 const TEXTS: [&str; 7] = [
@@ -130,12 +128,17 @@ impl Exchange {
                 head.headers.remove(name);
             });
         }
+        head.headers.remove("accept-ranges");
         if head.framing == Framing::None {
-            // What HEAD and 304 say of a body is said of the one that was not masked.
-            head.declared_length = head.declared_length.filter(|_| keeps_length);
+            // What HEAD and 304 say of a body is said of the one that was neither decoded nor masked.
+            let is_coded = matches!(coding(&head.headers), Ok(Some(_)));
+            if is_coded {
+                strip_coding(&mut head.headers);
+            }
+            head.declared_length = head.declared_length.filter(|_| keeps_length && !is_coded);
             return Ok(());
         }
-        if head.status == 206 && masks.is_some() {
+        if head.status == 206 {
             return Err("upstream sent a part of a document (206), which cannot be masked".to_owned());
         }
         let is_decoded = self.decode_response(head)?;
@@ -160,17 +163,10 @@ impl Exchange {
 
     /// Takes the content coding off the head, and prepares to take it off the body.
     fn decode_response(&mut self, head: &mut ResponseHead) -> Result<bool, String> {
-        let coding = Coding::of(head.headers.get_all("content-encoding"))
+        let coding = coding(&head.headers)
             .map_err(|codings| format!("upstream sent content-encoding {codings:?}, which is not decoded"))?;
         let Some(coding) = coding else { return Ok(false) };
-        if head.status == 206 {
-            return Err(format!("upstream sent a part of {coding} data (206), which cannot be decoded"));
-        }
-        head.headers.remove("content-encoding");
-        STALE_AFTER_DECODING.iter().for_each(|name| {
-            head.headers.remove(name);
-        });
-        weaken_etag(&mut head.headers);
+        strip_coding(&mut head.headers);
         self.response.decode_with(Decoder::new(coding));
         Ok(true)
     }
@@ -243,7 +239,7 @@ fn takes_events(head: &ResponseHead) -> bool {
     };
     matches!(head.framing, Framing::Chunked | Framing::Close)
         && is_text_of_events()
-        && Coding::of(head.headers.get_all("content-encoding")) == Ok(None)
+        && coding(&head.headers) == Ok(None)
 }
 
 /// `value` without echoes; `None` if it has none.
@@ -251,6 +247,20 @@ fn scrub(echoes: &[Arc<Echo>], value: &[u8]) -> Option<Vec<u8>> {
     echoes.iter().fold(None, |scrubbed: Option<Vec<u8>>, echo| {
         echo.scrub(scrubbed.as_deref().unwrap_or(value)).or(scrubbed)
     })
+}
+
+/// The content coding of a response.
+fn coding(headers: &Headers) -> Result<Option<Coding>, String> {
+    Coding::of(headers.get_all("content-encoding"))
+}
+
+/// Says of a body in a content coding what is true of it without.
+fn strip_coding(headers: &mut Headers) {
+    headers.remove("content-encoding");
+    STALE_AFTER_DECODING.iter().for_each(|name| {
+        headers.remove(name);
+    });
+    weaken_etag(headers);
 }
 
 /// What is decoded has the meaning of what was encoded, but not its bytes (RFC 9110 section 8.8.1).

@@ -219,3 +219,41 @@ fn nothing_is_copied_and_no_event_waits_where_nothing_is_found() {
     drop(client);
     gateway.stop(1, 0);
 }
+
+/// Twelve bytes of a secret are found, and fewer could be asked for, piece by piece (SECURITY R22).
+#[test]
+fn an_answer_that_is_scrubbed_is_not_asked_for_in_pieces() {
+    let upstream = Upstream::bind();
+    for scrubbed in [true, false] {
+        let (setup, dir) = setup(&upstream, "value = \"${secret:key}\"");
+        let setup = if scrubbed { setup } else { setup.tables("scrub = false") };
+        let gateway = setup.start_in(dir);
+        let mut client =
+            gateway.ask("GET / HTTP/1.1\r\nhost: a\r\nrange: bytes=0-8\r\nif-range: \"1\"\r\n\r\n");
+        let mut served = upstream.accept();
+        let request = served.request();
+        let asked = [request.head.get("range"), request.head.get("if-range")];
+        assert_eq!(asked, if scrubbed { [None, None] } else { [Some("bytes=0-8"), Some("\"1\"")] });
+        served.send(whole("206 Partial Content\r\ncontent-range: bytes 0-8/24", &SECRET[..9]));
+        let answer = client.response();
+        match scrubbed {
+            true => answer.is_refusal(502, "response_unmaskable", "206"),
+            false => assert_eq!((answer.status(), answer.text().as_str()), (206, &SECRET[..9])),
+        }
+        // The same of an answer to HEAD, of which the coding would be taken off.
+        let mut client = gateway.ask("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut served = upstream.accept();
+        served.request();
+        served.send(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\netag: \"1\"\r\naccept-ranges: bytes\r\n\
+             content-encoding: gzip\r\ncontent-length: 70\r\n\r\n",
+        );
+        let head = client.head();
+        let said = ["etag", "accept-ranges", "content-encoding", "content-length"].map(|name| head.get(name));
+        match scrubbed {
+            true => assert_eq!(said, [Some("W/\"1\""), None, None, None]),
+            false => assert_eq!(said, [Some("\"1\""), Some("bytes"), Some("gzip"), Some("70")]),
+        }
+        gateway.stop(2, 0);
+    }
+}

@@ -70,15 +70,23 @@ fn a_connection_that_was_cut_with_its_answer_is_not_used_again() {
 fn an_answer_without_its_body_says_nothing_of_the_unmasked_one() {
     let upstream = Upstream::bind();
     let gateway = Setup::to(upstream.address).route("masks = [\"words\"]").tables(MASK).start();
-    let mut client = gateway.ask("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
-    let mut served = upstream.accept();
-    let request = served.request();
-    assert_eq!(request.head.get("accept-encoding"), Some("identity"));
-    served.send("HTTP/1.1 200 OK\r\netag: \"1\"\r\ndigest: sha-256=x\r\ncontent-length: 700\r\n\r\n");
-    let head = client.head();
-    assert_eq!((head.get("etag"), head.get("digest"), head.get("content-length")), (None, None, None));
-    drop(client);
-    gateway.stop(1, 0);
+    const STALE: [&str; 6] =
+        ["etag", "digest", "content-digest", "content-length", "content-encoding", "accept-ranges"];
+    for (method, status) in [("HEAD", "200 OK"), ("GET", "304 Not Modified")] {
+        for coding in ["", "content-encoding: gzip\r\n"] {
+            let mut client = gateway.ask(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n"));
+            let mut served = upstream.accept();
+            assert_eq!(served.request().head.get("accept-encoding"), Some("identity"));
+            served.send(format!(
+                "HTTP/1.1 {status}\r\nconnection: close\r\netag: \"1\"\r\ndigest: sha-256=x\r\n\
+                 content-digest: x\r\naccept-ranges: bytes\r\n{coding}content-length: 700\r\nx-kept: a\r\n\r\n"
+            ));
+            let head = client.head();
+            assert_eq!(STALE.map(|name| head.get(name)), [None; 6], "{method} {coding}");
+            assert_eq!(head.get("x-kept"), Some("a"));
+        }
+    }
+    gateway.stop(4, 0);
 }
 
 /// SECURITY R40: what a caller shows to be let in is in no record, though it was not let in.
