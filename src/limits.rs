@@ -444,8 +444,9 @@ pub const EMAIL_DOMAIN_BYTES_MAX: usize = 254;
 pub const SSE_EVENT_BYTES_MAX: usize = 64 * KIB;
 /// Decoded bytes of an encoded body that leave in one piece.
 pub const DECODED_PIECE_BYTES: usize = 32 * KIB;
-/// How much longer than itself an encoded body may become, beyond [`DECODED_FREE_BYTES`] (SECURITY R23). The
-/// same holds for what comes out of one read.
+/// Decoded bytes that are passed on before more are decoded; the last piece may go beyond it.
+pub const DECODED_STEP_BYTES: usize = 64 * KIB;
+/// How much longer than itself an encoded body may become, beyond [`DECODED_FREE_BYTES`] (SECURITY R23).
 pub const DECODED_RATIO_MAX: u64 = 100;
 /// Decoded bytes that are not asked for their ratio.
 pub const DECODED_FREE_BYTES: u64 = MIB as u64;

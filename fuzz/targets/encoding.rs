@@ -35,7 +35,11 @@ fn pieces<'a>(coding: Coding, pieces: impl Iterator<Item = &'a [u8]>) -> Option<
     let (mut decoder, mut all, mut received) = (Decoder::new(coding), Segments::new(), 0);
     for piece in pieces {
         received += piece.len() as u64;
-        let result = decoder.push(piece, &mut all);
+        decoder.push(piece.to_vec().into());
+        let mut result = Ok(());
+        while result.is_ok() && decoder.has_more() {
+            result = decoder.pull(&mut all);
+        }
         let bound = DECODED_FREE_BYTES + received * DECODED_RATIO_MAX + DECODED_PIECE_BYTES as u64;
         assert!(decoder.decoded_bytes() <= bound);
         assert_eq!(decoder.decoded_bytes(), all.len_bytes() as u64);

@@ -174,7 +174,7 @@ impl Exchange {
                 if has_body
                     && needs.decides
                     && is_known
-                    && let Err(detail) = self.decode_request(head, data, *end)
+                    && let Err(detail) = self.decode_request(head, data, end)
                 {
                     return self.refuse(Code::BodyUnreadable, detail, steps);
                 }

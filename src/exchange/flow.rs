@@ -38,6 +38,8 @@ pub struct Flow {
 #[derive(Default)]
 struct Filters {
     decoder: Option<Decoder>,
+    /// Whether the last byte is in the decoder.
+    ended: bool,
     scrubs: SmallVec<[Scrub; 1]>,
     inspector: Option<Inspector>,
 }
@@ -76,25 +78,33 @@ impl Flow {
         self.filters.is_some()
     }
 
-    /// Takes the content coding off received bytes, if they have one.
+    /// Takes the content coding off received bytes, if they have one. Gives what came of it, and whether the
+    /// body ends with that. Much that decodes from little comes in steps: while [`Flow::is_decoding`] this is
+    /// to be called again, without more bytes.
     ///
     /// # Errors
     /// They are not valid in it, or swell beyond its bounds: nothing of them may go on.
-    pub fn decode(&mut self, data: Segments, end: bool) -> Result<Segments, Error> {
-        let Some(decoder) = self.filters.as_mut().and_then(|filters| filters.decoder.as_mut()) else {
-            return Ok(data);
-        };
+    pub fn decode(&mut self, data: Segments, end: bool) -> Result<(Segments, bool), Error> {
+        let Some(filters) = self.filters.as_mut() else { return Ok((data, end)) };
+        let Some(decoder) = &mut filters.decoder else { return Ok((data, end)) };
         self.received += data.len_bytes() as u64;
+        filters.ended |= end;
+        data.into_iter().for_each(|chunk| decoder.push(chunk));
         let mut decoded = Segments::new();
-        for chunk in data {
-            decoder.push(&chunk, &mut decoded)?;
-        }
-        if end {
+        decoder.pull(&mut decoded)?;
+        let ends = filters.ended && !decoder.has_more();
+        if ends {
             decoder.finish()?;
         }
         // They lie in memory of their own: nothing of them is forwarded from where it was received.
         self.tally.copied += decoded.len_bytes() as u64;
-        Ok(decoded)
+        Ok((decoded, ends))
+    }
+
+    /// Whether more comes of bytes that were received already.
+    pub fn is_decoding(&self) -> bool {
+        let decoder = self.filters.as_ref().and_then(|filters| filters.decoder.as_ref());
+        decoder.is_some_and(Decoder::has_more)
     }
 
     /// Bytes that were decoded.

@@ -30,10 +30,10 @@ impl Exchange {
     pub(super) fn prepare(&mut self, now: Now, arrival: Arrival, steps: &mut Steps) {
         let Some(route) = self.route.clone() else { return };
         let upstream = self.plan.upstreams[route.upstream].clone();
-        let Arrival { mut head, mut data, end } = arrival;
+        let Arrival { mut head, mut data, mut end } = arrival;
         address(&mut head, &route, &upstream);
         if head.framing != Framing::None
-            && let Err(detail) = self.inspect_request(&mut head, &mut data, end, &route)
+            && let Err(detail) = self.inspect_request(&mut head, &mut data, &mut end, &route)
         {
             return self.refuse(Code::BodyUnreadable, detail, steps);
         }
@@ -119,12 +119,12 @@ impl Exchange {
     }
 
     /// Takes the content coding off a request: its head, what is there of its body, and what follows.
-    /// Upstream gets what policies and masks see.
+    /// Upstream gets what policies and masks see. `end` becomes whether the body ends with what `data` is then.
     pub(super) fn decode_request(
         &mut self,
         head: &mut RequestHead,
         data: &mut Segments,
-        end: bool,
+        end: &mut bool,
     ) -> Result<(), String> {
         let coding = Coding::of(head.headers.get_all("content-encoding")).map_err(|codings| {
             format!(
@@ -140,12 +140,12 @@ impl Exchange {
                 },
             );
         }
-        if !end {
+        self.request.decode_with(Decoder::new(coding));
+        let decoded = self.request.decode(std::mem::take(data), *end);
+        (*data, *end) = decoded.map_err(|error| error.to_string())?;
+        if !*end {
             head.framing = Framing::Chunked;
         }
-        self.request.decode_with(Decoder::new(coding));
-        let decoded = self.request.decode(std::mem::take(data), end);
-        *data = decoded.map_err(|error| error.to_string())?;
         Ok(())
     }
 
@@ -154,7 +154,7 @@ impl Exchange {
         &mut self,
         head: &mut RequestHead,
         data: &mut Segments,
-        end: bool,
+        end: &mut bool,
         route: &Route,
     ) -> Result<(), String> {
         let Some(masks) = route.request_masks.clone() else { return Ok(()) };

@@ -219,6 +219,14 @@ impl Exchange {
         matches!(self.stage, Stage::Body(_) | Stage::Open) && !self.request.ended
     }
 
+    /// Whether more comes of what this side has sent already: an event of its body without bytes brings it.
+    pub fn is_decoding(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.request.is_decoding(),
+            Side::Upstream => self.response.is_decoding(),
+        }
+    }
+
     /// Whether the request is HEAD.
     pub fn is_head(&self) -> bool {
         self.facts.method == Some(Method::Head)

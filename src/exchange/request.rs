@@ -1,6 +1,8 @@
 //! The request's body: gathered for the policy, or masked, recorded and forwarded as it comes.
 
-use super::{Arrival, Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, plan::Recording};
+use super::{
+    Arrival, Ask, Exchange, Side, Stage, Step, Steps, Surroundings, Unavailable, flow, plan::Recording,
+};
 use crate::{
     audit::{Direction, Record},
     buffer::{Budget, Chunk, Held, Segments},
@@ -42,11 +44,11 @@ impl Exchange {
     ) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Body(mut arrival) => {
-                arrival.end = end;
-                let data = match self.request.decode(data, end) {
-                    Ok(data) => data,
+                let (data, end) = match self.request.decode(data, end) {
+                    Ok(decoded) => decoded,
                     Err(error) => return self.refuse(Code::BodyUnreadable, error.to_string(), steps),
                 };
+                arrival.end = end;
                 if self.is_too_large((self.gathered.len() + data.len_bytes()) as u64) {
                     return self.refuse_too_large(steps);
                 }
@@ -101,8 +103,9 @@ impl Exchange {
             let detail = self.too_large();
             return self.cut_request(now, Code::BodyTooLarge, &detail, steps);
         }
-        let data = match decoded.and_then(|data| self.request.push(data, end)) {
-            Ok(data) => data,
+        let passed = decoded.and_then(|(data, end)| Ok((self.request.push(data, end)?, end)));
+        let (data, end) = match passed {
+            Ok(passed) => passed,
             Err(error) => return self.cut_request(now, Code::BodyUnreadable, &error.to_string(), steps),
         };
         if data.is_empty() && !end {
@@ -145,12 +148,12 @@ impl Exchange {
     /// CONTENT of a refused body, masked as it would have gone upstream. A body that cannot be masked is
     /// committed to and not stored.
     pub(super) fn refused_body(&mut self, now: Now) -> Option<Record> {
-        let Arrival { mut head, mut data, end } = *self.refused.take()?;
+        let Arrival { mut head, mut data, mut end } = *self.refused.take()?;
         let route = self.route.clone()?;
         // Nothing was forwarded: neither the log line nor a metric counts these bytes and masks.
         let counted = std::mem::take(&mut self.request);
-        let inspected = self.inspect_request(&mut head, &mut data, end, &route).is_ok();
-        let masked = if inspected { self.request.push(data.clone(), end).ok() } else { None };
+        let inspected = self.inspect_request(&mut head, &mut data, &mut end, &route).is_ok();
+        let masked = if inspected { self.push_all(data.clone(), end).ok() } else { None };
         let is_masked = masked.is_some();
         let mut record = self.content(now, Direction::Request, &masked.unwrap_or(data), None);
         if let Record::Content(content) = &mut record {
@@ -158,6 +161,16 @@ impl Exchange {
         }
         self.request = counted;
         Some(record)
+    }
+
+    /// All that comes of a whole request's body, of which `data` is the first.
+    fn push_all(&mut self, data: Segments, end: bool) -> Result<Segments, flow::Error> {
+        let mut all = self.request.push(data, end)?;
+        while self.request.is_decoding() {
+            let (data, end) = self.request.decode(Segments::new(), false)?;
+            all.append(self.request.push(data, end)?);
+        }
+        Ok(all)
     }
 
     /// Ends a request whose first bytes went upstream: upstream is cut, the caller learns why if it still

@@ -1,6 +1,6 @@
 //! The response: its head, then its body, masked and recorded as it comes.
 
-use super::{Cause, Exchange, Side, Stage, Step, Steps, plan::Recording};
+use super::{Cause, Exchange, Side, Stage, Step, Steps, flow, plan::Recording};
 use crate::{
     audit::Direction,
     buffer::Segments,
@@ -71,9 +71,8 @@ impl Exchange {
         self.is_event_stream = takes_events(&head);
         data.join_tiny(&mut self.response.tally);
         self.keep_received(&data);
-        let passed = self.response.decode(data, end).and_then(|data| self.response.push(data, end));
-        let data = match passed {
-            Ok(data) => data,
+        let (data, end) = match self.pass(data, end) {
+            Ok(passed) => passed,
             Err(error) => {
                 steps.push(Step::Abort(Side::Upstream));
                 return self.refuse(Code::ResponseUnmaskable, error.to_string(), steps);
@@ -101,8 +100,8 @@ impl Exchange {
         }
         data.join_tiny(&mut self.response.tally);
         self.keep_received(&data);
-        match self.response.decode(data, end).and_then(|data| self.response.push(data, end)) {
-            Ok(data) => {
+        match self.pass(data, end) {
+            Ok((data, end)) => {
                 self.note_response(now, &data, steps);
                 if !data.is_empty() || end {
                     steps.push(Step::Send { data, end });
@@ -113,6 +112,12 @@ impl Exchange {
                 self.break_off(now, Code::ResponseUnmaskable, &error.to_string(), steps);
             }
         }
+    }
+
+    /// What may go to the caller of what came, and whether the body ends with that.
+    fn pass(&mut self, data: Segments, end: bool) -> Result<(Segments, bool), flow::Error> {
+        let (data, end) = self.response.decode(data, end)?;
+        Ok((self.response.push(data, end)?, end))
     }
 
     /// Prepares the masks of this response, or says why it cannot be masked and so cannot be sent.

@@ -2,6 +2,7 @@
 
 mod canonical;
 mod holds;
+mod decoding;
 mod hygiene;
 mod owed;
 mod replay;

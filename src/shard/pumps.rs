@@ -132,8 +132,12 @@ async fn request(
 ) -> Option<Box<OriginOutput>> {
     let mut steps = Steps::default();
     let mut to = None;
-    while !input.is_complete() && !shared.deaf.get() {
-        let read = unless(&shared.done, pin!(input.next_piece())).await;
+    while (relay.is_decoding(Side::Client) || !input.is_complete()) && !shared.deaf.get() {
+        let read = match relay.is_decoding(Side::Client) {
+            true if shared.done.get() => None,
+            true => Some(Ok((Segments::new(), false))),
+            false => unless(&shared.done, pin!(input.next_piece())).await,
+        };
         let is_gone = matches!(read, Some(Err(_)));
         match read {
             None => return to,
@@ -333,7 +337,9 @@ impl Response<'_> {
             // Without a connection the exchange has ended.
             let Some(Halves { input: from, .. }) = halves else { return alive };
             let patience = self.shared.patience(self.upstream);
-            read = if self.shared.responding.get() {
+            read = if self.relay.is_decoding(Side::Upstream) {
+                Ok((None, (Segments::new(), false)))
+            } else if self.shared.responding.get() {
                 from.next_piece(patience).await.map(|piece| (None, piece))
             } else {
                 let method = &self.forward.head.method;

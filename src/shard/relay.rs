@@ -9,6 +9,7 @@ use super::{
     origin, pumps,
 };
 use crate::{
+    buffer::Segments,
     exchange::{Answer, Ask, Cause, Event, Exchange, Side, Step, Steps, Times, share::ShareId},
     protocol::Reply,
     runtime::{self, Either},
@@ -63,6 +64,9 @@ impl<'a> Relay<'a> {
                     if output.send_continue().await.is_err() {
                         self.client_gone(Cause::Closed, &mut steps);
                     }
+                }
+                Step::ReadBody if self.is_decoding(Side::Client) => {
+                    self.feed(Event::RequestBody { data: Segments::new(), end: false }, &mut steps);
                 }
                 Step::ReadBody => match input.next_piece().await {
                     Ok((data, end)) => self.feed(Event::RequestBody { data, end }, &mut steps),
@@ -121,6 +125,11 @@ impl<'a> Relay<'a> {
     /// Whether the exchange is over.
     pub fn has_ended(&self) -> bool {
         self.exchange.borrow().has_ended()
+    }
+
+    /// Whether more comes of what a side has sent already.
+    pub fn is_decoding(&self, side: Side) -> bool {
+        self.exchange.borrow().is_decoding(side)
     }
 
     /// Whether the request is HEAD: a reply's body is left out.

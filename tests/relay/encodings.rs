@@ -202,3 +202,40 @@ fn a_bomb_is_refused() {
     let log = gateway.stop(4, 0);
     assert!(log.reasons().iter().all(|(code, why)| *code == "response_unmaskable" && why.contains("swells")));
 }
+
+/// What comes in one read may decode to many of them: all of it arrives, both ways, whether or not a policy
+/// reads it first.
+#[test]
+fn a_body_that_swells_within_its_bound_arrives_whole() {
+    let upstream = Upstream::bind();
+    let never = "[[policy]]\nname = \"no\"\nwhen = { body = { contains_any = [\"DROP\"] } }\n\
+                 action = \"block\"\nreason = \"No.\"";
+    let noise: String =
+        (0..9000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let body = format!("{noise}{}falcon", " ".repeat(4 << 20));
+    let masked = format!("{noise}{}x", " ".repeat(4 << 20));
+    for policies in ["[\"default\"]", "[\"no\", \"default\"]"] {
+        let route = format!("masks = [\"words\"]\npolicies = {policies}");
+        let tables = if policies.contains("no") { never } else { "" };
+        let gateway = Setup::to(upstream.address).route(&route).tables(MASK).tables(tables).start();
+        for (coding, encoded) in encoded(body.as_bytes()) {
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+                 content-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+                encoded.len()
+            );
+            let mut client = gateway.ask([head.as_bytes(), &encoded].concat());
+            let mut served = upstream.accept();
+            assert!(served.request().body == masked.as_bytes(), "{coding}");
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+                 content-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+                encoded.len()
+            );
+            served.send([head.as_bytes(), &encoded].concat());
+            let got = client.response();
+            assert!(got.body == masked.as_bytes() && got.whole == Whole::Yes, "{coding}");
+        }
+        gateway.stop(4, 0);
+    }
+}

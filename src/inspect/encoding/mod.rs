@@ -1,8 +1,9 @@
 //! Content codings (RFC 9110 section 8.4.1): encoded bodies become plain ones while they pass through.
 //!
 //! Everything that can be decoded leaves with the bytes that made it decodable, so that an event of an
-//! encoded stream is not late. Memory is bounded by the windows that are accepted, and by how much may come
-//! out of how little: a body that swells more is refused (SECURITY R23, R43).
+//! encoded stream is not late; but it leaves in steps, so that a few bytes that decode to many take no memory.
+//! Memory is bounded by the windows that are accepted. What may come out of how little is bounded too: a body
+//! that swells more is refused (SECURITY R23, R43).
 //!
 //! This does not encode, and it takes one coding: a body in several is refused. Start at [`Decoder`].
 
@@ -13,10 +14,11 @@ mod zstd;
 
 use crate::buffer::{Chunk, Segments};
 use crate::limits::{
-    DECODED_FREE_BYTES, DECODED_PIECE_BYTES, DECODED_RATIO_MAX, ENCODED_MEMBER_BYTES_MIN,
+    DECODED_FREE_BYTES, DECODED_PIECE_BYTES, DECODED_RATIO_MAX, DECODED_STEP_BYTES, ENCODED_MEMBER_BYTES_MIN,
     ENCODED_MEMBERS_FREE,
 };
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::fmt;
 
 /// A content coding that can be decoded.
@@ -134,11 +136,16 @@ trait Decode: fmt::Debug {
     fn go_on(&mut self) -> bool;
 }
 
-/// Decodes one body.
+/// Decodes one body: what was received waits here, and comes out in steps of bounded size.
 #[derive(Debug)]
 pub struct Decoder {
     coding: Coding,
     inner: Box<dyn Decode>,
+    /// What is not decoded yet.
+    waiting: VecDeque<Chunk>,
+    waiting_bytes: u64,
+    /// Whether more may come out of what was read already.
+    is_full: bool,
     received: u64,
     decoded: u64,
     /// Ends within the data: gzip members, zstd frames.
@@ -154,46 +161,80 @@ impl Decoder {
             Coding::Brotli => Box::new(brotli::Brotli::new()),
             Coding::Zstd => Box::new(zstd::Zstd::new()),
         };
-        Decoder { coding, inner, received: 0, decoded: 0, ends: 0 }
+        let (waiting, waiting_bytes, is_full, received, decoded, ends) = Default::default();
+        Decoder { coding, inner, waiting, waiting_bytes, is_full, received, decoded, ends }
     }
 
-    /// Takes the next encoded bytes and appends to `out` all that they decode to.
+    /// Takes the next encoded bytes.
+    pub fn push(&mut self, chunk: Chunk) {
+        if !chunk.is_empty() {
+            self.received += chunk.len() as u64;
+            self.waiting_bytes += chunk.len() as u64;
+            self.waiting.push_back(chunk);
+        }
+    }
+
+    /// Whether more can be decoded of what was received.
+    pub fn has_more(&self) -> bool {
+        self.is_full || !self.waiting.is_empty()
+    }
+
+    /// Appends to `out` what can be decoded, but hardly more than [`DECODED_STEP_BYTES`].
     ///
     /// # Errors
     /// [`Error`]; the decoder must not be used again. What `out` has got is decoded and may be used.
-    pub fn push(&mut self, bytes: &[u8], out: &mut Segments) -> Result<(), Error> {
-        self.received += bytes.len() as u64;
-        let (mut at, mut pushed) = (0, 0);
-        loop {
-            let rest = &bytes[at..];
-            if self.inner.is_at_end() && self.received > rest.len() as u64 {
-                if rest.is_empty() {
-                    return Ok(());
-                }
-                self.go_on()?;
+    pub fn pull(&mut self, out: &mut Segments) -> Result<(), Error> {
+        let mut pulled = 0;
+        while pulled < DECODED_STEP_BYTES && self.has_more() {
+            pulled += self.piece(pulled, out)?;
+        }
+        Ok(())
+    }
+
+    /// Decodes one piece; gives its length.
+    fn piece(&mut self, pulled: usize, out: &mut Segments) -> Result<usize, Error> {
+        let rest = self.waiting.front().map_or(&[][..], |chunk| chunk);
+        if self.inner.is_at_end() && self.received > self.waiting_bytes {
+            if rest.is_empty() {
+                self.is_full = false;
+                return Ok(0);
             }
-            let mut piece = vec![0; piece_bytes(rest.len(), pushed)];
-            let Progress { read, written } = self.inner.step(rest, &mut piece)?;
-            at += read;
-            pushed += written as u64;
-            self.decoded += written as u64;
-            let is_full = written == piece.len();
-            if written > 0 {
-                piece.truncate(written);
-                if written * 2 < piece.capacity() {
-                    piece.shrink_to_fit();
-                }
-                out.push(Chunk::from(piece));
+            self.ends += 1;
+            if !self.inner.go_on() {
+                return Err(Error::Trailing(self.coding));
             }
-            let swells = |decoded, received| decoded > DECODED_FREE_BYTES + received * DECODED_RATIO_MAX;
-            if swells(self.decoded, self.received) || swells(pushed, bytes.len() as u64) {
-                return Err(Error::Swells(self.coding));
+            if self.ends > ENCODED_MEMBERS_FREE + self.received / ENCODED_MEMBER_BYTES_MIN {
+                return Err(Error::TooManyParts(self.coding));
             }
-            if at == bytes.len() && !is_full {
-                return Ok(());
+        }
+        let mut piece = vec![0; piece_bytes(rest.len(), pulled)];
+        let Progress { read, written } = self.inner.step(rest, &mut piece)?;
+        if read == 0 && written == 0 && !rest.is_empty() && !self.inner.is_at_end() {
+            return Err(Error::Corrupt(self.coding));
+        }
+        self.is_full = written == piece.len();
+        self.take(read);
+        self.decoded += written as u64;
+        if written > 0 {
+            piece.truncate(written);
+            if written * 2 < piece.capacity() {
+                piece.shrink_to_fit();
             }
-            if read == 0 && written == 0 && !self.inner.is_at_end() {
-                return Err(Error::Corrupt(self.coding));
+            out.push(Chunk::from(piece));
+        }
+        match self.decoded > DECODED_FREE_BYTES + self.received * DECODED_RATIO_MAX {
+            true => Err(Error::Swells(self.coding)),
+            false => Ok(written),
+        }
+    }
+
+    /// The first `read` waiting bytes are decoded.
+    fn take(&mut self, read: usize) {
+        self.waiting_bytes -= read as u64;
+        if let Some(first) = self.waiting.front_mut() {
+            drop(first.split_to(read));
+            if first.is_empty() {
+                self.waiting.pop_front();
             }
         }
     }
@@ -210,23 +251,11 @@ impl Decoder {
     pub fn decoded_bytes(&self) -> u64 {
         self.decoded
     }
-
-    /// More follows an end.
-    fn go_on(&mut self) -> Result<(), Error> {
-        self.ends += 1;
-        if !self.inner.go_on() {
-            return Err(Error::Trailing(self.coding));
-        }
-        if self.ends > ENCODED_MEMBERS_FREE + self.received / ENCODED_MEMBER_BYTES_MIN {
-            return Err(Error::TooManyParts(self.coding));
-        }
-        Ok(())
-    }
 }
 
 /// Length of the buffer for what comes next: small bodies and events take little memory.
-fn piece_bytes(input: usize, pushed: u64) -> usize {
-    match pushed {
+fn piece_bytes(input: usize, pulled: usize) -> usize {
+    match pulled {
         0 => (input * 4).clamp(DECODED_PIECE_BYTES / 32, DECODED_PIECE_BYTES),
         _ => DECODED_PIECE_BYTES,
     }
