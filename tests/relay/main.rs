@@ -34,5 +34,6 @@ mod room;
 mod strictness;
 mod thinking;
 mod tls;
+mod tokens;
 mod upstreams;
 mod wire;
