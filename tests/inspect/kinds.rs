@@ -33,6 +33,16 @@ fn social_security_numbers() {
     check(Kind::Ssn, "123-45 6789 1123-45-6789 123-45-67890 123-45-6789-0 x123-45-6789 12-123-45-6789");
 }
 
+/// Two paths led to the same value, the first found nothing in an empty string, and the second was not asked.
+#[test]
+fn a_path_behind_one_that_finds_nothing_is_followed() {
+    let first = generate::rule("first", Kind::Path(vec!["$.*".to_owned()]), "[x]");
+    let mut second = generate::rule("second", Kind::Path(vec!["$[*]".to_owned()]), "x");
+    second.replace = ringward::inspect::Replacement::Null;
+    let masked = run(&[first, second], Context::Json, &[b"[\"\",\"a\"]"]).expect("masked");
+    assert_eq!(String::from_utf8_lossy(&masked.body), "[null,\"[x]\"]");
+}
+
 /// What people and models write for ASCII characters.
 #[test]
 fn other_spellings_of_digits_and_separators() {

@@ -126,10 +126,10 @@ impl Paths {
         set
     }
 
-    /// The first of `set` that ends behind `steps` steps.
-    fn ending(&self, set: Set, steps: usize) -> Option<&(Path, u16, bool)> {
-        let ends = |index: &usize| set >> index & 1 != 0 && self.0[*index].0.0.len() == steps;
-        (0..self.0.len()).find(ends).map(|index| &self.0[index])
+    /// Those of `set` that end behind `steps` steps.
+    fn ending(&self, set: Set, steps: usize) -> impl Iterator<Item = &(Path, u16, bool)> {
+        let ends = move |index: &usize| set >> index & 1 != 0 && self.0[*index].0.0.len() == steps;
+        (0..self.0.len()).filter(ends).map(|index| &self.0[index])
     }
 }
 
@@ -228,11 +228,11 @@ impl Walker {
                     if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':' | b',' | b']' | b'}') =>
                 {
                     let set = *set;
-                    if let Some((_, rule, whole)) = paths.ending(set, self.levels.len()) {
-                        let candidate = member::value(text, at, at, at, *rule, *whole);
-                        if let Some(candidate) = candidate.filter(|candidate| candidate.start >= from) {
-                            return (at, Some(candidate));
-                        }
+                    let mut ending = paths.ending(set, self.levels.len());
+                    let found =
+                        ending.find_map(|(_, rule, whole)| member::value(text, at, at, at, *rule, *whole));
+                    if let Some(candidate) = found.filter(|candidate| candidate.start >= from) {
+                        return (at, Some(candidate));
                     }
                     self.begin_value(paths, byte, set);
                 }
