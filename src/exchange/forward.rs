@@ -119,7 +119,8 @@ impl Exchange {
     }
 
     /// Takes the content coding off a request: its head, what is there of its body, and what follows.
-    /// Upstream gets what policies and masks see. `end` becomes whether the body ends with what `data` is then.
+    /// Upstream gets what policies and masks see. `end` becomes whether the body ends with what `data` is
+    /// then.
     pub(super) fn decode_request(
         &mut self,
         head: &mut RequestHead,

@@ -1,8 +1,8 @@
 //! One exchange after the other, driven by hand: the order of steps is the contract.
 
 mod canonical;
-mod holds;
 mod decoding;
+mod holds;
 mod hygiene;
 mod owed;
 mod replay;

@@ -109,9 +109,9 @@ pub fn unescaped(raw: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Decodes `raw` into `text`; returns how many bytes were decoded: all but an escape, or a character, that is
-/// cut off at the end, which counts as plain characters if `last`. Characters that stand for ASCII ones become
-/// these (but in forms).
+/// Decodes `raw` into `text`; returns how many bytes were decoded: all but an escape, or a character, that
+/// is cut off at the end, which counts as plain characters if `last`. Characters that stand for ASCII ones
+/// become these (but in forms).
 ///
 /// What is no escape of RFC 8259 section 7 stands for its own characters; a lone surrogate becomes U+FFFD.
 pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {

@@ -1,6 +1,6 @@
-//! Characters that people and models write for ASCII ones: full-width forms, the digits of Arabic, spaces that
-//! do not break, typographic hyphens. The detectors read them as what they stand for; what is not masked keeps
-//! them as they are.
+//! Characters that people and models write for ASCII ones: full-width forms, the digits of Arabic, spaces
+//! that do not break, typographic hyphens. The detectors read them as what they stand for; what is not masked
+//! keeps them as they are.
 //!
 //! Quotes, brackets and backslashes are never folded: they would change the structure of a document.
 

@@ -1,6 +1,6 @@
 //! Random rules, texts and documents, dense in what matches and in what nearly matches.
 
-use crate::oracle;
+use crate::folded;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -382,7 +382,7 @@ pub fn text(fragments: std::ops::Range<usize>) -> impl Strategy<Value = String> 
 fn widen(text: &str, percent: u64, mut seed: u64) -> String {
     let widened = text.chars().map(|char| {
         seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let others = oracle::unfolded(char);
+        let others = folded::unfolded(char);
         match (seed >> 33) % 100 < percent {
             true if !others.is_empty() => others[(seed >> 50) as usize % others.len()],
             _ => char,

@@ -1,8 +1,10 @@
 //! Properties of inspection as a whole: what streams out equals what a slow and plain reading of the whole
 //! body gives, for every cutting.
 
+mod arguments;
 mod bodies;
 mod definitions;
+mod folded;
 mod generate;
 mod kinds;
 mod long;

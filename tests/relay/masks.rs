@@ -79,7 +79,8 @@ fn an_answer_without_its_body_says_nothing_of_the_unmasked_one() {
             assert_eq!(served.request().head.get("accept-encoding"), Some("identity"));
             served.send(format!(
                 "HTTP/1.1 {status}\r\nconnection: close\r\netag: \"1\"\r\ndigest: sha-256=x\r\n\
-                 content-digest: x\r\naccept-ranges: bytes\r\n{coding}content-length: 700\r\nx-kept: a\r\n\r\n"
+                 content-digest: x\r\naccept-ranges: bytes\r\n{coding}content-length: 700\r\n\
+                 x-kept: a\r\n\r\n"
             ));
             let head = client.head();
             assert_eq!(STALE.map(|name| head.get(name)), [None; 6], "{method} {coding}");

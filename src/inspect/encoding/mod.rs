@@ -1,9 +1,9 @@
 //! Content codings (RFC 9110 section 8.4.1): encoded bodies become plain ones while they pass through.
 //!
 //! Everything that can be decoded leaves with the bytes that made it decodable, so that an event of an
-//! encoded stream is not late; but it leaves in steps, so that a few bytes that decode to many take no memory.
-//! Memory is bounded by the windows that are accepted. What may come out of how little is bounded too: a body
-//! that swells more is refused (SECURITY R23, R43).
+//! encoded stream is not late; but it leaves in steps, so that a few bytes that decode to many take no
+//! memory. Memory is bounded by the windows that are accepted. What may come out of how little is bounded
+//! too: a body that swells more is refused (SECURITY R23, R43).
 //!
 //! This does not encode, and it takes one coding: a body in several is refused. Start at [`Decoder`].
 
