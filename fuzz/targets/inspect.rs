@@ -1,7 +1,7 @@
 use ringward::buffer::{Chunk, Segments, Tally};
 use ringward::inspect::dialect::{ANTHROPIC, GENERIC, OPENAI_CHAT, OPENAI_RESPONSES};
 use ringward::inspect::{Context, Direction, Edit, Inspector, Kind, MaskSet, Replacement, Rule};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// However a body is cut, the same comes out; what was JSON is JSON. The first byte is the length of the
 /// chunks.
@@ -36,8 +36,10 @@ fn same_for_all_cuts(context: Context, body: &[u8], length: u8) -> Option<(Vec<u
     Some(whole)
 }
 
-/// `None` if the body cannot be masked, which may depend on how it is cut.
-fn mask(context: Context, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
+/// Compiled once, which takes much longer than to run them.
+static RULES: LazyLock<Arc<MaskSet>> = LazyLock::new(rules);
+
+fn rules() -> Arc<MaskSet> {
     let rule = |name: &str, kind, replace: &str| Rule {
         name: name.into(),
         kind,
@@ -66,8 +68,12 @@ fn mask(context: Context, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
         Rule { dry_run: true, ..rule("dry", Kind::Email, "") },
         Rule { dry_run: true, ..rule("dry paths", Kind::Path(keys(["$.*.b", "$[0][1]"])), "") },
     ];
-    let set = Arc::new(MaskSet::compile(rules).expect("good rules"));
-    let mut inspector = Inspector::new(set, Direction::Response, context);
+    Arc::new(MaskSet::compile(rules).expect("good rules"))
+}
+
+/// `None` if the body cannot be masked, which may depend on how it is cut.
+fn mask(context: Context, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
+    let mut inspector = Inspector::new(RULES.clone(), Direction::Response, context);
     let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
     for piece in pieces {
         inspector.push(Chunk::from(piece.to_vec()), &mut out, &mut edits, &mut tally).ok()?;
