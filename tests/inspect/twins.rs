@@ -3,6 +3,7 @@
 
 use crate::bodies::run;
 use crate::definitions::{self, compile, compiled};
+use crate::folded::folded;
 use crate::generate::{self, chunks, escape};
 use proptest::prelude::*;
 use regex_automata::meta::Regex;
@@ -158,6 +159,11 @@ fn word(text: &[u8], start: usize, words: &[String]) -> Option<Range<usize>> {
     ends.max().map(|end| start..end)
 }
 
+/// Whether characters of `text` stand for ASCII ones, of which expressions know nothing.
+fn stands_for_others(text: &str) -> bool {
+    text.chars().any(|char| folded(char) != char)
+}
+
 proptest! {
     #![proptest_config(generate::config())]
 
@@ -165,6 +171,9 @@ proptest! {
     fn each_kind_finds_in_text_what_its_expressions_do(
         (kind, text) in generate::kind_and_text(), cuts in generate::cuts(),
     ) {
+        if stands_for_others(&text) {
+            return Ok(());
+        }
         // The x keeps it from looking like JSON.
         let text = format!("x {text}");
         let expected = mask(&kind, &text);
@@ -180,6 +189,9 @@ proptest! {
     ) {
         // What stands for an escaped quote cannot be told from one.
         let text = text.replace('\u{1f}', "");
+        if stands_for_others(&text) {
+            return Ok(());
+        }
         let expected = mask(&kind, &text);
         let document = format!("[\"{}\"]", escape(&text, 15, seed));
         let rules = [generate::rule("x", kind, "[x]")];
