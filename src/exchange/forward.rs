@@ -21,7 +21,7 @@ use crate::{
     metrics::Limit,
     protocol::Code,
     secrets::{self, Echoes, Lease, LeaseKind, Scrub, SecretValue},
-    time::Now,
+    time::{Now, Timestamp},
 };
 use std::sync::Arc;
 
@@ -225,14 +225,31 @@ impl Exchange {
         }
     }
 
-    pub(super) fn leased(&mut self, forward: Box<Forward>, result: Result<Lease, String>, steps: &mut Steps) {
+    pub(super) fn leased(
+        &mut self,
+        now: Now,
+        forward: Box<Forward>,
+        result: Result<Lease, String>,
+        steps: &mut Steps,
+    ) {
         match result {
             Ok(lease) => self.open(forward, Some(lease), steps),
+            // A token endpoint allows less clock skew than this gateway, or none: a fresh token helps.
+            Err(_) if self.exchanged_token_ends().is_some_and(|at| at <= now.wall) => {
+                self.refuse_ended_token(now, steps);
+            }
             Err(reason) => {
                 let detail = format!("No short-lived credential could be had for the upstream: {reason}.");
                 self.refuse(Code::SecretUnavailable, detail, steps);
             }
         }
+    }
+
+    /// When the caller's token ends, where it is exchanged for the upstream's.
+    fn exchanged_token_ends(&self) -> Option<Timestamp> {
+        let lease = self.upstream()?.lease.as_ref()?;
+        let is_exchanged = matches!(lease.kind, LeaseKind::TokenExchange { .. });
+        is_exchanged.then_some(self.principal.as_deref()?.expires)
     }
 
     /// Puts the credential in and lets the request go.

@@ -6,7 +6,6 @@ use crate::{
     approval::{Question, Settlement, Verdict},
     buffer::{Segments, Tally},
     http::{Headers, RequestHead},
-    identity::TokenError,
     inspect::{self, Inspector, encoding::Coding},
     limits::{
         HOLD_EXCERPT_BYTES, HOLD_SLICE_HTTP, HOLD_SLICE_LLM_MAX, HOLD_SLICE_MARGIN, HOLD_SLICE_MCP,
@@ -143,11 +142,7 @@ impl Exchange {
             }
             Verdict::Frozen { reason } => (Code::Frozen, None, reason.to_string()),
             Verdict::Overflow { detail } => (Code::ApprovalDenied, None, detail.to_string()),
-            Verdict::TokenExpired => {
-                let at = self.principal.as_deref().map_or(now.wall, |principal| principal.expires);
-                let ago_s = now.wall.unix_seconds().saturating_sub(at.unix_seconds());
-                return self.refuse_token(&TokenError::Expired { at, ago_s }, steps);
-            }
+            Verdict::TokenExpired => return self.refuse_ended_token(now, steps),
             Verdict::Unavailable { detail } => (Code::AuditUnavailable, None, detail.to_string()),
         };
         self.facts.approval = approval.filter(|id| !id.is_empty());

@@ -263,7 +263,7 @@ impl Exchange {
                 self.judged(around.now, Arrival { data: body, ..arrival }, verdict, steps);
             }
             (Stage::Intent(forward), Answer::Recorded(result)) => self.recorded(forward, result, steps),
-            (Stage::Lease(forward), Answer::Lease(result)) => self.leased(forward, result, steps),
+            (Stage::Lease(forward), Answer::Lease(result)) => self.leased(around.now, forward, result, steps),
             (Stage::Open, Answer::Recorded(result)) => {
                 self.stage = Stage::Open;
                 self.request_recorded(around.now, result, steps);

@@ -44,6 +44,13 @@ impl Exchange {
         self.reply(refusal, steps);
     }
 
+    /// Answers 401: the token has ended while the request was under way.
+    pub(super) fn refuse_ended_token(&mut self, now: Now, steps: &mut Steps) {
+        let at = self.principal.as_deref().map_or(now.wall, |principal| principal.expires);
+        let ago_s = now.wall.unix_seconds().saturating_sub(at.unix_seconds());
+        self.refuse_token(&TokenError::Expired { at, ago_s }, steps);
+    }
+
     fn refusal(&self, code: Code, detail: impl Into<String>) -> Refusal {
         let by_policy = matches!(
             code,

@@ -32,7 +32,7 @@ struct World {
     record: Recording,
     rules: Vec<Rule>,
     masks: Option<Arc<MaskSet>>,
-    lease: bool,
+    lease: Option<LeaseKind>,
     inject: bool,
     body_bytes_max: u64,
     protocol: Protocol,
@@ -47,7 +47,7 @@ impl Default for World {
             record: Recording::On { commit: Commit::Durable, body_bytes_max: 1 << 20 },
             rules: vec![rule("default", When::default(), Action::Allow)],
             masks: None,
-            lease: false,
+            lease: None,
             inject: true,
             body_bytes_max: 1 << 20,
             protocol: Protocol::Http,
@@ -81,10 +81,10 @@ fn slots() -> Slots {
     slots
 }
 
-fn lease_source(slots: &Slots) -> Arc<LeaseSource> {
+fn lease_source(kind: LeaseKind, slots: &Slots) -> Arc<LeaseSource> {
     Arc::new(LeaseSource {
         name: "lease".into(),
-        kind: LeaseKind::ClientCredentials,
+        kind,
         token_endpoint: Endpoint::parse("http://127.0.0.1:9/token").expect("loopback"),
         revoke_endpoint: None,
         client_id: "ringward".into(),
@@ -102,7 +102,7 @@ fn lease_source(slots: &Slots) -> Arc<LeaseSource> {
 impl World {
     fn plan(self) -> Arc<Plan> {
         let slots = slots();
-        let template = if self.lease { "Bearer ${secret:lease}" } else { "Bearer ${secret:key}" };
+        let template = if self.lease.is_some() { "Bearer ${secret:lease}" } else { "Bearer ${secret:key}" };
         let template = Template::parse(template).expect("a template");
         let upstream = Upstream {
             protocol: self.protocol,
@@ -111,7 +111,7 @@ impl World {
             inject: Vec::from_iter(
                 self.inject.then(|| Injection::new("authorization", template).expect("a header")),
             ),
-            lease: self.lease.then(|| lease_source(&slots)),
+            lease: self.lease.map(|kind| lease_source(kind, &slots)),
             ..Upstream::plain("up")
         };
         let route = Route {
@@ -482,7 +482,7 @@ fn a_stream_that_breaks_off_says_so_before_it_is_cut() {
 
 #[test]
 fn a_lease_is_fetched_after_the_record_and_given_back_at_the_end() {
-    let mut driven = World { lease: true, ..World::default() }.exchange();
+    let mut driven = World { lease: Some(LeaseKind::ClientCredentials), ..World::default() }.exchange();
     let steps = driven.open();
     assert_eq!(words(&steps), ["ask lease"]);
     let lease = lease(&steps);
@@ -497,7 +497,7 @@ fn a_lease_is_fetched_after_the_record_and_given_back_at_the_end() {
 
 #[test]
 fn a_lease_that_comes_too_late_is_given_back() {
-    let mut driven = World { lease: true, ..World::default() }.exchange();
+    let mut driven = World { lease: Some(LeaseKind::ClientCredentials), ..World::default() }.exchange();
     let steps = driven.open();
     let (lease, ticket) = (lease(&steps), ticket(&steps));
     driven.on(Event::Gone(Side::Client, Cause::Closed));

@@ -1,6 +1,10 @@
 //! What is owed to the record and to the lease, whatever happens.
 
 use super::*;
+use crate::{
+    identity::{Principal, TokenId},
+    secrets::SubjectTokenType,
+};
 
 #[test]
 fn an_intent_is_the_last_of_the_records_that_open_an_exchange() {
@@ -106,4 +110,32 @@ fn a_chunked_body_of_tiny_chunks_is_joined_before_it_is_recorded() {
     let steps = driven.on(Event::ResponseBody { data, end: true });
     let Some(Step::Send { data, .. }) = steps.last() else { panic!("{steps:?}") };
     assert_eq!((data.count(), data.len_bytes()), (1, 10_000));
+}
+
+#[test]
+fn a_token_that_ends_before_it_is_exchanged_is_answered_401() {
+    // Within the clock skew of the gateway, but not of the token endpoint: only a fresh token helps.
+    let answered = |kind: LeaseKind, expires: u64| {
+        let mut driven = World { lease: Some(kind), ..World::default() }.exchange();
+        driven.exchange.principal = Some(Arc::new(Principal {
+            identity: "idp".into(),
+            issuer: "https://idp.test".into(),
+            subject: "agent".to_owned(),
+            owner: None,
+            groups: Vec::new(),
+            purpose: None,
+            jti: None,
+            client: None,
+            expires: Timestamp(expires),
+            token_id: TokenId([0; 16]),
+        }));
+        let ticket = ticket(&driven.open());
+        let refused = Err("the token endpoint answered 400, invalid_grant".to_owned());
+        let steps = driven.on(Event::Answer(ticket, Answer::Lease(refused)));
+        (reply(&steps).status, reply(&steps).headers.get_str("www-authenticate").is_some())
+    };
+    let exchange = LeaseKind::TokenExchange { subject: SubjectTokenType::default() };
+    assert_eq!(answered(exchange, 9), (401, true));
+    assert_eq!(answered(exchange, 10), (503, false));
+    assert_eq!(answered(LeaseKind::ClientCredentials, 9), (503, false), "its own credential was refused");
 }
