@@ -39,20 +39,19 @@ pub fn folded(text: &str) -> String {
     text.chars().map(|char| fold(char).map_or(char, char::from)).collect()
 }
 
+/// Bytes that are asked at once whether all of them are ASCII.
+const BLOCK_BYTES: usize = 128;
+
 /// The first place in `raw` at which something is folded, from `at` on and in front of `end`.
-pub fn find(raw: &[u8], mut at: usize, end: usize) -> Option<(usize, Fold)> {
-    while at < end {
-        if raw[at] < 0x80 {
-            let eight = raw[at..end].first_chunk().map_or(u64::MAX, |eight| u64::from_ne_bytes(*eight));
-            at += if eight & 0x8080_8080_8080_8080 == 0 { 8 } else { 1 };
-            continue;
+pub fn find(raw: &[u8], at: usize, end: usize) -> Option<(usize, Fold)> {
+    let mut blocks = (at..end).step_by(BLOCK_BYTES).map(|start| start..end.min(start + BLOCK_BYTES));
+    blocks.find_map(|block| {
+        if raw[block.clone()].is_ascii() {
+            return None;
         }
-        if let Some(fold) = read(&raw[at..]) {
-            return Some((at, fold));
-        }
-        at += 1;
-    }
-    None
+        let mut others = block.filter(|at| !raw[*at].is_ascii());
+        others.find_map(|at| read(&raw[at..]).map(|fold| (at, fold)))
+    })
 }
 
 /// What stands at the beginning of `bytes`.
@@ -88,6 +87,19 @@ mod tests {
         assert_eq!(find(text, 0, at), None);
         for cut in 1..3 {
             assert_eq!(find(&text[..at + cut], 0, at + cut), Some((at, Fold::Cut)));
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_at_every_place_of_a_block() {
+        for at in 0..2 * BLOCK_BYTES {
+            for before in ["a", "é", "日"] {
+                let mut text = "b".repeat(at % before.len()) + &before.repeat(at / before.len());
+                text.push_str("１ and more");
+                let found = find(text.as_bytes(), 0, text.len());
+                assert_eq!(found, Some((at, Fold::Char { ascii: b'1', length: 3 })), "{at} {before}");
+                assert_eq!(find(text.as_bytes(), at + 3, text.len()), None);
+            }
         }
     }
 }
