@@ -5,6 +5,11 @@
 //! as slices of the chunks they came in. The ratio of two lines says more than one line: `memchr` shows what
 //! this machine can do.
 
+#[path = "labelled/random.rs"]
+#[allow(dead_code, reason = "the labelled corpus needs more of it")]
+mod random;
+
+use random::Random;
 use ringward::buffer::{Chunk, Segments, Tally};
 use ringward::inspect::dialect::{ANTHROPIC, GENERIC};
 use ringward::inspect::{Context, Direction, Inspector, Kind, MaskSet, Replacement, Rule};
@@ -150,22 +155,6 @@ fn corpora(bytes: usize) -> Vec<Corpus> {
         corpus("base64", Context::Text, runs(bytes, b"ABCDEFGabcdefg0123456789-_", 60..70, b"_")),
         corpus("backslashes", Context::Json, runs(bytes, b"\\", 1..6, b"nu0t\"")),
     ]
-}
-
-/// A generator of even bits (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) as usize % below
-    }
-
-    fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[self.next(words.len())]
-    }
 }
 
 const WORDS: &[&str] = &[

@@ -11,7 +11,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{Extension, Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
     routing::{delete, get, post},
 };
@@ -19,8 +19,6 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
-/// A stream in which nothing happens says so after this time.
-const PING: Duration = Duration::from_secs(15);
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_024;
 
@@ -252,11 +250,9 @@ async fn events(
                 () = pieces.closed() => return,
                 _ = closing.wait_for(|closing| *closing) => return,
                 changed = last.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(PING) => text = ": nothing new\n\n".to_owned(),
+                () = tokio::time::sleep(stream::PING) => text = stream::NOTHING_NEW.to_owned(),
             }
         }
     });
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Ok(response)
+    Ok(stream::events(body))
 }

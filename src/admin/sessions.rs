@@ -33,8 +33,6 @@ const PAGE: usize = 500;
 const PAGE_MAX: usize = 10_000;
 /// How often a followed session is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// A followed session in which nothing happens says so after this time.
-const PING: Duration = Duration::from_secs(15);
 
 type Desked = State<Arc<Desk>>;
 type Asked<T> = Result<Query<T>, QueryRejection>;
@@ -309,8 +307,8 @@ async fn events(
             after = more.last().and_then(|last| last.ended_sequence).unwrap_or(after);
             let is_all = more.len() < PAGE;
             let mut text: String = more.iter().filter(|one| one.session == wanted).map(event).collect();
-            if text.is_empty() && said.elapsed() >= PING {
-                text = ": nothing new\n\n".to_owned();
+            if text.is_empty() && said.elapsed() >= stream::PING {
+                text = stream::NOTHING_NEW.to_owned();
             }
             if !text.is_empty() {
                 said = Instant::now();
@@ -324,10 +322,7 @@ async fn events(
             }
         }
     });
-    let mut response = Response::new(body);
-    let kind = HeaderValue::from_static("text/event-stream");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(response)
+    Ok(stream::events(body))
 }
 
 fn event(exchange: &Exchange) -> String {

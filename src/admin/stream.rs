@@ -1,14 +1,22 @@
 //! Answers that are made while they are sent.
 
-use axum::body::{Body, Bytes};
-use hyper::body::Frame;
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use hyper::{body::Frame, header};
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
+/// A stream of events in which nothing happens says so after this time.
+pub(super) const PING: Duration = Duration::from_secs(15);
+/// How it says so: a comment (HTML standard, section 9.2.6).
+pub(super) const NOTHING_NEW: &str = ": nothing new\n\n";
 /// Pieces that wait for a slow client.
 const PIECES: usize = 4;
 
@@ -23,6 +31,11 @@ pub(super) type Pieces = mpsc::Sender<io::Result<Bytes>>;
 pub(super) fn channel() -> (Pieces, Body) {
     let (sender, receiver) = mpsc::channel(PIECES);
     (sender, Body::new(Channel(receiver)))
+}
+
+/// An answer of server-sent events.
+pub(super) fn events(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
 impl hyper::body::Body for Channel {

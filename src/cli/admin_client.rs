@@ -213,6 +213,11 @@ pub(super) fn cause(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
+/// The exit code of what was asked; says why there is no answer.
+pub(super) fn exit_code(result: Result<(), Failure>, output: &mut Output) -> u8 {
+    result.map_or_else(|failure| report(&failure, output), |()| exit::OK)
+}
+
 /// Says why there is no answer.
 pub(super) fn report(failure: &Failure, output: &mut Output) -> u8 {
     output.error(&failure.message);

@@ -1,7 +1,7 @@
 //! `ringward approvals`: the requests that wait for people.
 
 use super::{
-    admin_client::{Answer, Failure, Target, report},
+    admin_client::{Answer, Failure, Target, exit_code},
     audit_proof::detail,
     block_on, exit,
     grants::id_path,
@@ -139,10 +139,7 @@ impl Command {
                 What::Watch(watch) => watch.run(output).await,
             }
         });
-        match result {
-            Ok(()) => exit::OK,
-            Err(failure) => report(&failure, output),
-        }
+        exit_code(result, output)
     }
 }
 

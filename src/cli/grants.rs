@@ -1,7 +1,7 @@
 //! `ringward grants`: standing permissions that approvals opened.
 
 use super::{
-    admin_client::{Answer, Failure, report},
+    admin_client::{Answer, Failure, exit_code},
     approvals::{Shown, read},
     block_on, exit, inert,
     output::Output,
@@ -48,10 +48,7 @@ impl Command {
                 }
             }
         });
-        match result {
-            Ok(()) => exit::OK,
-            Err(failure) => report(&failure, output),
-        }
+        exit_code(result, output)
     }
 }
 

@@ -8,7 +8,7 @@ pub(super) mod source;
 mod tail;
 pub(super) mod when;
 
-use super::{exit, output::Output};
+use super::output::Output;
 use clap::{Args, Subcommand};
 
 /// See what agents did: sessions, their requests, and what was said
@@ -38,9 +38,6 @@ impl Command {
                 What::Export(export) => export.run(output).await,
             }
         });
-        match result {
-            Ok(()) => exit::OK,
-            Err(failure) => super::admin_client::report(&failure, output),
-        }
+        super::admin_client::exit_code(result, output)
     }
 }
