@@ -505,7 +505,11 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Connections that wait in the kernel's queue of the admin socket.
 pub const ADMIN_BACKLOG: i32 = 64;
 /// A request body of the admin interface.
-pub const ADMIN_BODY_BYTES_MAX: usize = 64 * KIB;
+pub const ADMIN_BODY_BYTES_MAX: usize = 512 * KIB;
+/// A file in an include folder of the configuration.
+pub const INCLUDED_BYTES_MAX: usize = 256 * KIB;
+/// Files in one include folder.
+pub const INCLUDED_FILES_MAX: usize = 1_024;
 /// What one connection of the admin interface may have read and not yet handled.
 pub const ADMIN_BUFFER_BYTES_MAX: usize = 64 * KIB;
 /// A connection of the admin interface is closed after this time, between two requests.

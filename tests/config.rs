@@ -38,7 +38,7 @@ kind = "credit_card"
 "#;
 
 fn diagnostics(source: &str) -> Vec<Diagnostic> {
-    let text = Text { name: "ringward.toml".into(), base: ".".into(), source: source.into() };
+    let text = Text::new("ringward.toml", ".", source);
     match config::load(&text) {
         Ok(loaded) => loaded.diagnostics,
         Err(diagnostics) => diagnostics,

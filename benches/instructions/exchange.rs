@@ -41,7 +41,7 @@ action = "allow"
 "#;
 
 fn plan() -> Arc<Plan> {
-    let text = Text { name: "ringward.toml".into(), base: ".".into(), source: CONFIG.to_owned() };
+    let text = Text::new("ringward.toml", ".", CONFIG);
     let loaded = config::load(&text).expect("a document");
     config::compile(&loaded, &text, &Host::default(), None).expect("a sound configuration").plan
 }

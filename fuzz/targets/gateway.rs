@@ -88,7 +88,7 @@ access = "off"
 "#;
 
 static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
-    let text = Text { name: "fuzz.toml".into(), base: ".".into(), source: CONFIG.into() };
+    let text = Text::new("fuzz.toml", ".", CONFIG);
     let loaded = config::load(&text).expect("a configuration");
     let snapshot = config::compile(&loaded, &text, &Host::default(), None).expect("a good configuration");
     let value = SecretValue::new(SECRET.as_bytes().to_vec(), Scrub::On).expect("long enough");

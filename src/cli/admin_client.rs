@@ -74,7 +74,7 @@ impl Target {
         if path.as_os_str() == "-" {
             return host.admin_socket();
         }
-        let text = config::Text::read(&path).ok();
+        let text = config::Text::read_alone(&path).ok();
         let loaded = text.as_ref().and_then(|text| config::load(text).ok());
         match (text, loaded.and_then(|loaded| loaded.document.admin.socket)) {
             (Some(text), Some(socket)) => text.base.join(socket),

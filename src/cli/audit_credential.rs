@@ -137,7 +137,7 @@ mod tests {
             json: false,
         };
         let source = format!("version = 1\n{}", credential.lines("rwa_x"));
-        let loaded = config::load(&Text { name: "x".into(), base: ".".into(), source }).unwrap();
+        let loaded = config::load(&Text::new("x", ".", source)).unwrap();
         let [token] = &*loaded.document.admin.token else { panic!("one token") };
         assert_eq!(token.digest(), Some(Kept::digest_of("rwa_x")));
         assert_eq!(token.expiry(), credential.expires);

@@ -116,7 +116,7 @@ impl Command {
             output.error("standard input is what is masked: name a file with rules");
             return Err(exit::USAGE);
         }
-        let text = config::Text::read(path).map_err(|error| {
+        let text = config::Text::read_alone(path).map_err(|error| {
             output.error(&format!("{}: {error}", path.display()));
             exit::FAILED
         })?;

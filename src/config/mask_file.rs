@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn check(source: &str, expected: Result<&[&str], &str>) {
-        let text = Text { name: "rules.toml".into(), base: ".".into(), source: source.into() };
+        let text = Text::new("rules.toml", ".", source);
         match (load_masks(&text), expected) {
             (Ok(set), Ok(names)) => {
                 assert_eq!(set.rule_names().map(|name| &**name).collect::<Vec<_>>(), names);
@@ -68,7 +68,7 @@ mod tests {
         let mask = "[[mask]]\nname = \"cards\"\nkind = \"credit_card\"\n";
         check(mask, Ok(&["cards"]));
         check(&format!("version = 1\n{mask}"), Ok(&["cards"]));
-        let text = |source: &str| Text { name: "a".into(), base: ".".into(), source: source.into() };
+        let text = |source: &str| Text::new("a", ".", source);
         let example = include_str!("../../ringward.example.toml");
         let set = load_masks(&text(example)).expect("the example has good masks");
         assert_eq!(set.rules().len(), example.lines().filter(|line| *line == "[[mask]]").count());

@@ -16,6 +16,7 @@ pub mod document;
 mod hold;
 mod host;
 mod identity;
+pub mod included;
 mod limits;
 pub mod lint;
 mod listen;
@@ -30,7 +31,7 @@ pub mod schema;
 mod secrets;
 pub mod snapshot;
 pub mod structure;
-mod tree;
+pub mod tree;
 mod upstreams;
 mod value;
 
@@ -50,6 +51,7 @@ pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
 pub use hold::Hold;
 pub use identity::{Accept, Claims, Identity, IdentityMap, MapCondition};
+pub use included::{Change, FileName, Folder, Included};
 pub use limits::Limits;
 pub use listen::{
     ClientAddress, KeySource, Listen, ListenTls, ProxyProtocol, ServerTls, TlsVersion, UnknownSni,
@@ -77,25 +79,62 @@ pub struct Text {
     pub name: String,
     /// Directory that relative paths in the file start from.
     pub base: PathBuf,
-    /// The TOML itself.
+    /// The TOML itself, with that of the included files behind it.
     pub source: String,
+    /// The files of the include folders, in their order.
+    pub included: Vec<Included>,
 }
 
 impl Text {
-    /// Reads a file, or standard input for `-` (its relative paths start from the working directory).
+    /// A text without included files.
+    pub fn new(name: impl Into<String>, base: impl Into<PathBuf>, source: impl Into<String>) -> Text {
+        Text { name: name.into(), base: base.into(), source: source.into(), included: Vec::new() }
+    }
+
+    /// Reads a configuration: its main file, and those of the include folders beside it. Standard input,
+    /// for `-`, stands alone (its relative paths start from the working directory).
     ///
     /// # Errors
-    /// The operator's: the file is missing, unreadable, or not UTF-8.
+    /// The operator's: a file is missing, unreadable, or not UTF-8.
     pub fn read(path: &std::path::Path) -> std::io::Result<Text> {
+        Text::read_with(path, None)
+    }
+
+    /// [`Text::read`] as it would be after a change of one included file.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_with(path: &std::path::Path, change: Option<&Change>) -> std::io::Result<Text> {
+        let mut text = Text::read_alone(path)?;
+        if path.as_os_str() != "-" {
+            included::append(&mut text, change)?;
+        }
+        Ok(text)
+    }
+
+    /// Reads one file, or standard input, and nothing beside it.
+    ///
+    /// # Errors
+    /// As for [`Text::read`].
+    pub fn read_alone(path: &std::path::Path) -> std::io::Result<Text> {
         if path.as_os_str() == "-" {
             let source = std::io::read_to_string(std::io::stdin())?;
-            return Ok(Text { name: "<stdin>".into(), base: PathBuf::from("."), source });
+            return Ok(Text::new("<stdin>", ".", source));
         }
         let source = std::fs::read_to_string(path)?;
-        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let base = base.map_or_else(|| PathBuf::from("."), PathBuf::from);
-        Ok(Text { name: path.display().to_string(), base, source })
+        Ok(Text::new(path.display().to_string(), base_of(path), source))
     }
+
+    /// Bytes of [`Text::source`] that are the main file's.
+    pub fn main_bytes(&self) -> usize {
+        self.included.first().map_or(self.source.len(), |file| file.range.start)
+    }
+}
+
+/// Directory that relative paths in the configuration file start from.
+pub fn base_of(path: &std::path::Path) -> PathBuf {
+    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    base.map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// A document that parsed, with what there is to say about it.
@@ -121,6 +160,11 @@ impl Loaded {
 /// # Errors
 /// When no [`Document`] can be made of the text at all: every diagnostic that was found until then.
 pub fn load(text: &Text) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut broken = included::check(text);
+    if !broken.is_empty() {
+        diagnostic::sort(&mut broken);
+        return Err(broken);
+    }
     let (tree, mut diagnostics) = Tree::parse(text);
     if diagnostics.is_empty() {
         diagnostics = structure::check(&tree);
@@ -153,7 +197,7 @@ mod tests {
     use super::*;
 
     pub fn text(source: &str) -> Text {
-        Text { name: "ringward.toml".into(), base: ".".into(), source: source.into() }
+        Text::new("ringward.toml", ".", source)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What runs: the compiled configuration, immutable. A reload makes a new one and swaps it in.
 
 use super::origin::ListenAddr;
-use super::{Cores, Diagnostic, Driver, Level, Tree};
+use super::{Cores, Diagnostic, Document, Driver, Level, Tree};
 use crate::audit::Commit;
 use crate::exchange::plan::Plan;
 use crate::journal::Packing;
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub capacity: CapacityPlan,
     /// Whether an issuer of the demo is accepted; `run` refuses that.
     pub dev: bool,
+    /// What was written, with all defaults.
+    pub document: Arc<Document>,
     /// The text that it was made of, with the place of everything. It holds no secret, so it is what CONFIG
     /// records carry.
     pub tree: Tree,

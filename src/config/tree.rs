@@ -1,7 +1,7 @@
 //! The parsed text with the place of every key and value. The [`Document`](super::Document) itself is plain
 //! data; whoever has something to say about it names the path, and this finds the line.
 
-use super::{Diagnostic, Severity, Text};
+use super::{Diagnostic, Included, Severity, Text};
 use serde_spanned::Spanned;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -130,8 +130,10 @@ fn entries(table: &DeTable<'_>) -> Vec<Entry> {
 pub struct Tree {
     /// Name of the file, for diagnostics.
     pub file: String,
-    /// The text that was parsed.
+    /// The text that was parsed: the main file, and the included ones behind it.
     pub source: String,
+    /// Where those stand in it.
+    pub included: Vec<Included>,
     /// The whole document as one table.
     pub root: Node,
 }
@@ -141,7 +143,12 @@ impl Tree {
     pub fn parse(text: &Text) -> (Tree, Vec<Diagnostic>) {
         let (table, errors) = DeTable::parse_recoverable(&text.source);
         let root = Node { span: table.span(), value: Value::Table(entries(table.get_ref())) };
-        let tree = Tree { file: text.name.clone(), source: text.source.clone(), root };
+        let tree = Tree {
+            file: text.name.clone(),
+            source: text.source.clone(),
+            included: text.included.clone(),
+            root,
+        };
         let diagnostics = errors.iter().map(|error| {
             let span = error.span().unwrap_or(0..0);
             tree.diagnostic_at(span, Severity::Error, "syntax", error.message())
@@ -192,10 +199,58 @@ impl Tree {
         found
     }
 
-    /// Line from 1 of what stands at `path`.
+    /// Line from 1 of what stands at `path`, in its file.
     pub fn line(&self, path: &[Step]) -> usize {
-        let start = self.key_span(path).start.min(self.source.len());
-        self.source.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1
+        self.line_at(self.key_span(path).start)
+    }
+
+    fn line_at(&self, at: usize) -> usize {
+        let start = at.min(self.source.len());
+        let (.., file) = self.file_at(start);
+        let before = &self.source.as_bytes()[file.start.min(start)..start];
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    /// The line of what stands at `path`, for people who look at a finding in the file of `from`.
+    pub fn line_from(&self, path: &[Step], from: &[Step]) -> String {
+        let file = |path: &[Step]| self.file_at(self.key_span(path).start).0;
+        match file(path) == file(from) {
+            true => format!("line {}", self.line(path)),
+            false => format!("{}:{}", file(path), self.line(path)),
+        }
+    }
+
+    /// File and line of what stands at `path`, such as `ringward.toml:58` or `policies.d/sql.toml:3`.
+    pub fn place(&self, path: &[Step]) -> String {
+        self.place_at(self.key_span(path).start)
+    }
+
+    /// The same of a value of this tree.
+    pub fn place_of(&self, node: &Node) -> String {
+        self.place_at(node.span.start)
+    }
+
+    fn place_at(&self, at: usize) -> String {
+        format!("{}:{}", self.file_at(at).1, self.line_at(at))
+    }
+
+    /// The text of the main file.
+    pub fn main(&self) -> &str {
+        &self.source[self.file_at(0).2]
+    }
+
+    /// The file that a byte of the text belongs to: its name, its name below the directory of the main
+    /// file, and where it stands.
+    fn file_at(&self, at: usize) -> (&str, &str, Range<usize>) {
+        let file = self.included.iter().rev().find(|file| file.range.start <= at);
+        match file {
+            Some(file) => (&file.name, &file.below, file.range.clone()),
+            None => {
+                let main = std::path::Path::new(&self.file).file_name().and_then(|name| name.to_str());
+                let end = self.included.first().map_or(self.source.len(), |first| first.range.start);
+                (&self.file, main.unwrap_or(&self.file), 0..end)
+            }
+        }
     }
 
     /// A finding about the value at `path`.
@@ -228,6 +283,9 @@ impl Tree {
         code: &'static str,
         message: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic::new((&self.file, &self.source), span, severity, code, message)
+        let (name, _, file) = self.file_at(span.start);
+        let within = |at: usize| at.clamp(file.start, file.end) - file.start;
+        let span = within(span.start)..within(span.end);
+        Diagnostic::new((name, &self.source[file]), span, severity, code, message)
     }
 }

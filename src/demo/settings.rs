@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn found(source: String) -> Vec<Diagnostic> {
-        let text = Text { name: "ringward.toml".into(), base: ".".into(), source };
+        let text = Text::new("ringward.toml", ".", source);
         match config::load(&text) {
             Ok(loaded) => loaded.diagnostics,
             Err(diagnostics) => diagnostics,

@@ -74,7 +74,7 @@ struct Lone {
 }
 
 fn lone_shard(setup: &Setup) -> Lone {
-    let text = Text { name: "ringward.toml".to_owned(), base: ".".into(), source: setup.text() };
+    let text = Text::new("ringward.toml", ".", setup.text());
     let loaded = config::load(&text).unwrap();
     let snapshot = config::compile(&loaded, &text, &Host::default(), None).unwrap();
     let endpoints = vec![Endpoint { name: "in".into(), tls: None }];

@@ -192,7 +192,7 @@ impl Masks<'_> {
 
 /// The masks of each route of a configuration.
 fn masks(source: &str) -> ByRoute {
-    let text = Text { name: String::new(), base: PathBuf::new(), source: source.to_owned() };
+    let text = Text::new("", "", source);
     let Ok(loaded) = config::load(&text) else { return HashMap::new() };
     let document = &loaded.document;
     let routes = document.route.iter();

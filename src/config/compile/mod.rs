@@ -93,10 +93,9 @@ impl Compiler<'_> {
         let admin = self.admin();
         let issuer_roots = self.issuer_roots();
         self.check_certificates(&listeners);
-        let access = self.access_log();
+        let (access, packing) = (self.access_log(), self.packing());
         let dir = self.audit_dir();
         let key = self.audit_key(&dir);
-        let packing = self.packing();
         if !self.found.is_empty() {
             return None;
         }
@@ -148,6 +147,7 @@ impl Compiler<'_> {
                 refusals_per_second: document.audit.refusals_per_second,
             },
             dev: document.identity.iter().any(|identity| identity.dev),
+            document: Arc::new(document.clone()),
             tree,
         })
     }
@@ -350,7 +350,7 @@ access = "off"
 "#;
 
     fn compiled(previous: Option<&Snapshot>) -> Result<Snapshot, Vec<Diagnostic>> {
-        let text = Text { name: "dir/ringward.toml".into(), base: "dir".into(), source: SOURCE.into() };
+        let text = Text::new("dir/ringward.toml", "dir", SOURCE);
         let loaded = super::super::load(&text).unwrap();
         compile(&loaded, &text, &Host::default(), previous)
     }

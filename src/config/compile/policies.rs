@@ -48,13 +48,9 @@ impl Compiler<'_> {
     }
 
     fn rule(&self, index: usize, policy: &config::Policy) -> Rule {
-        let tree = &self.loaded.tree;
-        let line = tree.line(&at!["policy", index, "name"]);
-        let file = std::path::Path::new(&tree.file).file_name();
-        let file = file.map_or(tree.file.as_str().into(), |name| name.to_string_lossy());
         Rule {
             name: policy.name.as_str().into(),
-            place: format!("{file}:{line}").into(),
+            place: self.loaded.tree.place(&at!["policy", index, "name"]).into(),
             when: policy.when.as_ref().map(when).unwrap_or_default(),
             action: self.action(policy),
             dry_run: policy.dry_run,

@@ -46,8 +46,8 @@ fn own_names(lint: &mut Lint<'_>, table: &Path, what: &str, names: &[&str]) {
     let name_of = |index: usize| [table.clone(), at![index, "name"]].concat();
     for (index, name) in names.iter().enumerate() {
         if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {
-            let line = lint.tree.line(&name_of(first));
-            let message = format!("the {what} `{name}` is defined twice, first in line {line}");
+            let place = lint.tree.line_from(&name_of(first), &name_of(index));
+            let message = format!("the {what} `{name}` is defined twice, first in {place}");
             lint.error(&name_of(index), "duplicate-name", message).remedy("give each its own name");
         }
         spelling(lint, &name_of(index), name);

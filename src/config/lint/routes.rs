@@ -175,14 +175,14 @@ fn overlaps(lint: &mut Lint<'_>) {
     while let Err(overlap) = Router::new(matchers.clone()) {
         let (first, second) = (indices[overlap.first], indices[overlap.second]);
         let routes = &lint.document.route;
-        let line = lint.tree.line(&at!["route", first]);
+        let place = lint.tree.line_from(&at!["route", first], &at!["route", second]);
         let message = format!(
             "the routes `{}` and `{}` overlap: a request could take either",
             routes[first].name, routes[second].name
         );
         let path = at!["route", second, "match"];
         lint.error(&path, "overlap", message)
-            .remedy(format!("tell them apart by listen, host, path or method (the other is in line {line})"));
+            .remedy(format!("tell them apart by listen, host, path or method (the other is in {place})"));
         matchers.remove(overlap.second);
         indices.remove(overlap.second);
     }

@@ -67,7 +67,8 @@ fn origin_rules(
         same && addr.port() == origin.port && key.first() == Some(&"admin".into())
     };
     if let Some((_, key)) = bound.iter().find(own) {
-        let message = format!("this is the gateway's own admin port (line {})", lint.tree.line(key));
+        let place = lint.tree.line_from(key, path);
+        let message = format!("this is the gateway's own admin port ({place})");
         lint.error(path, "own-port", message).remedy("callers must not reach it; use another address");
     }
 }
