@@ -1,6 +1,6 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
-use super::{Consistency, Credential, ErasedBodies, Events, LogFolder, Readiness, Status, Unproven};
+use super::{Consistency, Credential, Editor, ErasedBodies, Events, LogFolder, Readiness, Status, Unproven};
 use crate::{
     approval,
     archive::{self, Archive},
@@ -106,6 +106,9 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// [`approval::Fault`].
     fn approvals(&self, order: approval::Order) -> Work<'_, Result<approval::Answered, approval::Fault>>;
+
+    /// The configuration, to be seen, changed and tried.
+    fn editor(&self) -> &dyn Editor;
 
     /// What happens to held requests.
     fn events(&self) -> Arc<Events>;

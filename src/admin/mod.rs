@@ -10,9 +10,13 @@
 mod access;
 mod approvals;
 mod audit;
+mod configured;
 mod control;
 mod door;
+mod editor;
 mod events;
+mod explain;
+mod files;
 mod host;
 mod problem;
 mod routes;
@@ -27,7 +31,12 @@ mod tests;
 
 pub use access::{Credential, Role};
 pub use audit::{Consistency, ErasedBodies, Unproven};
+pub use configured::{
+    Configured, ConfiguredFile, ConfiguredIdentities, ConfiguredIssuer, ConfiguredPolicies, ConfiguredPolicy,
+    ConfiguredRoute, ConfiguredSecret, ConfiguredSecrets, PolicyUse,
+};
 pub use control::{Control, Rejected, Reloaded, Work};
+pub use editor::{ConfigFile, Connection, Edit, EditFault, Edited, Editor, Expected, Folder};
 pub use events::{Event, Events};
 pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;

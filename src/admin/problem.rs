@@ -51,6 +51,12 @@ impl Problem {
         problem
     }
 
+    /// With a further member.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Problem {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
     /// Not ready. Only `verbose` names what is missing.
     pub(super) fn not_ready(readiness: &Readiness, verbose: bool) -> Problem {
         let message = if verbose { readiness.summary() } else { "not ready".to_owned() };

@@ -3,7 +3,7 @@
 use super::{
     Control,
     access::{self, Principal},
-    approvals, audit,
+    approvals, audit, configured, explain, files,
     host::{self, Hosts},
     problem::{Problem, answer, secure},
     segments, sessions,
@@ -67,7 +67,10 @@ fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .merge(audit::routes())
         .merge(segments::routes())
         .merge(sessions::routes())
-        .merge(approvals::routes());
+        .merge(approvals::routes())
+        .merge(configured::routes())
+        .merge(explain::routes())
+        .merge(files::routes());
     router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
 }
 

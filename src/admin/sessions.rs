@@ -337,7 +337,7 @@ fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
 }
 
 /// The recordings, with everything that the journal has written by now.
-fn caught_up(desk: &Desk) -> Result<Arc<Archive>, Problem> {
+pub(super) fn caught_up(desk: &Desk) -> Result<Arc<Archive>, Problem> {
     let (archive, head) = desk.control.archive()?;
     archive.catch_up(head)?;
     Ok(archive)

@@ -1,9 +1,9 @@
 //! What operators see and do.
 
-use super::{Core, Error, logging, reload};
+use super::{Core, Error, editor::Editor, logging, reload};
 use crate::{
     admin::{
-        AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
+        self, AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
         ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, Rejected, Reloaded,
         RequestStatus, Role, SecretStatus, ShardStatus, Status, Unproven, UpstreamConnections,
         UpstreamStatus, Work,
@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 /// The running gateway as the admin side knows it.
 pub struct Operator {
     core: Arc<Core>,
+    editor: Editor,
     /// The recordings, once somebody has asked for them.
     archive: Mutex<Option<Arc<Archive>>>,
 }
@@ -32,7 +33,7 @@ pub struct Operator {
 impl Operator {
     /// The gateway of `core`.
     pub fn new(core: Arc<Core>) -> Operator {
-        Operator { core, archive: Mutex::default() }
+        Operator { editor: Editor::new(core.clone()), core, archive: Mutex::default() }
     }
 }
 
@@ -78,7 +79,7 @@ impl Control for Operator {
         Box::pin(async move {
             let path = core.path.display().to_string();
             let result = reload::reload(core, author).await;
-            result.map(|generation| Reloaded { generation }).map_err(|error| rejected(&path, error))
+            result.map(|generation| Reloaded { generation }).map_err(|error| rejected(&path, &error))
         })
     }
 
@@ -87,7 +88,7 @@ impl Control for Operator {
         Box::pin(async move {
             let previous = core.snapshot.load_full();
             let read = reload::read(&core.path, Some(&previous), &core.options);
-            read.map(|_| ()).map_err(|error| rejected(&core.path.display().to_string(), error))
+            read.map(|_| ()).map_err(|error| rejected(&core.path.display().to_string(), &error))
         })
     }
 
@@ -223,6 +224,10 @@ impl Control for Operator {
         })
     }
 
+    fn editor(&self) -> &dyn admin::Editor {
+        &self.editor
+    }
+
     fn events(&self) -> Arc<Events> {
         self.core.holds.events.clone()
     }
@@ -285,11 +290,12 @@ fn unproven(error: &ProveError) -> Unproven {
     }
 }
 
-fn rejected(path: &str, error: Error) -> Rejected {
+/// What is wrong with a configuration, for those who asked for it.
+pub(super) fn rejected(path: &str, error: &Error) -> Rejected {
     match error {
         Error::Config(diagnostics) => Rejected {
-            message: format!("{path}: {}", reload::summary(&diagnostics)),
-            text: diagnostic::render_all(&diagnostics, Format::Text, false),
+            message: format!("{path}: {}", reload::summary(diagnostics)),
+            text: diagnostic::render_all(diagnostics, Format::Text, false),
             diagnostics: diagnostics
                 .iter()
                 .filter_map(|diagnostic| serde_json::to_value(diagnostic).ok())
@@ -369,7 +375,7 @@ fn certificate(certificate: &Certificate) -> CertificateStatus {
     }
 }
 
-fn issuers(core: &Core, snapshot: &config::Snapshot) -> Vec<IssuerStatus> {
+pub(super) fn issuers(core: &Core, snapshot: &config::Snapshot) -> Vec<IssuerStatus> {
     let known = core.services.oidc.load().status();
     let status = |issuer: &Arc<crate::identity::Issuer>| {
         let found = known.iter().find(|one| one.url == *issuer.url());
@@ -385,7 +391,7 @@ fn issuers(core: &Core, snapshot: &config::Snapshot) -> Vec<IssuerStatus> {
     snapshot.plan.issuers.iter().map(status).collect()
 }
 
-fn secrets(snapshot: &config::Snapshot) -> Vec<SecretStatus> {
+pub(super) fn secrets(snapshot: &config::Snapshot) -> Vec<SecretStatus> {
     let now = runtime::now().wall;
     let status = |slot: &Arc<crate::secrets::SecretSlot>| SecretStatus {
         name: slot.name().to_string(),

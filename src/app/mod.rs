@@ -11,6 +11,7 @@
 mod build;
 mod capacity;
 mod control;
+mod editor;
 mod error;
 mod holds;
 pub mod logging;

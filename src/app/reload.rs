@@ -9,7 +9,7 @@ use crate::{
         resolve::Resolver,
         secrets::{Keeper, Surroundings, provision},
     },
-    config::{self, Diagnostic, Host, Severity, Snapshot, Text},
+    config::{self, Change, Diagnostic, Host, Severity, Snapshot, Text},
     identity::Issuer,
     metrics::Metrics,
     runtime,
@@ -87,6 +87,11 @@ impl Services {
         })
     }
 
+    /// Waits for the turn of whoever changes the configuration, and has it until the guard is dropped.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
     /// The client for leases, until the process stops.
     pub fn leases(&self) -> Option<LeaseClient> {
         let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,21 +134,57 @@ fn keep(snapshot: &Snapshot, resolver: &Resolver) -> Keepers {
     Keepers { names, _secrets: stop }
 }
 
-/// Reads and compiles the configuration file. Warnings are logged.
+/// Reads and compiles the configuration. Warnings are logged.
 ///
 /// # Errors
-/// The file cannot be read, or is wrong.
+/// A file cannot be read, or is wrong.
 pub fn read(path: &Path, previous: Option<&Snapshot>, options: &Options) -> Result<Snapshot, Error> {
-    let text = Text::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let loaded = config::load(&text).map_err(Error::Config)?;
-    let snapshot = config::compile(&loaded, &text, &Host::of_process(), previous).map_err(Error::Config)?;
+    let (snapshot, warnings) = compile(path, None, previous, options)?;
+    for warning in &warnings {
+        tracing::warn!(file = warning.file, line = warning.line, "{}", warning.message);
+    }
+    Ok(snapshot)
+}
+
+/// What would be in force with the files as they are, or after a change of an included one; and what there is
+/// to say about it.
+///
+/// # Errors
+/// What a reload would find; but for secrets, which are not read.
+pub fn candidate(core: &Core, change: Option<&Change>) -> Result<(Snapshot, Vec<Diagnostic>), Error> {
+    let previous = core.snapshot.load_full();
+    let (snapshot, warnings) = compile(&core.path, change, Some(&previous), &core.options)?;
+    check_fixed(&previous, &snapshot)?;
+    Ok((snapshot, warnings))
+}
+
+fn compile(
+    path: &Path,
+    change: Option<&Change>,
+    previous: Option<&Snapshot>,
+    options: &Options,
+) -> Result<(Snapshot, Vec<Diagnostic>), Error> {
+    let text = Text::read_with(path, change);
+    let text = text.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    compile_text(&text, previous, options)
+}
+
+/// Compiles a whole configuration.
+///
+/// # Errors
+/// It is wrong.
+pub fn compile_text(
+    text: &Text,
+    previous: Option<&Snapshot>,
+    options: &Options,
+) -> Result<(Snapshot, Vec<Diagnostic>), Error> {
+    let loaded = config::load(text).map_err(Error::Config)?;
+    let snapshot = config::compile(&loaded, text, &Host::of_process(), previous).map_err(Error::Config)?;
     if snapshot.dev && !options.allow_dev {
         return Err(Error::DevIssuer);
     }
-    for warning in loaded.diagnostics.iter().chain(&snapshot.warnings) {
-        tracing::warn!(line = warning.line, "{}", warning.message);
-    }
-    Ok(snapshot)
+    let warnings = loaded.diagnostics.iter().chain(&snapshot.warnings).cloned().collect();
+    Ok((snapshot, warnings))
 }
 
 /// Reads the configuration again and swaps it in. Whatever is wrong leaves the old one in force.
@@ -151,8 +192,16 @@ pub fn read(path: &Path, previous: Option<&Snapshot>, options: &Options) -> Resu
 /// # Errors
 /// See [`read`]; secrets that cannot be read; [`Error::NeedsRestart`].
 pub async fn reload(core: Arc<Core>, author: String) -> Result<u64, Error> {
-    let _turn = core.services.turn.lock().await;
-    let result = swap(&core, &author).await;
+    let _turn = core.services.turn().await;
+    reload_in_turn(&core, &author).await
+}
+
+/// [`reload`] for whoever has its turn.
+///
+/// # Errors
+/// As there.
+pub async fn reload_in_turn(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
+    let result = swap(core, author).await;
     core.metrics.reload_successful.set(i64::from(result.is_ok()));
     let error = result.as_ref().err().map(|error| match error {
         Error::Config(diagnostics) => summary(diagnostics),
@@ -166,7 +215,7 @@ pub async fn reload(core: Arc<Core>, author: String) -> Result<u64, Error> {
         (Ok(generation), _) => format!("generation {generation}"),
         (_, error) => format!("refused: {}", error.as_deref().unwrap_or_default()),
     };
-    let journal = core.journal.clone();
+    let (journal, author) = (core.journal.clone(), author.to_owned());
     let recording = move || record_admin(&journal, &author, "reload", &object);
     // It says itself when it fails.
     let _ = tokio::task::spawn_blocking(recording).await;
@@ -255,9 +304,13 @@ fn http(
 /// One line for the log and the status. Warnings may come first; they are not why it was refused.
 pub fn summary(diagnostics: &[Diagnostic]) -> String {
     let errors: Vec<_> = diagnostics.iter().filter(|one| one.severity == Severity::Error).collect();
+    let place = |one: &Diagnostic| match config::included::below(&one.file) {
+        Some(file) => format!("{file}: line {}", one.line),
+        None => format!("line {}", one.line),
+    };
     match &*errors {
-        [one] => format!("line {}: {}", one.line, one.message),
-        [first, rest @ ..] => format!("line {}: {} (and {} more)", first.line, first.message, rest.len()),
+        [one] => format!("{}: {}", place(one), one.message),
+        [first, rest @ ..] => format!("{}: {} (and {} more)", place(first), first.message, rest.len()),
         [] => String::new(),
     }
 }

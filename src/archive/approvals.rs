@@ -6,10 +6,11 @@ use crate::{
     time::Timestamp,
 };
 use rusqlite::{Connection, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One event of an approval that an exchange asked for or used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalEvent {
     /// RFC 3339.
     pub at: String,

@@ -160,6 +160,14 @@ impl Archive {
         self.index().exchanges(span)
     }
 
+    /// The exchange of an id (`req_…`).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Index`].
+    pub fn exchange(&self, id: &str) -> Result<Exchange, Error> {
+        self.index().exchange(id)
+    }
+
     /// How many exchanges a span holds, whatever its limit.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::{
     time::Timestamp,
 };
 use rusqlite::{OptionalExtension, Row, params_from_iter, types::Value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which sessions are wanted.
@@ -93,7 +94,7 @@ pub struct Decisions {
 }
 
 /// One exchange, in one line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exchange {
     /// `req_…`
     pub id: String,
@@ -222,6 +223,13 @@ impl Index {
         let limit = span.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
         let text = format!("{EXCHANGE}{} ORDER BY e.head_sequence LIMIT {limit}", conditions.text());
         self.list(&text, conditions.values)
+    }
+
+    pub(super) fn exchange(&self, name: &str) -> Result<Exchange, Error> {
+        let not_found = || Error::NotFound(name.to_owned());
+        let id = name.parse::<ExchangeId>().map_err(|_| not_found())?;
+        let text = format!("{EXCHANGE} WHERE e.id = ? AND e.head_sequence IS NOT NULL");
+        self.list(&text, vec![Value::Blob(id.0.to_vec())])?.pop().ok_or_else(not_found)
     }
 
     pub(super) fn count(&self, span: &Span) -> Result<u64, Error> {

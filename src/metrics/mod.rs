@@ -54,6 +54,9 @@ struct Mask {
     mask: String,
 }
 
+/// What a policy can decide, as the label says it.
+const DECISIONS: [&str; 3] = ["allow", "block", "approve"];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Policy {
     policy: String,
@@ -307,6 +310,15 @@ impl Metrics {
         self.limits = Limit::ALL.into_iter().map(counter).collect();
     }
 
+    /// Requests that the policy of this name decided.
+    pub fn policy_decisions(&self, policy: &str) -> u64 {
+        let of = |decision| {
+            let labels = Policy { policy: policy.to_owned(), decision };
+            self.policy_decisions.get(&labels).map_or(0, |count| count.sum())
+        };
+        DECISIONS.into_iter().map(of).sum()
+    }
+
     /// Somebody met a limit.
     pub fn limit(&self, limit: Limit) {
         if let Some(counter) = self.limits.get(limit as usize) {
@@ -422,6 +434,7 @@ mod tests {
             shard.count(labels, &figures);
         }
         one.begin();
+        assert_eq!((metrics.policy_decisions("p"), metrics.policy_decisions("q")), (2, 0));
         let text = metrics.render(&Scrape { audit_sequence: 9, ..Scrape::default() });
         for line in [
             "ringward_requests_total{route=\"r\",upstream=\"u\",decision=\"allow\",code=\"200\"} 2",

@@ -10,6 +10,7 @@ mod audit_follow;
 mod audit_signed;
 mod canary;
 mod demo;
+mod editors;
 mod issuer;
 mod lifecycle;
 mod policy_replay;

@@ -2,15 +2,17 @@
 
 mod abuse;
 mod auditors;
+mod files;
 mod local;
 mod network;
 mod readiness;
 mod sessions;
 
 use super::{
-    AuditState, AuditStatus, Consistency, Control, Credential, ErasedBodies, Events, IssuerStatus, LogFolder,
-    Parts, Rejected, Reloaded, SecretStatus, Server, ShardStatus, Status, Unproven, UpstreamStatus, Work,
-    door::Bounds,
+    AuditState, AuditStatus, ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies,
+    ConfiguredSecrets, Connection, Consistency, Control, Credential, Edit, EditFault, Edited, Editor,
+    ErasedBodies, Events, Expected, Folder, IssuerStatus, LogFolder, Parts, Rejected, Reloaded, SecretStatus,
+    Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
 };
 use crate::{
     approval,
@@ -145,6 +147,10 @@ impl Control for Process {
         Box::pin(async { Ok(approval::Answered::Cards(Vec::new())) })
     }
 
+    fn editor(&self) -> &dyn Editor {
+        self
+    }
+
     fn events(&self) -> Arc<Events> {
         Arc::default()
     }
@@ -156,6 +162,70 @@ impl Control for Process {
     fn record_read(&self, author: &str, action: &str, object: &str) -> Result<(), String> {
         self.note(format!("{action} of {object} by {author}"));
         if self.log.join("full").exists() { Err("the audit disk is full".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// A configuration with one file, `policies.d/here.toml`.
+impl Editor for Process {
+    fn configured(&self) -> Configured {
+        Configured { generation: 7, ..Configured::default() }
+    }
+
+    fn policies(&self) -> ConfiguredPolicies {
+        ConfiguredPolicies { generation: 7, ..ConfiguredPolicies::default() }
+    }
+
+    fn identities(&self) -> ConfiguredIdentities {
+        ConfiguredIdentities::default()
+    }
+
+    fn secrets(&self) -> ConfiguredSecrets {
+        ConfiguredSecrets::default()
+    }
+
+    fn files(&self, folder: Folder) -> Work<'_, Result<Vec<ConfigFile>, EditFault>> {
+        Box::pin(async move { Ok(self.file(folder, "here".to_owned()).await.into_iter().collect()) })
+    }
+
+    fn file(&self, folder: Folder, name: String) -> Work<'_, Result<ConfigFile, EditFault>> {
+        Box::pin(async move {
+            match (folder, &*name) {
+                (Folder::Policies, "here") => {
+                    Ok(ConfigFile { name, digest: "d1".to_owned(), ..ConfigFile::default() })
+                }
+                _ => Err(EditFault::NotFound("there is no such file".to_owned())),
+            }
+        })
+    }
+
+    fn edit(&self, author: String, edit: Edit) -> Work<'_, Result<Edited, EditFault>> {
+        self.note(format!("{edit:?} by {author}"));
+        let file = format!(
+            "{}/{}.toml",
+            if edit.folder == Folder::Policies { "policies.d" } else { "connections.d" },
+            edit.name
+        );
+        let rejected = Rejected { message: "bad".to_owned(), ..Rejected::default() };
+        Box::pin(async move {
+            if edit.text.as_deref() == Some("bad") {
+                return Err(EditFault::Rejected { rejected, diff: "+bad".to_owned() });
+            }
+            let created = edit.expected == Expected::Absent;
+            let (digest, dry_run) = (edit.text.as_ref().map(|_| "d2".to_owned()), edit.dry_run);
+            Ok(Edited {
+                name: edit.name,
+                file,
+                created,
+                dry_run,
+                digest,
+                toml: edit.text,
+                ..Edited::default()
+            })
+        })
+    }
+
+    fn connection(&self, connection: &Connection) -> Result<String, EditFault> {
+        Ok(format!("# {}", connection.url))
     }
 }
 

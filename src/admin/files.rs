@@ -1,0 +1,263 @@
+//! The files that may be changed while the gateway runs: `/api/v1/policies.d`, `connections.d` and
+//! `connections`. Nothing else of the configuration is ever written.
+
+use super::{
+    access::Principal,
+    editor::{ConfigFile, Connection, Edit, EditFault, Expected, Folder},
+    problem::{Problem, answer},
+    routes::{Desk, Desked, finished, json_body, no_body},
+};
+use axum::{
+    Router,
+    extract::{Extension, Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+type Answer = Result<Response, Problem>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+/// All files of a folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub(super) struct Listed {
+    pub files: Vec<ConfigFile>,
+}
+
+/// The text of a file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    pub toml: String,
+}
+
+/// Whether anything is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct How {
+    /// Only check.
+    pub dry_run: bool,
+}
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<Arc<Desk>> {
+    let policies = get(policy).put(put_policy).delete(delete_policy);
+    let connections = get(connection).put(put_connection).delete(delete_connection);
+    Router::new()
+        .route("/api/v1/policies.d", get(list_policies))
+        .route("/api/v1/policies.d/{name}", policies)
+        .route("/api/v1/connections.d", get(list_connections))
+        .route("/api/v1/connections.d/{name}", connections)
+        .route("/api/v1/connections", post(connect))
+}
+
+async fn list_policies(desk: Desked) -> Answer {
+    list(desk, Folder::Policies).await
+}
+
+async fn list_connections(desk: Desked) -> Answer {
+    list(desk, Folder::Connections).await
+}
+
+async fn list(State(desk): Desked, folder: Folder) -> Answer {
+    let files = finished(async move { desk.control.editor().files(folder).await }).await??;
+    Ok(answer(StatusCode::OK, &Listed { files }))
+}
+
+async fn policy(desk: Desked, path: Path<String>) -> Answer {
+    show(desk, Folder::Policies, path).await
+}
+
+async fn connection(desk: Desked, path: Path<String>) -> Answer {
+    show(desk, Folder::Connections, path).await
+}
+
+async fn show(State(desk): Desked, folder: Folder, Path(name): Path<String>) -> Answer {
+    let file = finished(async move { desk.control.editor().file(folder, name).await }).await??;
+    Ok(tagged(answer(StatusCode::OK, &file), Some(&file.digest)))
+}
+
+async fn put_policy(
+    desk: Desked,
+    who: Extension<Principal>,
+    path: Path<String>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    put(desk, who, Folder::Policies, path, how, request).await
+}
+
+async fn put_connection(
+    desk: Desked,
+    who: Extension<Principal>,
+    path: Path<String>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    put(desk, who, Folder::Connections, path, how, request).await
+}
+
+async fn put(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    folder: Folder,
+    Path(name): Path<String>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    let (expected, dry_run) = (expected(request.headers())?, asked(how)?);
+    let Written { toml } = json_body(&desk, request, "{\"toml\": \"[[policy]]…\"}").await?;
+    edit(desk, principal, Edit { folder, name, text: Some(toml), expected, dry_run }).await
+}
+
+async fn delete_policy(
+    desk: Desked,
+    who: Extension<Principal>,
+    path: Path<String>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    remove(desk, who, Folder::Policies, path, how, request).await
+}
+
+async fn delete_connection(
+    desk: Desked,
+    who: Extension<Principal>,
+    path: Path<String>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    remove(desk, who, Folder::Connections, path, how, request).await
+}
+
+async fn remove(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    folder: Folder,
+    Path(name): Path<String>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    let (expected, dry_run) = (expected(request.headers())?, asked(how)?);
+    no_body(&desk, request).await?;
+    edit(desk, principal, Edit { folder, name, text: None, expected, dry_run }).await
+}
+
+/// Writes the file of a new connection.
+async fn connect(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    how: Asked<How>,
+    request: Request,
+) -> Answer {
+    let dry_run = asked(how)?;
+    let example = "{\"name\": \"…\", \"url\": \"https://…\", \"identity\": [\"…\"], \"policies\": [\"…\"]}";
+    let connection: Connection = json_body(&desk, request, example).await?;
+    let text = desk.control.editor().connection(&connection)?;
+    let (folder, expected) = (Folder::Connections, Expected::Absent);
+    edit(desk, principal, Edit { folder, name: connection.name, text: Some(text), expected, dry_run }).await
+}
+
+async fn edit(desk: Arc<Desk>, principal: Principal, edit: Edit) -> Answer {
+    let author = principal.name().to_owned();
+    let edited = finished(async move { desk.control.editor().edit(author, edit).await }).await??;
+    let is_new = edited.created && !edited.dry_run;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let digest = edited.digest.as_deref().filter(|_| !edited.dry_run);
+    let mut response = tagged(answer(status, &edited), digest);
+    let (folder, _) = edited.file.split_once('/').unwrap_or_default();
+    // Names are lower-case letters, digits and `-`: always a header's value.
+    let place = HeaderValue::try_from(format!("/api/v1/{folder}/{}", edited.name));
+    if let (true, Ok(place)) = (is_new, place) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+fn asked(how: Asked<How>) -> Result<bool, Problem> {
+    let Query(How { dry_run }) = how.map_err(|_| Problem::malformed("want ?dry_run=true, or nothing"))?;
+    Ok(dry_run)
+}
+
+/// With the entity tag of a file (RFC 9110 section 8.8.3).
+fn tagged(mut response: Response, digest: Option<&str>) -> Response {
+    // Hexadecimal digits in quotes are always a header's value.
+    if let Some(Ok(tag)) = digest.map(|digest| HeaderValue::try_from(format!("\"{digest}\""))) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// What the sender expects the file to be (RFC 9110 section 13.1).
+fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+    let joined = |name| {
+        let mut values = headers.get_all(name).iter().peekable();
+        values.peek()?;
+        Some(values.map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(","))
+    };
+    match (joined(header::IF_MATCH), joined(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(Expected::Unsaid),
+        (Some(tags), None) if tags.trim() == "*" => Ok(Expected::Present),
+        (Some(tags), None) => {
+            let tag = |tag: &str| Some(tag.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned());
+            let tags: Option<Vec<String>> = tags.split(',').map(tag).collect();
+            tags.map(Expected::OneOf).ok_or_else(|| {
+                Problem::malformed("If-Match takes `*`, or the ETag that a file was shown with")
+            })
+        }
+        (None, Some(tags)) if tags.trim() == "*" => Ok(Expected::Absent),
+        (None, Some(_)) => Err(Problem::malformed("If-None-Match takes `*`: there is no such file yet")),
+        (Some(_), Some(_)) => Err(Problem::malformed("send If-Match or If-None-Match, not both")),
+    }
+}
+
+impl From<EditFault> for Problem {
+    fn from(fault: EditFault) -> Problem {
+        let (status, code, message) = match fault {
+            EditFault::Name(why) => (StatusCode::BAD_REQUEST, "name_invalid", why),
+            EditFault::NotFound(why) => (StatusCode::NOT_FOUND, "not_found", why),
+            EditFault::Invalid(why) => (StatusCode::UNPROCESSABLE_ENTITY, "request_invalid", why),
+            EditFault::Unconditional(why) => {
+                (StatusCode::PRECONDITION_REQUIRED, "precondition_required", why)
+            }
+            EditFault::Changed(why) => (StatusCode::PRECONDITION_FAILED, "precondition_failed", why),
+            EditFault::Rejected { rejected, diff } => {
+                return Problem::rejected(rejected).with("diff", diff.into());
+            }
+            EditFault::Failed(why) => (StatusCode::INTERNAL_SERVER_ERROR, "config_unwritable", why),
+        };
+        Problem::new(status, code, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preconditions_are_read_as_the_standard_writes_them() {
+        let one = |tag: &str| Ok(Expected::OneOf(vec![tag.to_owned()]));
+        type Case = (&'static [(&'static str, &'static str)], Result<Expected, ()>);
+        let cases: [Case; 9] = [
+            (&[], Ok(Expected::Unsaid)),
+            (&[("if-match", "\"a\"")], one("a")),
+            (&[("if-match", "\"a\" , \"b\"")], Ok(Expected::OneOf(vec!["a".into(), "b".into()]))),
+            (&[("if-match", "*")], Ok(Expected::Present)),
+            (&[("if-none-match", "*")], Ok(Expected::Absent)),
+            (&[("if-match", "W/\"a\"")], Err(())),
+            (&[("if-match", "a")], Err(())),
+            (&[("if-none-match", "\"a\"")], Err(())),
+            (&[("if-match", "\"a\""), ("if-none-match", "*")], Err(())),
+        ];
+        for (fields, wanted) in cases {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(expected(&headers).map_err(drop), wanted, "{fields:?}");
+        }
+    }
+}
