@@ -518,6 +518,27 @@ pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(60);
 pub const ADMIN_CONNECTION_GRACE: Duration = Duration::from_secs(30);
 /// At the end of the process all requests under way may take this long.
 pub const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long somebody may take to log in, from the click to the way back from the issuer.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(600);
+/// Logins under way, of all addresses and of one; then the oldest of them ends.
+pub const LOGINS_MAX: usize = 512;
+pub const LOGINS_PER_ADDRESS: usize = 64;
+/// Logins that the issuer is asked about at once; more are turned away.
+pub const LOGIN_REQUESTS_MAX: usize = 8;
+/// People who are logged in, and the logins of one of them; then the one that was idle longest ends.
+pub const LOGIN_SESSIONS_MAX: usize = 1_024;
+pub const LOGIN_SESSIONS_PER_PERSON: usize = 16;
+/// How long a session and its idleness may be configured to last.
+pub const LOGIN_IDLE_MIN: Duration = Duration::from_secs(60);
+pub const LOGIN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// A page to come back to, and an authorization code.
+pub const LOGIN_PATH_BYTES_MAX: usize = 2 * KIB;
+pub const LOGIN_CODE_BYTES_MAX: usize = 4 * KIB;
+/// What is known of where an issuer's endpoints are is looked at again after this time.
+pub const LOGIN_DISCOVERY_AGE: Duration = Duration::from_secs(300);
+/// How long a code that a browser brings to the command line is good.
+pub const LOGIN_HANDOVER_TIMEOUT: Duration = Duration::from_secs(60);
 // --- Demo ----------------------------------------------------------------------------------------------
 
 /// Request body that an upstream of the demo takes.

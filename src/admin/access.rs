@@ -1,11 +1,19 @@
 //! Who may do what on the operators' side: credentials, roles, and the role that each route needs.
 //!
 //! All doors ask here, and nowhere else. Whoever came over the unix socket may do everything: the kernel says
-//! who it is. Over TCP it takes a token, and TLS, so that nobody reads the token on its way. Without a
-//! configured token the port has no login: then it serves what needs none, and nothing else is there.
+//! who it is. Over TCP it takes a login, or a token and TLS, so that nobody reads the token on its way.
+//! Without either the port serves what needs none, and nothing else is there.
 
-use super::{door::Caller, problem::Problem, routes::Desk};
-use crate::{approval::Approver, time::Timestamp};
+use super::{
+    door::Caller,
+    login::{self, By, LoginRules, Visit, check_origin, cookie_of, own_origins, session_cookie},
+    problem::Problem,
+    routes::Desk,
+};
+use crate::{
+    approval::{Approver, Reach},
+    time::Timestamp,
+};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -13,7 +21,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use subtle::ConstantTimeEq;
 
 /// What somebody is here to do. A role grants what is listed in [`Role::grants`], and nothing more.
@@ -21,9 +29,9 @@ use subtle::ConstantTimeEq;
 pub enum Role {
     /// Sees how the gateway is.
     Viewer,
-    /// Reads the audit log.
+    /// Reads recordings and the audit log.
     Auditor,
-    /// Decides about requests that wait.
+    /// Decides about requests that wait, of all routes or of some.
     Approver,
     /// Does everything: an operator of this host.
     Admin,
@@ -34,6 +42,8 @@ pub enum Role {
 pub(super) enum Need {
     /// Nobody has to be known.
     Nothing,
+    /// Anybody who is known.
+    Known,
     View,
     Audit,
     Approve,
@@ -43,11 +53,21 @@ pub(super) enum Need {
 impl Role {
     fn grants(self, need: Need) -> bool {
         match need {
-            Need::Nothing => true,
+            Need::Nothing | Need::Known => true,
             Need::View => matches!(self, Role::Viewer | Role::Admin),
             Need::Audit => matches!(self, Role::Auditor | Role::Admin),
             Need::Approve => matches!(self, Role::Approver | Role::Admin),
             Need::Operate => self == Role::Admin,
+        }
+    }
+
+    /// As it is written.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Auditor => "auditor",
+            Role::Approver => "approver",
+            Role::Admin => "admin",
         }
     }
 }
@@ -56,10 +76,10 @@ impl Need {
     /// The role that people ask for to get it.
     fn role(self) -> &'static str {
         match self {
-            Need::Nothing | Need::View => "viewer",
+            Need::Nothing | Need::Known | Need::View => "viewer",
             Need::Audit => "auditor",
             Need::Approve => "approver",
-            Need::Operate => "admin (over the socket)",
+            Need::Operate => "admin (a login, or the socket)",
         }
     }
 }
@@ -89,27 +109,79 @@ impl Credential {
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(super) struct Principal {
-    /// `local:UID` or `token:NAME`.
+    /// `local:UID`, `token:NAME` or `user:SUBJECT`.
     name: Arc<str>,
-    role: Role,
+    /// Each once.
+    roles: Vec<(Role, Reach)>,
     owner: Option<Arc<str>>,
+    /// The session of somebody who has logged in.
+    visit: Option<Visit>,
 }
 
 impl Principal {
+    fn local(name: Arc<str>) -> Principal {
+        Principal { name, roles: vec![(Role::Admin, Reach::All)], owner: None, visit: None }
+    }
+
+    fn visiting(visit: Visit, rules: &LoginRules) -> Principal {
+        let person = &visit.person;
+        let (name, owner) = (person.principal().into(), person.owner.clone());
+        Principal { name, roles: rules.roles_of(person), owner, visit: Some(visit) }
+    }
+
     /// Under which name it is recorded.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// As approvals know them.
+    /// What they may do.
+    pub(super) fn roles(&self) -> &[(Role, Reach)] {
+        &self.roles
+    }
+
+    /// The human, as issuers name them.
+    pub(super) fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// Their session, if they have logged in.
+    pub(super) fn visit(&self) -> Option<&Visit> {
+        self.visit.as_ref()
+    }
+
+    /// How they are known: `socket`, `token` or `oidc`.
+    pub(super) fn login(&self) -> &'static str {
+        match (&self.visit, self.name.starts_with("local:")) {
+            (Some(_), _) => "oidc",
+            (None, true) => "socket",
+            (None, false) => "token",
+        }
+    }
+
+    fn may(&self, need: Need) -> bool {
+        self.roles.iter().any(|(role, _)| role.grants(need))
+    }
+
+    /// As approvals know them, with the routes that are theirs to decide about.
     pub(super) fn approver(&self) -> Approver {
         let uid = self.name.strip_prefix("local:").and_then(|uid| uid.parse().ok());
-        Approver { name: self.name.clone(), uid, owner: self.owner.clone() }
+        let reaches = self.roles.iter().filter(|(role, _)| role.grants(Need::Approve));
+        let nothing = Reach::Routes(Vec::new());
+        let reach = reaches.fold(nothing, |all, (_, reach)| all.and(reach.clone()));
+        let person = self.visit.as_ref().map(|visit| &visit.person);
+        Approver {
+            name: self.name.clone(),
+            uid,
+            owner: self.owner.clone(),
+            subject: person.map(|person| (person.issuer.clone(), person.subject.clone())),
+            groups: person.map(|person| person.groups.clone()).unwrap_or_default(),
+            reach,
+        }
     }
 
     /// Whether details of the gateway's state are for them.
     pub(super) fn may_view(&self) -> bool {
-        self.role.grants(Need::View)
+        self.may(Need::View)
     }
 }
 
@@ -117,6 +189,10 @@ impl Principal {
 const NEEDS: &[(&str, &str, Need)] = &[
     ("GET", "/livez", Need::Nothing),
     ("GET", "/readyz", Need::Nothing),
+    ("GET", "/auth/login", Need::Nothing),
+    ("GET", "/auth/callback", Need::Nothing),
+    ("POST", "/auth/logout", Need::Known),
+    ("GET", "/api/v1/me", Need::Known),
     ("GET", "/metrics", Need::View),
     ("GET", "/api/v1/status", Need::View),
     ("GET", "/api/v1/version", Need::View),
@@ -136,11 +212,20 @@ const NEEDS: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/audit/consistency", Need::Audit),
     ("GET", "/api/v1/audit/segments", Need::Audit),
     ("GET", "/api/v1/audit/segments/{number}", Need::Audit),
+    ("GET", "/api/v1/sessions", Need::Audit),
+    ("GET", "/api/v1/sessions/{id}", Need::Audit),
+    ("GET", "/api/v1/sessions/{id}/events", Need::Audit),
+    ("GET", "/api/v1/sessions/{id}/export", Need::Audit),
+    ("GET", "/api/v1/exchanges", Need::Audit),
+    ("GET", "/api/v1/export", Need::Audit),
     ("GET", "/api/v1/approvals", Need::Approve),
     ("GET", "/api/v1/approvals/{id}", Need::Approve),
     ("POST", "/api/v1/approvals/{id}/decision", Need::Approve),
     ("GET", "/api/v1/grants", Need::Approve),
     ("DELETE", "/api/v1/grants/{id}", Need::Approve),
+    ("GET", "/api/v1/freezes", Need::Approve),
+    ("POST", "/api/v1/freezes", Need::Approve),
+    ("DELETE", "/api/v1/freezes/{id}", Need::Approve),
     ("GET", "/api/v1/events", Need::Approve),
 ];
 
@@ -156,37 +241,43 @@ fn need(method: &Method, path: &str) -> Need {
     }
 }
 
-/// Why a token opens nothing.
+/// Why somebody is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unknown {
     Missing,
     Malformed,
     Invalid,
     Expired,
+    /// A session that has ended.
+    Ended,
 }
 
-impl From<Unknown> for Problem {
-    fn from(unknown: Unknown) -> Problem {
-        let (code, message) = match unknown {
+impl Unknown {
+    /// The answer; whoever can log in is told where.
+    fn problem(self, may_log_in: bool) -> Problem {
+        let (code, message) = match self {
+            Unknown::Missing if may_log_in => ("login_required", "log in first: GET /auth/login"),
             Unknown::Missing => ("token_missing", "log in with a token: authorization: Bearer …"),
             Unknown::Malformed => ("token_invalid", "want one header: authorization: Bearer …"),
             Unknown::Invalid => ("token_invalid", "this token opens nothing here"),
             Unknown::Expired => ("token_expired", "this token has ended: ask for a new one"),
+            Unknown::Ended => ("session_ended", "this session has ended: log in again"),
         };
         // No `error` where no token came (RFC 6750 section 3.1).
-        let challenge = match unknown {
-            Unknown::Missing => "Bearer realm=\"ringward-admin\"",
+        let challenge = match self {
+            Unknown::Missing | Unknown::Ended => "Bearer realm=\"ringward-admin\"",
             _ => "Bearer realm=\"ringward-admin\", error=\"invalid_token\"",
         };
-        Problem::new(StatusCode::UNAUTHORIZED, code, message).challenging(challenge)
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, code, message).challenging(challenge);
+        if may_log_in { problem.with("login", "/auth/login".into()) } else { problem }
     }
 }
 
-/// Who has sent the token in these fields.
-fn authenticate(headers: &HeaderMap, known: &[Credential], now: Timestamp) -> Result<Principal, Unknown> {
+/// The token in the header `Authorization`; `None` without that header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Unknown> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let field = match (fields.next(), fields.next()) {
-        (None, _) => return Err(Unknown::Missing),
+        (None, _) => return Ok(None),
         (Some(field), None) => field.to_str().map_err(|_| Unknown::Malformed)?,
         (Some(_), Some(_)) => return Err(Unknown::Malformed),
     };
@@ -194,7 +285,12 @@ fn authenticate(headers: &HeaderMap, known: &[Credential], now: Timestamp) -> Re
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
         return Err(Unknown::Malformed);
     }
-    let digest = Credential::digest_of(token.trim());
+    Ok(Some(token.trim()))
+}
+
+/// Who bears a token of the configuration.
+fn known_bearer(token: &str, known: &[Credential], now: Timestamp) -> Result<Principal, Unknown> {
+    let digest = Credential::digest_of(token);
     // All are looked at: how long this takes says nothing about any of them (SECURITY R45).
     let mut found = None;
     for credential in known {
@@ -206,13 +302,63 @@ fn authenticate(headers: &HeaderMap, known: &[Credential], now: Timestamp) -> Re
     if expires.is_some_and(|expires| expires <= now) {
         return Err(Unknown::Expired);
     }
-    Ok(Principal { name: format!("token:{name}").into(), role: *role, owner: owner.clone() })
+    let name = format!("token:{name}").into();
+    Ok(Principal { name, roles: vec![(*role, Reach::All)], owner: owner.clone(), visit: None })
+}
+
+/// What a request over TCP is looked at with.
+struct Entry<'a> {
+    desk: &'a Desk,
+    rules: Option<&'a LoginRules>,
+    is_tls: bool,
+    local: SocketAddr,
+    method: &'a Method,
+    path: &'a str,
+}
+
+impl Entry<'_> {
+    /// Who has sent this: the bearer of a token, or of a session.
+    ///
+    /// # Errors
+    /// A cookie whose request comes from another site, or nobody who is known.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Result<Principal, Unknown>, Problem> {
+        let now = self.desk.control.now();
+        // What goes on by itself is no use of a session.
+        let is_use = !login::STREAMS.contains(&self.path);
+        let open = |rules: &LoginRules, by, secret: &str| {
+            let visit = self.desk.sessions.find(now, rules, by, secret, is_use);
+            visit.map(|visit| Principal::visiting(visit, rules)).ok_or(Unknown::Ended)
+        };
+        let token = match bearer(headers) {
+            Ok(token) => token,
+            Err(unknown) => return Ok(Err(unknown)),
+        };
+        match (token, self.rules) {
+            (Some(token), Some(rules)) if token.starts_with(login::TOKEN_PREFIX) => {
+                return Ok(open(rules, By::Bearer, token));
+            }
+            // Nobody's token is looked at where others could have read it.
+            (Some(_), _) if !self.is_tls => return Ok(Err(Unknown::Invalid)),
+            (Some(token), _) => return Ok(known_bearer(token, &self.desk.control.credentials(), now)),
+            (None, _) => {}
+        }
+        let Some(rules) = self.rules else { return Ok(Err(Unknown::Missing)) };
+        let Some(id) = cookie_of(headers, &session_cookie(self.is_tls, self.local)) else {
+            return Ok(Err(Unknown::Missing));
+        };
+        let found = open(rules, By::Cookie, id);
+        if found.is_ok() {
+            check_origin(self.method, self.path, headers, &own_origins(rules, self.is_tls, headers))?;
+        }
+        Ok(found)
+    }
 }
 
 /// Lets a request pass whose sender may do what it asks for, and says to the handler who that is.
 ///
 /// # Errors
-/// 401 without a good token, 403 where its role is another, 404 where there is no login.
+/// 401 without a good token or session, 403 where its role is another or another site has sent it, 404 where
+/// nobody logs in.
 pub(super) async fn guard(
     State(desk): State<Arc<Desk>>,
     mut request: Request,
@@ -222,29 +368,35 @@ pub(super) async fn guard(
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let Some(path) = path else { return Ok(next.run(request).await) };
     let need = need(request.method(), &path);
+    let rules = desk.control.login();
     let principal = match request.extensions().get::<Caller>() {
-        Some(Caller::Local(name)) => Ok(Principal { name: name.clone(), role: Role::Admin, owner: None }),
-        Some(Caller::Network { is_tls: true, .. }) => {
-            let known = desk.control.credentials();
-            if known.is_empty() && need != Need::Nothing {
+        Some(Caller::Local(name)) => Ok(Principal::local(name.clone())),
+        Some(Caller::Network { local, is_tls, .. }) => {
+            // Nobody is asked for a token where others could read it; on loopback people log in.
+            let has_tokens = *is_tls && !desk.control.credentials().is_empty();
+            if rules.is_none() && !has_tokens && need != Need::Nothing {
                 return Err(Problem::not_found());
             }
-            authenticate(request.headers(), &known, desk.control.now())
+            let (rules, method) = (rules.as_deref(), request.method());
+            let entry = Entry { desk: &desk, rules, is_tls: *is_tls, local: *local, method, path: &path };
+            match entry.authenticate(request.headers()) {
+                Err(_) if need == Need::Nothing => Err(Unknown::Missing),
+                found => found?,
+            }
         }
-        // Nobody is asked for a token where others could read it.
-        _ if need != Need::Nothing => return Err(Problem::not_found()),
-        _ => Err(Unknown::Missing),
+        None if need != Need::Nothing => return Err(Problem::not_found()),
+        None => Err(Unknown::Missing),
     };
     match principal {
-        Ok(principal) if principal.role.grants(need) => {
+        Ok(principal) if principal.may(need) => {
             request.extensions_mut().insert(principal);
         }
         Ok(_) => {
-            let message = format!("this credential may not do that: it takes the role {}", need.role());
+            let message = format!("this caller may not do that: it takes the role {}", need.role());
             return Err(Problem::new(StatusCode::FORBIDDEN, "role_required", message));
         }
         Err(_) if need == Need::Nothing => {}
-        Err(unknown) => return Err(unknown.into()),
+        Err(unknown) => return Err(unknown.problem(rules.is_some())),
     }
     Ok(next.run(request).await)
 }
@@ -288,7 +440,9 @@ mod tests {
                 let field = axum::http::HeaderValue::from_bytes(field.as_bytes()).unwrap();
                 headers.append(header::AUTHORIZATION, field);
             }
-            let found = authenticate(&headers, &known, Timestamp(now));
+            let found = bearer(&headers).and_then(|token| {
+                token.map_or(Err(Unknown::Missing), |token| known_bearer(token, &known, Timestamp(now)))
+            });
             assert_eq!(found.as_ref().map(Principal::name), expected.as_ref().copied(), "{fields:?}");
         }
     }
@@ -302,7 +456,8 @@ mod tests {
             (Method::GET, "/api/v1/audit/segments/{number}", Need::Audit),
             (Method::POST, "/api/v1/audit/head", Need::Operate),
             (Method::POST, "/api/v1/drain", Need::Operate),
-            (Method::GET, "/api/v1/sessions", Need::Operate),
+            (Method::GET, "/api/v1/sessions/{id}", Need::Audit),
+            (Method::POST, "/auth/logout", Need::Known),
             (Method::GET, "/something/new", Need::Operate),
         ];
         for (method, path, expected) in cases {

@@ -6,7 +6,7 @@ use super::{
     routes::{Desk, Desked, finished, json_body, no_body},
     sessions, stream,
 };
-use crate::approval::{Answered, Approver, Decision, Fault, Given, Order, Scope, State as CardState, Whom};
+use crate::approval::{Answered, Decision, Fault, Given, Order, Scope, State as CardState, Whom};
 use axum::{
     Router,
     body::Bytes,
@@ -91,13 +91,17 @@ struct Stop {
     reason: String,
 }
 
-async fn list(State(desk): Desked, query: Result<Query<Which>, QueryRejection>) -> Answer {
+async fn list(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Answer {
     let Query(which) = query.map_err(|_| Problem::malformed("want ?state=STATE, or nothing"))?;
     if let Some(state) = which.state.as_deref().filter(|state| !CardState::NAMES.contains(state)) {
         let message = format!("`{state}` is no state: {}", CardState::NAMES.join(", "));
         return Err(Problem::malformed(message));
     }
-    order(desk, Order::List(which.state)).await
+    order(desk, Order::List(which.state, principal.approver())).await
 }
 
 /// It shows what a caller wrote, so who reads it is recorded.
@@ -106,7 +110,7 @@ async fn show(
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Answer {
-    let shown = order(desk.clone(), Order::Show(id.clone())).await?;
+    let shown = order(desk.clone(), Order::Show(id.clone(), principal.approver())).await?;
     let object = id.chars().take(30).collect::<String>();
     let recorded = sessions::at_work(desk, move |desk| {
         sessions::record(desk, principal.name(), "show approval", &object)
@@ -140,8 +144,8 @@ async fn decide(
     order(desk, Order::Decide(id, decision)).await
 }
 
-async fn grants(State(desk): Desked) -> Answer {
-    order(desk, Order::Grants).await
+async fn grants(State(desk): Desked, Extension(principal): Extension<Principal>) -> Answer {
+    order(desk, Order::Grants(principal.approver())).await
 }
 
 async fn revoke(
@@ -151,12 +155,11 @@ async fn revoke(
     request: Request,
 ) -> Answer {
     no_body(&desk, request).await?;
-    let approver: Approver = principal.approver();
-    order(desk, Order::Revoke(id, approver)).await
+    order(desk, Order::Revoke(id, principal.approver())).await
 }
 
-async fn freezes(State(desk): Desked) -> Answer {
-    order(desk, Order::Freezes).await
+async fn freezes(State(desk): Desked, Extension(principal): Extension<Principal>) -> Answer {
+    order(desk, Order::Freezes(principal.approver())).await
 }
 
 async fn freeze(State(desk): Desked, Extension(principal): Extension<Principal>, request: Request) -> Answer {
@@ -173,7 +176,7 @@ async fn freeze(State(desk): Desked, Extension(principal): Extension<Principal>,
         (None, None, None, true) => Whom::All,
         _ => return Err(Problem::malformed("name one of `subject`, `session`, `route`, `all`")),
     };
-    order(desk, Order::Freeze(whom, principal.name().to_owned(), reason)).await
+    order(desk, Order::Freeze(whom, principal.approver(), reason)).await
 }
 
 async fn thaw(
@@ -183,7 +186,7 @@ async fn thaw(
     request: Request,
 ) -> Answer {
     no_body(&desk, request).await?;
-    order(desk, Order::Thaw(id, principal.name().to_owned())).await
+    order(desk, Order::Thaw(id, principal.approver())).await
 }
 
 async fn order(desk: Arc<Desk>, order: Order) -> Answer {
@@ -217,9 +220,10 @@ struct Behind {
 }
 
 /// Held requests as they change: an event for each change of a card. `Last-Event-ID` or `?after=` goes on
-/// where another stream ended.
+/// where another stream ended. Whoever decides about some routes hears of their cards alone.
 async fn events(
     State(desk): Desked,
+    Extension(principal): Extension<Principal>,
     query: Result<Query<Behind>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answer {
@@ -232,6 +236,7 @@ async fn events(
     // Numbers begin anew with each process.
     let mut after = seen.filter(|seen| *seen <= newest).unwrap_or(newest);
     let mut closing = desk.closing.clone();
+    let reach = principal.approver().reach;
     let (pieces, body) = stream::channel();
     tokio::spawn(async move {
         // Whoever comes back says this number, even if nothing happened meanwhile.
@@ -239,6 +244,9 @@ async fn events(
         loop {
             for event in events.after(after) {
                 after = event.id;
+                if !reach.covers(&event.card.route) {
+                    continue;
+                }
                 // Text keys only: it always serialises, and on one line.
                 let data = serde_json::to_string(&event.card).unwrap_or_default();
                 text += &format!("id: {}\nevent: approval\ndata: {data}\n\n", event.id);
@@ -251,6 +259,9 @@ async fn events(
                 _ = closing.wait_for(|closing| *closing) => return,
                 changed = last.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(stream::PING) => text = stream::NOTHING_NEW.to_owned(),
+            }
+            if !desk.is_known(&principal) {
+                return;
             }
         }
     });

@@ -1,6 +1,9 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
-use super::{Consistency, Credential, Editor, ErasedBodies, Events, LogFolder, Readiness, Status, Unproven};
+use super::{
+    Consistency, Credential, Editor, ErasedBodies, Events, LogFolder, LoginRules, NotLoggedIn, Person,
+    Readiness, Redemption, SignInPlace, Status, Unproven,
+};
 use crate::{
     approval,
     archive::{self, Archive},
@@ -45,6 +48,24 @@ pub trait Control: Send + Sync + 'static {
     /// The tokens of the admin port that are in force. Read for each request, so that one that was taken away
     /// opens nothing any more.
     fn credentials(&self) -> Arc<[Credential]>;
+
+    /// How people log in; `None`: they do not. Read for each request, as [`Control::credentials`].
+    fn login(&self) -> Option<Arc<LoginRules>>;
+
+    /// Where the issuer takes those who log in.
+    ///
+    /// # Errors
+    /// [`NotLoggedIn::Unavailable`].
+    fn sign_in_place(&self) -> Work<'_, Result<SignInPlace, NotLoggedIn>>;
+
+    /// Who it is that the issuer has sent back, by its ID token.
+    ///
+    /// # Errors
+    /// [`NotLoggedIn`].
+    fn redeem(&self, redemption: Redemption) -> Work<'_, Result<Person, NotLoggedIn>>;
+
+    /// Records what somebody did here, in the background.
+    fn record_action(&self, author: &str, action: &str, object: &str);
 
     /// The time, for what ends.
     fn now(&self) -> Timestamp;

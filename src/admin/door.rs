@@ -11,7 +11,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -26,8 +26,8 @@ use tokio_rustls::TlsAcceptor;
 pub(super) enum Caller {
     /// A process of this host, as the kernel names it: `local:UID`.
     Local(Arc<str>),
-    /// Anybody who dialled this address of ours, and whether others can read what is said.
-    Network { local: SocketAddr, is_tls: bool },
+    /// Anybody who dialled this address of ours, from where, and whether others can read what is said.
+    Network { local: SocketAddr, peer: IpAddr, is_tls: bool },
 }
 
 /// Bounds of one door; the defaults are those of [`limits`].
@@ -79,8 +79,9 @@ impl Door {
     /// Serves a TCP listener. Returns once closing and every connection has ended.
     pub(super) async fn network(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         let serve = async |door: Door, stream: TcpStream, tls: Option<TlsAcceptor>| {
-            let Ok(local) = stream.local_addr() else { return };
-            let caller = Caller::Network { local, is_tls: tls.is_some() };
+            let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+            let peer = peer.ip().to_canonical();
+            let caller = Caller::Network { local, peer, is_tls: tls.is_some() };
             let Some(tls) = tls else { return door.serve(stream, caller).await };
             match timeout(door.bounds.handshake, tls.accept(stream)).await {
                 Ok(Ok(stream)) => door.serve(stream, caller).await,

@@ -2,10 +2,10 @@
 //! plane.
 //!
 //! Closed by default (SECURITY, UX section 5): whoever may open the unix socket may do everything, and the
-//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login exists, and
-//! then what the role of its bearer grants; metrics have a listener of their own on loopback. This is not the
-//! data plane: no caller's request comes here, and it decides nothing about one. Start at [`serve`], then
-//! `routes` for what is served, `access` for whom, and `door` for how.
+//! kernel says who it is; TCP tells only whether the process lives and is ready, until a login or a token
+//! exists, and then what the roles of its bearer grant; metrics have a listener of their own on loopback.
+//! This is not the data plane: no caller's request comes here, and it decides nothing about one. Start at
+//! [`serve`], then `routes` for what is served, `access` for whom, `login` for people, and `door` for how.
 
 mod access;
 mod approvals;
@@ -18,6 +18,7 @@ mod events;
 mod explain;
 mod files;
 mod host;
+mod login;
 mod problem;
 mod routes;
 mod segments;
@@ -38,6 +39,7 @@ pub use configured::{
 pub use control::{Control, Rejected, Reloaded, Work};
 pub use editor::{ConfigFile, Connection, Edit, EditFault, Edited, Editor, Expected, Folder};
 pub use events::{Event, Events};
+pub use login::{LoginRules, NotLoggedIn, Person, Redemption, RoleRule, SignInPlace};
 pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;
 pub use status::{

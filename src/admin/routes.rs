@@ -5,6 +5,7 @@ use super::{
     access::{self, Principal},
     approvals, audit, configured, explain, files,
     host::{self, Hosts},
+    login::{self, Sessions, Transactions},
     problem::{Problem, answer, secure},
     segments, sessions,
 };
@@ -32,6 +33,18 @@ pub(super) struct Desk {
     pub closing: watch::Receiver<bool>,
     /// Who has read which segment.
     pub pulls: segments::Pulls,
+    /// Who is logged in, and who is about to be.
+    pub sessions: Sessions,
+    pub transactions: Transactions,
+}
+
+impl Desk {
+    /// Whether somebody whose answer goes on may still be told: a session may have ended meanwhile.
+    pub(super) fn is_known(&self, principal: &Principal) -> bool {
+        let Some(visit) = principal.visit() else { return true };
+        let rules = self.control.login();
+        rules.is_some_and(|rules| self.sessions.is_open(self.control.now(), &rules, &visit.digest))
+    }
 }
 
 pub(super) type Desked = State<Arc<Desk>>;
@@ -57,6 +70,7 @@ fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/v1/me", get(login::me))
         .route("/api/v1/status", get(status))
         .route("/api/v1/version", get(version))
         .route("/api/v1/shards", get(shards))
@@ -70,7 +84,8 @@ fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .merge(approvals::routes())
         .merge(configured::routes())
         .merge(explain::routes())
-        .merge(files::routes());
+        .merge(files::routes())
+        .merge(login::routes());
     router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
 }
 

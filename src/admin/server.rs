@@ -83,6 +83,8 @@ impl Server {
             body_timeout: bounds.body,
             closing: closing.clone(),
             pulls: Default::default(),
+            sessions: Default::default(),
+            transactions: Default::default(),
         });
         let door = |router: Router| Door { router, bounds, closing: closing.clone() };
         let failed = |what| move |source| Error::Listener { what, source };

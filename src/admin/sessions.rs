@@ -289,6 +289,7 @@ async fn events(
     headers: HeaderMap,
 ) -> Answered {
     let author = principal.name().to_owned();
+    let still = desk.clone();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let mut after = last.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(0);
     let session = at_work(desk.clone(), move |desk| {
@@ -304,6 +305,9 @@ async fn events(
             let wanted = session.clone();
             let more = at_work(desk.clone(), move |desk| Ok(caught_up(desk)?.ended(after, PAGE)?)).await;
             let Ok(more) = more else { break };
+            if !still.is_known(&principal) {
+                break;
+            }
             after = more.last().and_then(|last| last.ended_sequence).unwrap_or(after);
             let is_all = more.len() < PAGE;
             let mut text: String = more.iter().filter(|one| one.session == wanted).map(event).collect();

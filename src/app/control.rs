@@ -1,12 +1,12 @@
 //! What operators see and do.
 
-use super::{Core, Error, editor::Editor, logging, reload};
+use super::{Core, Error, editor::Editor, logging, login, reload};
 use crate::{
     admin::{
         self, AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
-        ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, Rejected, Reloaded,
-        RequestStatus, Role, SecretStatus, ShardStatus, Status, Unproven, UpstreamConnections,
-        UpstreamStatus, Work,
+        ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, LoginRules, NotLoggedIn,
+        Person, Redemption, Rejected, Reloaded, RequestStatus, Role, SecretStatus, ShardStatus, SignInPlace,
+        Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
     },
     approval::{Answered, Fault, Order},
     archive::{self, Archive},
@@ -93,11 +93,6 @@ impl Control for Operator {
     }
 
     fn credentials(&self) -> Arc<[Credential]> {
-        let role = |role| match role {
-            config::AdminRole::Viewer => Role::Viewer,
-            config::AdminRole::Auditor => Role::Auditor,
-            config::AdminRole::Approver => Role::Approver,
-        };
         let credential = |token: &config::AdminCredential| Credential {
             name: token.name.clone(),
             role: role(token.role),
@@ -106,6 +101,25 @@ impl Control for Operator {
             expires: token.expires,
         };
         self.core.snapshot.load().admin.tokens.iter().map(credential).collect()
+    }
+
+    fn login(&self) -> Option<Arc<LoginRules>> {
+        self.core.snapshot.load().admin.login.as_ref().map(|plan| Arc::new(login::rules(plan)))
+    }
+
+    fn sign_in_place(&self) -> Work<'_, Result<SignInPlace, NotLoggedIn>> {
+        Box::pin(login::place(self.core.clone()))
+    }
+
+    fn redeem(&self, redemption: Redemption) -> Work<'_, Result<Person, NotLoggedIn>> {
+        Box::pin(login::redeem(self.core.clone(), redemption))
+    }
+
+    fn record_action(&self, author: &str, action: &str, object: &str) {
+        let journal = self.core.journal.clone();
+        let [author, action, object] = [author, action, object].map(str::to_owned);
+        let record = move || record_admin(&journal, &author, &action, &object);
+        self.core.background.spawn_blocking(record);
     }
 
     fn now(&self) -> Timestamp {
@@ -251,6 +265,14 @@ impl Control for Operator {
         };
         let recorded = self.core.journal.append_blocking(Commit::Durable, Record::Read(access));
         recorded.map(drop).map_err(|failure| failure.to_string())
+    }
+}
+
+pub(super) fn role(role: config::AdminRole) -> Role {
+    match role {
+        config::AdminRole::Viewer => Role::Viewer,
+        config::AdminRole::Auditor => Role::Auditor,
+        config::AdminRole::Approver => Role::Approver,
     }
 }
 

@@ -15,6 +15,7 @@ mod editor;
 mod error;
 mod holds;
 pub mod logging;
+mod login;
 mod reload;
 mod shards;
 mod sockets;

@@ -5,7 +5,7 @@ use crate::{
     background::{
         client::{self, Clients},
         lease::LeaseClient,
-        oidc::{Oidc, Timing},
+        oidc::{LoginClient, Oidc, Timing},
         resolve::Resolver,
         secrets::{Keeper, Surroundings, provision},
     },
@@ -14,7 +14,7 @@ use crate::{
     metrics::Metrics,
     runtime,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -27,6 +27,8 @@ use tokio::{
 /// What runs on the background thread for one process.
 pub struct Services {
     pub oidc: Arc<ArcSwap<Oidc>>,
+    /// How people log in to the admin interface.
+    pub login: ArcSwapOption<LoginClient>,
     /// Those of issuers and token endpoints, each with its own trust.
     clients: Clients,
     /// `None` once the process stops.
@@ -66,7 +68,8 @@ impl Services {
         read_secrets(snapshot).await?;
         let clients = Clients::default();
         let http = http(&clients, snapshot)?;
-        let oidc = Oidc::spawn(&snapshot.plan.issuers, http, Timing::default(), None);
+        let login = ArcSwapOption::new(login(&clients, snapshot)?);
+        let oidc = Oidc::spawn(&all_issuers(snapshot).0, http, Timing::default(), None);
         let unrevoked = metrics.clone();
         let (client, revoker) = LeaseClient::new(clients.clone(), move |end| {
             if matches!(end.outcome.as_str(), "failed" | "dropped") {
@@ -77,6 +80,7 @@ impl Services {
         let leases = Leases { client, revoker: tokio::spawn(revoker.run()) };
         Ok(Services {
             oidc: Arc::new(ArcSwap::from_pointee(oidc)),
+            login,
             clients,
             leases: Mutex::new(Some(leases)),
             drain: Arc::default(),
@@ -115,9 +119,16 @@ impl Services {
     }
 
     /// Takes over a new snapshot.
-    fn follow(&self, snapshot: &Snapshot, http: impl Fn(&Issuer) -> reqwest::Client) {
-        let oidc = Oidc::spawn(&snapshot.plan.issuers, http, Timing::default(), Some(&self.oidc.load()));
+    fn follow(
+        &self,
+        snapshot: &Snapshot,
+        http: impl Fn(&Issuer) -> reqwest::Client,
+        login: Option<Arc<LoginClient>>,
+    ) {
+        let issuers = all_issuers(snapshot).0;
+        let oidc = Oidc::spawn(&issuers, http, Timing::default(), Some(&self.oidc.load()));
         self.oidc.store(Arc::new(oidc));
+        self.login.store(login);
         self.upstreams.store(Arc::new(snapshot.plan.upstreams.clone()));
         let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         keepers.names.abort();
@@ -232,6 +243,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     // Also for leases: what they trusted may have been replaced.
     core.services.clients.renew();
     let http = http(&core.services.clients, &snapshot)?;
+    let login = login(&core.services.clients, &snapshot)?;
     let unresolved = snapshot.plan.upstreams.iter().filter(|one| one.addresses.load().is_empty());
     core.services.resolver.resolve_all(&unresolved.cloned().collect::<Vec<_>>()).await;
     let generation = snapshot.plan.generation;
@@ -242,7 +254,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     // Before anything else follows the new one: what is not in the log is not in force.
     let recorded = tokio::task::spawn_blocking(recording).await;
     recorded.unwrap_or(Err(Error::Record(crate::journal::Failure::Disk)))?;
-    core.services.follow(&snapshot, http);
+    core.services.follow(&snapshot, http, login);
     core.snapshot.store(snapshot);
     core.world.store(Arc::new(world));
     core.holds.reloaded(generation);
@@ -298,7 +310,29 @@ fn http(
     for lease in &snapshot.leases {
         clients.trusting(lease.roots.as_ref()).map_err(failed)?;
     }
-    clients.of_issuers(&snapshot.plan.issuers, &snapshot.issuer_roots).map_err(failed)
+    let (issuers, roots) = all_issuers(snapshot);
+    clients.of_issuers(&issuers, &roots).map_err(failed)
+}
+
+type IssuersAndRoots = (Vec<Arc<Issuer>>, Vec<Option<Arc<[u8]>>>);
+
+/// All issuers whose keys are needed, those of callers first, with the authorities of each.
+fn all_issuers(snapshot: &Snapshot) -> IssuersAndRoots {
+    let (mut issuers, mut roots) = (snapshot.plan.issuers.clone(), snapshot.issuer_roots.clone());
+    if let Some(login) = &snapshot.admin.login {
+        let known = issuers.iter().position(|issuer| issuer.url() == login.issuer.url());
+        roots.push(login.roots.clone().or_else(|| known.and_then(|index| roots[index].clone())));
+        issuers.push(login.issuer.clone());
+    }
+    (issuers, roots)
+}
+
+/// The client that people log in with.
+fn login(clients: &Clients, snapshot: &Snapshot) -> Result<Option<Arc<LoginClient>>, Error> {
+    let Some(login) = &snapshot.admin.login else { return Ok(None) };
+    let roots = all_issuers(snapshot).1.pop().flatten();
+    let http = clients.trusting(roots.as_ref()).map_err(|error| Error::Client(error.to_string()))?;
+    Ok(Some(Arc::new(LoginClient::new(http, login.issuer.clone(), login.secret.clone()))))
 }
 
 /// One line for the log and the status. Warnings may come first; they are not why it was refused.

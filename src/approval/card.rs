@@ -130,6 +130,9 @@ pub struct Voice {
     pub at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The human behind, where that is known: several yeses are of several people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// A named part that differs between two revisions.
@@ -181,17 +184,6 @@ impl Who {
             })
         })
     }
-}
-
-/// Who decides, as the door knows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approver {
-    /// `local:UID` or `token:NAME`.
-    pub name: Arc<str>,
-    /// The user on the other end of the unix socket.
-    pub uid: Option<u32>,
-    /// The human who bears the token, as issuers name them.
-    pub owner: Option<Arc<str>>,
 }
 
 /// Whether a request waits for the verdict.

@@ -13,6 +13,7 @@
 //! Pure: it is told what happens, with the time, and says what to record, to keep and to tell. It holds no
 //! body, waits for nothing and stores nothing; `app` does. Start at [`Book`].
 
+mod approver;
 mod book;
 mod card;
 mod digest;
@@ -23,8 +24,9 @@ mod question;
 #[cfg(test)]
 mod tests;
 
+pub use approver::{Approver, Reach};
 pub use book::{Book, Decision, Effects, Fault, Given, Scope};
-pub use card::{Approver, Card, CardView, Changed, Client, State, Voice};
+pub use card::{Card, CardView, Changed, Client, State, Voice};
 pub use digest::{Digests, Key};
 pub use freeze::{Freeze, Freezer, Whom};
 pub use grant::{Grant, GrantView};

@@ -2,20 +2,20 @@
 
 use super::{Approver, CardView, Decision, Freeze, GrantView, Whom};
 
-/// An order.
+/// An order. Whoever gives it sees and changes only what is within their reach.
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Cards, in this state or all.
-    List(Option<String>),
-    Show(String),
+    List(Option<String>, Approver),
+    Show(String, Approver),
     Decide(String, Decision),
-    Grants,
+    Grants(Approver),
     Revoke(String, Approver),
-    Freezes,
+    Freezes(Approver),
     /// Whom, by whom, and what the callers are told.
-    Freeze(Whom, String, String),
+    Freeze(Whom, Approver, String),
     /// Which, and by whom.
-    Thaw(String, String),
+    Thaw(String, Approver),
 }
 
 /// What comes of an order.

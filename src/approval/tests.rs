@@ -83,7 +83,7 @@ impl Desk {
 
     fn say(&mut self, id: &str, who: &str, revision: u64, given: Given) -> Result<Effects, Fault> {
         let uid = who.strip_prefix("local:").and_then(|uid| uid.parse().ok());
-        let approver = Approver { name: who.into(), uid, owner: None };
+        let approver = Approver { name: who.into(), uid, ..Approver::default() };
         self.ids += 1;
         let grant = name("gra", [self.ids; 10]);
         self.book.decide(self.now, id, Decision { approver, revision, given }, grant)
@@ -178,13 +178,52 @@ fn nobody_approves_what_is_their_own() {
     let id = desk.card().id;
     // The user whose process asks, and the human behind the caller.
     assert!(matches!(desk.yes(&id, "local:77"), Err(Fault::Forbidden(_))));
-    let owner = Approver { name: "token:ada".into(), uid: None, owner: Some("ada@example.com".into()) };
+    let owner = Some("ada@example.com".into());
+    let owner = Approver { name: "token:ada".into(), owner, ..Approver::default() };
     let yes = Given::Yes { scope: Scope::Once, reason: None };
     let decision = Decision { approver: owner, revision: 1, given: yes };
     let refused = desk.book.decide(desk.now, &id, decision, "gra_1".into()).unwrap_err();
     assert!(refused.to_string().contains("is the owner of the caller"), "{refused}");
     assert!(matches!(desk.yes(&id, "local:9"), Err(Fault::Forbidden(_))), "not named by the policy");
     assert_eq!(told(&desk.yes(&id, "local:1").unwrap()), ["approved"]);
+}
+
+#[test]
+fn a_group_decides_within_its_routes_and_nobody_counts_twice() {
+    let mut desk = Desk::new();
+    let terms = ApprovalTerms { by: vec!["group:sre".into(), "token:ada".into()], ..terms(2) };
+    desk.ask(1, &Question { terms: Arc::new(terms), ..question(1) }, b"hello");
+    let id = desk.card().id;
+    let person = |name: &str, owner: &str, group: &str, route: &str| Approver {
+        name: format!("user:{name}").into(),
+        owner: Some(owner.into()),
+        subject: Some(("https://idp.example.com".into(), name.into())),
+        groups: vec![group.into()],
+        reach: Reach::Routes(vec![route.into()]),
+        ..Approver::default()
+    };
+    let mut say = |approver: Approver| {
+        let given = Given::Yes { scope: Scope::Once, reason: None };
+        desk.book.decide(desk.now, &id, Decision { approver, revision: 1, given }, "gra_1".into())
+    };
+    assert!(matches!(say(person("sam", "sam@x", "sre", "gpt")), Err(Fault::NotFound(_))), "another's route");
+    assert!(
+        matches!(say(person("sam", "sam@x", "dev", "claude")), Err(Fault::Forbidden(_))),
+        "another group"
+    );
+    let issuer = samples::subject();
+    let own = Approver {
+        subject: Some((issuer.issuer.clone(), issuer.subject.clone())),
+        ..person("sam", "sam@x", "sre", "claude")
+    };
+    assert!(matches!(say(own), Err(Fault::Forbidden(_))), "they ask themselves");
+    assert!(told(&say(person("sam", "sam@x", "sre", "claude")).unwrap()).is_empty());
+    let again = say(person("sam-2", "sam@x", "sre", "claude")).unwrap_err();
+    assert_eq!(
+        again,
+        Fault::Conflict("user:sam-2 and user:sam, who has approved it, are the same person".into())
+    );
+    assert_eq!(told(&say(person("kim", "kim@x", "sre", "claude")).unwrap()), ["approved"]);
 }
 
 #[test]
@@ -413,9 +452,9 @@ fn a_freeze_refuses_what_waits_and_voids_what_was_granted() {
     let frozen = desk.book.freeze(desk.now, freeze);
     assert_eq!((told(&frozen), recorded(&frozen)), (vec!["frozen"], vec!["denied", "grant"]));
     assert_eq!(told(&desk.ask(3, &question(3), b"3")), ["frozen"]);
-    desk.book.thaw("frz_1").unwrap();
+    desk.book.thaw("frz_1", &Approver::default()).unwrap();
     assert!(told(&desk.ask(4, &question(4), b"4")).is_empty());
-    assert!(desk.book.thaw("frz_1").is_err());
+    assert!(desk.book.thaw("frz_1", &Approver::default()).is_err());
 }
 
 /// One thing that happens, of a few requests, callers and people.

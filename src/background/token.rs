@@ -62,6 +62,11 @@ impl LeaseError {
         }
     }
 
+    /// Whether the endpoint said no for good.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, LeaseError::Refused { status, .. } if (400..500).contains(status) && *status != 429)
+    }
+
     /// Whether the same request may succeed soon.
     pub(super) fn is_transient(&self) -> bool {
         match self {
@@ -187,7 +192,9 @@ async fn post(
     let secret = slot.value().ok_or_else(|| Unavailable { name: slot.name().clone() })?;
     let mut request = http.post(endpoint.as_str()).header(ACCEPT, "application/json");
     match source.auth_method {
-        ClientAuth::Basic => request = request.header(AUTHORIZATION, basic_header(source, &secret)?),
+        ClientAuth::Basic => {
+            request = request.header(AUTHORIZATION, basic_header(&source.client_id, &secret)?)
+        }
         ClientAuth::Post => {
             form.pair("client_id", source.client_id.as_bytes());
             form.pair("client_secret", secret.expose());
@@ -200,9 +207,9 @@ async fn post(
 }
 
 /// RFC 6749 section 2.3.1: both parts are form-encoded first.
-fn basic_header(source: &LeaseSource, secret: &SecretValue) -> Result<HeaderValue, LeaseError> {
+pub(super) fn basic_header(client_id: &str, secret: &SecretValue) -> Result<HeaderValue, LeaseError> {
     let mut credentials = Form::new();
-    credentials.encode(source.client_id.as_bytes());
+    credentials.encode(client_id.as_bytes());
     credentials.put(b':');
     credentials.encode(secret.expose());
     let value = Bytes::from_owner(basic(&credentials.0));
@@ -212,13 +219,13 @@ fn basic_header(source: &LeaseSource, secret: &SecretValue) -> Result<HeaderValu
     Ok(value)
 }
 
-fn is_json(response: &Response) -> bool {
+pub(super) fn is_json(response: &Response) -> bool {
     let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, LeaseError> {
+pub(super) async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, LeaseError> {
     // Allocated once: growing would leave unwiped copies behind.
     let mut body = Zeroizing::new(Vec::with_capacity(LEASE_ANSWER_BYTES_MAX));
     while let Some(chunk) = response.chunk().await.map_err(|error| http_error(&error))? {
@@ -231,7 +238,7 @@ async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, LeaseEr
 }
 
 /// Keeps the kind of an error only: its text may name what was sent.
-fn http_error(error: &reqwest::Error) -> LeaseError {
+pub(super) fn http_error(error: &reqwest::Error) -> LeaseError {
     if error.is_timeout() {
         LeaseError::Timeout
     } else if error.is_connect() {
@@ -242,13 +249,13 @@ fn http_error(error: &reqwest::Error) -> LeaseError {
 }
 
 /// The `error` of an answer, if a standard defines it: any other text may hold whatever was sent.
-fn error_code(body: &[u8]) -> &'static str {
+pub(super) fn error_code(body: &[u8]) -> &'static str {
     #[derive(Deserialize)]
     struct Refusal<'a> {
         #[serde(borrow)]
         error: Cow<'a, str>,
     }
-    const CODES: [&str; 9] = [
+    const CODES: [&str; 13] = [
         "invalid_request",
         "invalid_client",
         "invalid_grant",
@@ -258,6 +265,10 @@ fn error_code(body: &[u8]) -> &'static str {
         "invalid_target",
         "unsupported_token_type",
         "temporarily_unavailable",
+        "authorization_pending",
+        "slow_down",
+        "access_denied",
+        "expired_token",
     ];
     let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
     let code = refusal.and_then(|refusal| CODES.into_iter().find(|code| *code == refusal.error));
@@ -276,14 +287,14 @@ fn random_id() -> Result<Arc<str>, LeaseError> {
 }
 
 /// `application/x-www-form-urlencoded`, in a buffer that leaves no unwiped copy behind when it grows.
-struct Form(Zeroizing<Vec<u8>>);
+pub(super) struct Form(pub(super) Zeroizing<Vec<u8>>);
 
 impl Form {
-    fn new() -> Form {
+    pub(super) fn new() -> Form {
         Form(Zeroizing::new(Vec::with_capacity(4 << 10)))
     }
 
-    fn pair(&mut self, name: &str, value: &[u8]) {
+    pub(super) fn pair(&mut self, name: &str, value: &[u8]) {
         if !self.0.is_empty() {
             self.put(b'&');
         }

@@ -275,6 +275,7 @@ mod tests {
             ca: "/x/ca.pem".into(),
             open: "http://127.0.0.1:3".into(),
             admin: "http://127.0.0.1:4".into(),
+            ui: "http://127.0.0.1:4/".into(),
             admin_socket: "/x/admin.sock".into(),
             metrics: "http://127.0.0.1:5/metrics".into(),
             issuer: "http://127.0.0.1:6".into(),

@@ -1,7 +1,7 @@
 //! `[admin]`: the operators' side. Never the port that callers use.
 
-use super::ServerTls;
 use super::value::{OneOrMany, one_or_many};
+use super::{Login, Roles, ServerTls};
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ pub struct Admin {
     /// `/run/ringward/admin.sock`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<PathBuf>,
-    /// IP address and port of the admin interface, such as "127.0.0.1:8444". Without a `token` it serves
-    /// `/livez` and `/readyz` only. Absent: no TCP port.
+    /// IP address and port of the admin interface, such as "127.0.0.1:8444". Without a `login` or a
+    /// `token` it serves `/livez` and `/readyz` only. Absent: no TCP port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addr: Option<String>,
     /// Certificate and key of the admin interface; required off loopback, and with a `token`.
@@ -31,6 +31,9 @@ pub struct Admin {
     /// IP address and port on loopback that serves `/metrics` for Prometheus. Absent: no metrics port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// How people log in with their browser. Absent: they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// Who may do what.
     pub roles: Roles,
     /// Programs that may log in to the admin interface, each with a token of its own. `ringward audit
@@ -58,13 +61,14 @@ pub struct AdminToken {
     pub expires: Option<String>,
 }
 
-/// What the bearer of a token may do. Nobody changes how the gateway works with one: that takes the socket.
+/// What the bearer of a token may do. Nobody changes how the gateway works with one: that takes the socket,
+/// or a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminRole {
     /// See how the gateway is: status, version, metrics.
     Viewer,
-    /// Read the audit log: heads, proofs, keys and sealed segments.
+    /// Read recordings and the audit log: heads, proofs, keys and sealed segments.
     Auditor,
     /// Decide about requests that wait: see them, approve, deny, take grants away.
     Approver,
@@ -85,16 +89,4 @@ impl AdminToken {
     pub fn expiry(&self) -> Option<Timestamp> {
         self.expires.as_deref().and_then(|text| text.parse().ok())
     }
-}
-
-/// Who may do what: `local:UID` (over the socket), `token:NAME` (over the port), and `group:NAME` or
-/// `user:SUBJECT` of a login.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[serde(default)]
-pub struct Roles {
-    /// Who may approve or deny what is held; tokens with the role `approver` may anyway.
-    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub approver: Vec<String>,
 }

@@ -21,6 +21,7 @@ mod limits;
 pub mod lint;
 mod listen;
 mod log;
+mod login;
 mod mask;
 mod mask_file;
 pub mod origin;
@@ -41,12 +42,13 @@ pub use document::Document;
 pub use host::Host;
 pub use origin::{ListenAddr, Origin};
 pub use snapshot::{
-    AccessLog, AdminCredential, AdminPlan, AuditPlan, CapacityPlan, Listener, LogPlan, RuntimePlan, Snapshot,
+    AccessLog, AdminCredential, AdminPlan, AuditPlan, CapacityPlan, Listener, LogPlan, LoginPlan, LoginRole,
+    RuntimePlan, Snapshot,
 };
 pub use tree::{Path, Step, Tree};
 pub use value::{Period, Share, Size};
 
-pub use admin::{Admin, AdminRole, AdminToken, Roles};
+pub use admin::{Admin, AdminRole, AdminToken};
 pub use audit::{Audit, Commit};
 pub use deny::{Deny, DenyStatus};
 pub use hold::Hold;
@@ -57,6 +59,7 @@ pub use listen::{
     ClientAddress, KeySource, Listen, ListenTls, ProxyProtocol, ServerTls, TlsVersion, UnknownSni,
 };
 pub use log::{Level, Log};
+pub use login::{ApproverRole, ApproverTable, Login, LoginClaims, Roles};
 pub use mask::{Direction, Mask, MaskKind};
 pub use mask_file::load_masks;
 pub use policy::{

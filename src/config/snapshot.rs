@@ -4,9 +4,10 @@ use super::origin::ListenAddr;
 use super::{Cores, Diagnostic, Document, Driver, Level, Tree};
 use crate::audit::Commit;
 use crate::exchange::plan::Plan;
+use crate::identity::Issuer;
 use crate::journal::Packing;
 use crate::runtime::tls::{ClientTls, ServerTls};
-use crate::secrets::LeaseSource;
+use crate::secrets::{LeaseSource, SecretSlot};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,8 +66,40 @@ pub struct AdminPlan {
     pub hosts: Vec<String>,
     /// Where `/metrics` is served.
     pub metrics: Option<SocketAddr>,
-    /// Who may log in over `addr`.
+    /// Programs that may log in over `addr`.
     pub tokens: Vec<AdminCredential>,
+    /// How people log in over `addr`.
+    pub login: Option<LoginPlan>,
+}
+
+/// How people log in to the admin interface.
+#[derive(Clone, Debug)]
+pub struct LoginPlan {
+    /// The rules and the keys of its ID tokens; its only audience is our client.
+    pub issuer: Arc<Issuer>,
+    /// Its authorities in PEM; `None`: the system's.
+    pub roots: Option<Arc<[u8]>>,
+    /// The client's password; `None` for a public client.
+    pub secret: Option<Arc<SecretSlot>>,
+    /// Scopes, with spaces between.
+    pub scope: Arc<str>,
+    /// Scheme, host and port of the interface for browsers, where that is not the host they ask for.
+    pub url: Option<Arc<str>>,
+    pub idle: Duration,
+    pub lifetime: Duration,
+    /// Who may do what.
+    pub roles: Arc<[LoginRole]>,
+}
+
+/// A role of somebody who has logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRole {
+    /// `None`: everything.
+    pub role: Option<super::AdminRole>,
+    /// `group:NAME` or `user:SUBJECT`.
+    pub who: Arc<str>,
+    /// The routes that it is bound to; `None`: all.
+    pub routes: Option<Arc<[Arc<str>]>>,
 }
 
 /// A token of the admin interface.

@@ -9,6 +9,7 @@
 //!    │           │  └───► customers                      (token exchanged for this request)
 //!    │           └──────► recorder                       (listener `open`: no identity)
 //!    └─ token ─ issuer ◄─ exchange, revocation ─ gateway
+//!  people ──► admin port of the gateway ─ sign-in page ─► issuer
 //! ```
 //!
 //! Start at [`start`]; `settings.toml` is what the gateway runs, `world` starts what is around it.
@@ -79,6 +80,8 @@ pub struct Ready {
     pub open: String,
     /// Admin interface.
     pub admin: String,
+    /// The same, for a browser: people log in there with the dev issuer.
+    pub ui: String,
     /// Admin socket of the command line.
     pub admin_socket: PathBuf,
     /// Where Prometheus reads.
@@ -164,6 +167,7 @@ pub fn start(options: &Options) -> Result<Demo, Error> {
         ca,
         open: url("http", address("open")),
         admin: url("http", gateway.addresses.admin),
+        ui: url("http", gateway.addresses.admin) + "/",
         admin_socket: gateway.addresses.admin_socket.clone(),
         metrics: url("http", gateway.addresses.metrics) + "/metrics",
         issuer: world.issuer.url().to_owned(),

@@ -1,6 +1,6 @@
 //! The configuration of the demo, as text: what a person would write, and what `--keep` leaves.
 
-use super::issuer::{CUSTOMERS_AUDIENCE, GATEWAY_AUDIENCE, GATEWAY_CLIENT};
+use super::issuer::{CONSOLE_CLIENT, CUSTOMERS_AUDIENCE, GATEWAY_AUDIENCE, GATEWAY_CLIENT};
 use std::net::SocketAddr;
 
 const TEMPLATE: &str = include_str!("settings.toml");
@@ -49,6 +49,7 @@ impl Settings {
             ("@GATEWAY_AUDIENCE@", GATEWAY_AUDIENCE.to_owned()),
             ("@CUSTOMERS_AUDIENCE@", CUSTOMERS_AUDIENCE.to_owned()),
             ("@GATEWAY_CLIENT@", GATEWAY_CLIENT.to_owned()),
+            ("@CONSOLE_CLIENT@", CONSOLE_CLIENT.to_owned()),
             ("@ANTHROPIC@", self.anthropic.to_string()),
             ("@OPENAI@", self.openai.to_string()),
             ("@CUSTOMERS@", self.customers.to_string()),

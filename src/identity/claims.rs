@@ -98,6 +98,32 @@ impl<'a> Claims<'a> {
         })
     }
 
+    /// Checks that an ID token was made for `client` and for the login of this nonce (OpenID Connect Core 1.0
+    /// section 3.1.3.7). The audience holds the client already.
+    ///
+    /// # Errors
+    /// [`TokenError::Claim`].
+    pub fn check_login(&self, client: &str, nonce: Option<&str>) -> Result<(), TokenError> {
+        let several = matches!(self.0.member("aud"), Some(Json::Array(items)) if items.len() > 1);
+        match self.optional("azp")? {
+            None if several => return Err(claim("azp", "is missing, and there are several audiences")),
+            Some(party) if party != client => return Err(claim("azp", "is not this gateway's client")),
+            _ => {}
+        }
+        match nonce {
+            Some(nonce) if self.optional("nonce")?.as_deref() != Some(nonce) => {
+                Err(claim("nonce", "is not that of this login"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What people call the subject: the first of the usual claims that can be shown.
+    pub fn display_name(&self) -> Option<String> {
+        let mut names = ["name", "preferred_username", "email"].iter();
+        names.find_map(|name| self.optional(name).ok().flatten())
+    }
+
     /// Checks `exp`, `nbf` and `iat`; returns when the token ends, by `exp` or by its age.
     fn check_dates(&self, now: Now, skew: Duration, age: Option<Duration>) -> Result<Timestamp, TokenError> {
         let now = now.wall;

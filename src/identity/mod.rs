@@ -13,6 +13,7 @@ mod base64url;
 mod cache;
 mod claims;
 mod error;
+mod id_token;
 mod issuer;
 #[cfg(test)]
 mod issuers_as_they_are;
@@ -32,6 +33,7 @@ mod wycheproof;
 pub use algorithm::{Algorithm, AlgorithmError};
 pub use cache::{TokenCache, TokenDigest};
 pub use error::{Failure, KeysWanted, Shown, TokenClass, TokenError};
+pub use id_token::{IdToken, verify_id_token};
 pub use issuer::{Accept, ClaimNames, Issuer, IssuerError, MapRule, Settings};
 pub use keys::{Key, KeyProblem, KeySet, KeySetError, KeySlot, Selection, Skipped};
 pub use presented::{Presented, extract};

@@ -1,11 +1,18 @@
 // A real OpenID Connect issuer (oidc-provider) on loopback: client_credentials, JWT access tokens signed with
-// ES256 or RS256 by the resource that is asked for. Takes a port or chooses one, and prints its URL;
+// ES256 or RS256 by the resource that is asked for; and people who log in with any password, for the public
+// client `console`. Takes a port or chooses one, and prints its URL;
 // `POST /test/rotate` exchanges all keys while it runs. Ends with its standard input.
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
 
 const RESOURCES = { 'urn:test:gateway:es256': 'ES256', 'urn:test:gateway:rs256': 'RS256' };
+const GROUPS = { sam: ['sre', 'staff'], riley: ['staff'] };
+// A native client: any port of the loopback address will do (RFC 8252 section 7.3).
+const CONSOLE = {
+  client_id: 'console', application_type: 'native', token_endpoint_auth_method: 'none',
+  redirect_uris: ['http://127.0.0.1/auth/callback'], grant_types: ['authorization_code'], response_types: ['code'],
+};
 const CLIENT = { client_id: 'agent', client_secret: 'agent-secret' };
 
 // A fresh key of each kind, as private JWKs.
@@ -24,13 +31,16 @@ function provider(issuer) {
     clients: [{
       ...CLIENT, grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
       id_token_signed_response_alg: 'ES256',
-    }],
+    }, CONSOLE],
+    claims: { openid: ['sub'], groups: ['groups'] },
+    conformIdTokenClaims: false,
+    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, groups: GROUPS[id] ?? [] }) }),
     cookies: { keys: [randomUUID()] },
     ttl: { ClientCredentials: 600 },
     extraTokenClaims: () => ({ groups: ['agents'], purpose: 'tests' }),
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_, resource) => {
@@ -42,6 +52,8 @@ function provider(issuer) {
   });
 }
 
+// Nobody reads its standard output behind the first line.
+console.info = console.error;
 const server = createServer();
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;

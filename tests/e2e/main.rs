@@ -13,6 +13,7 @@ mod demo;
 mod editors;
 mod issuer;
 mod lifecycle;
+mod login;
 mod policy_replay;
 mod sdk;
 mod sessions;

@@ -93,7 +93,7 @@ fn each_role_gets_its_own_and_nobody_changes_anything() {
         ("GET /api/v1/audit/segments/1", [401, 200, 403, 401]),
         ("GET /api/v1/audit/segments/2", [401, 404, 403, 401]),
         ("GET /api/v1/audit/segments/x", [401, 400, 403, 401]),
-        ("GET /api/v1/sessions", [401, 403, 403, 401]),
+        ("GET /api/v1/approvals", [401, 403, 403, 401]),
         ("POST /api/v1/drain", [401, 403, 403, 401]),
         ("POST /api/v1/config:reload", [401, 403, 403, 401]),
         ("POST /api/v1/audit/key:rotate", [401, 403, 403, 401]),

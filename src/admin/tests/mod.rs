@@ -4,6 +4,7 @@ mod abuse;
 mod auditors;
 mod files;
 mod local;
+mod login;
 mod network;
 mod readiness;
 mod sessions;
@@ -11,8 +12,9 @@ mod sessions;
 use super::{
     AuditState, AuditStatus, ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies,
     ConfiguredSecrets, Connection, Consistency, Control, Credential, Edit, EditFault, Edited, Editor,
-    ErasedBodies, Events, Expected, Folder, IssuerStatus, LogFolder, Parts, Rejected, Reloaded, SecretStatus,
-    Server, ShardStatus, Status, Unproven, UpstreamStatus, Work, door::Bounds,
+    ErasedBodies, Events, Expected, Folder, IssuerStatus, LogFolder, LoginRules, NotLoggedIn, Parts, Person,
+    Redemption, Rejected, Reloaded, SecretStatus, Server, ShardStatus, SignInPlace, Status, Unproven,
+    UpstreamStatus, Work, door::Bounds,
 };
 use crate::{
     approval,
@@ -41,6 +43,10 @@ struct Process {
     reload: Mutex<Result<Reloaded, Rejected>>,
     checkpoint: Mutex<Option<Arc<str>>>,
     credentials: Mutex<Vec<Credential>>,
+    login: Mutex<Option<LoginRules>>,
+    /// Who comes with which code; the codes of a real issuer are met in the end-to-end tests.
+    people: Mutex<Vec<(String, Person)>>,
+    now: Mutex<Timestamp>,
     /// What was asked and by whom.
     calls: Mutex<Vec<String>>,
     /// Announces that a reload began, and that it ended.
@@ -82,8 +88,29 @@ impl Control for Process {
         self.credentials.lock().unwrap().clone().into()
     }
 
+    fn login(&self) -> Option<Arc<LoginRules>> {
+        self.login.lock().unwrap().clone().map(Arc::new)
+    }
+
+    fn sign_in_place(&self) -> Work<'_, Result<SignInPlace, NotLoggedIn>> {
+        let url = "https://idp.example.com/authorize?tenant=1".to_owned();
+        Box::pin(async { Ok(SignInPlace { url, names_issuer: true }) })
+    }
+
+    fn redeem(&self, redemption: Redemption) -> Work<'_, Result<Person, NotLoggedIn>> {
+        self.note(format!("redeem {} at {}", redemption.code, redemption.redirect_uri));
+        let mut people = self.people.lock().unwrap();
+        let index = people.iter().position(|(code, _)| *code == redemption.code);
+        let person = index.map(|index| people.remove(index).1);
+        Box::pin(async { person.ok_or_else(|| NotLoggedIn::Refused("invalid_grant".to_owned())) })
+    }
+
+    fn record_action(&self, author: &str, action: &str, object: &str) {
+        self.note(format!("{action} by {author} {object}").trim().to_owned());
+    }
+
     fn now(&self) -> Timestamp {
-        Timestamp(1_000)
+        *self.now.lock().unwrap()
     }
 
     fn log(&self) -> LogFolder {
@@ -285,6 +312,9 @@ impl World {
             reload: Mutex::new(Ok(Reloaded { generation: 7 })),
             checkpoint: Mutex::new(Some("log\n9\nroot\n\n— log sig\n".into())),
             credentials: Mutex::default(),
+            login: Mutex::default(),
+            people: Mutex::default(),
+            now: Mutex::new(Timestamp(1_000)),
             calls: Mutex::default(),
             progress: announce,
             gate: Semaphore::new(0),

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     admin::Events,
     approval::{
-        self, Answered, Book, Card, Effects, Fault, Freeze, Key, Order, Question, Seat, Settlement, State,
-        Verdict,
+        self, Answered, Approver, Book, Card, Effects, Fault, Freeze, Key, Order, Question, Seat, Settlement,
+        State, Verdict, Whom,
     },
     audit::{Access, Commit, ExchangeId, Record},
     buffer::Segments,
@@ -32,7 +32,7 @@ pub enum Message {
     Ask(Seat, Box<Question>),
     Leave(Seat),
     Settle(ExchangeId, Settlement),
-    Order(Order, mpsc::SyncSender<Result<Answered, Fault>>),
+    Order(Box<Order>, mpsc::SyncSender<Result<Answered, Fault>>),
     Reloaded(u64),
     Drain,
     End,
@@ -117,7 +117,7 @@ impl Keeper {
             Message::Ask(seat, question) => return self.ask(seat, question),
             Message::Order(order, answer) => {
                 // Whoever asked may have gone.
-                let _ = answer.send(self.order(order));
+                let _ = answer.send(self.order(*order));
                 return;
             }
             Message::Leave(seat) => {
@@ -244,46 +244,61 @@ impl Keeper {
 
     fn order(&mut self, order: Order) -> Result<Answered, Fault> {
         match order {
-            Order::List(state) => {
-                let is_wanted =
-                    |card: &&Card| state.as_deref().is_none_or(|name| name == card.state.as_str());
+            Order::List(state, approver) => {
+                let is_wanted = |card: &&Card| {
+                    approver.sees(card) && state.as_deref().is_none_or(|name| name == card.state.as_str())
+                };
                 let mut cards: Vec<&Card> = self.book.cards().filter(is_wanted).collect();
                 cards.sort_by_key(|card| card.asked_us);
                 Ok(Answered::Cards(cards.into_iter().map(Card::view).collect()))
             }
-            Order::Show(id) => self.shown(&id),
+            Order::Show(id, approver) => self.shown(&id, &approver),
             Order::Decide(id, decision) => {
-                let id = self.full(&id)?;
+                let approver = decision.approver.clone();
+                let id = self.full(&id, &approver)?;
                 let effects = self.book.decide(now(), &id, decision, fresh("gra")?)?;
                 self.carry_out(effects).map_err(Fault::Unavailable)?;
-                self.shown(&id)
+                self.shown(&id, &approver)
             }
-            Order::Grants => Ok(Answered::Grants(self.book.grants().map(approval::Grant::view).collect())),
+            Order::Grants(approver) => {
+                let seen = self.book.grants().filter(|grant| approver.sees_grant(grant));
+                Ok(Answered::Grants(seen.map(approval::Grant::view).collect()))
+            }
             Order::Revoke(id, approver) => {
-                let effects = self.book.revoke(now(), &id, &approver.name)?;
+                let effects = self.book.revoke(now(), &id, &approver)?;
                 self.carry_out(effects).map_err(Fault::Unavailable)?;
-                self.order(Order::Grants)
+                self.order(Order::Grants(approver))
             }
-            Order::Freezes => Ok(Answered::Freezes(self.book.freezes().cloned().collect())),
-            Order::Freeze(whom, by, reason) => {
-                self.needs_store()?;
-                let record = admin("freeze", &by, &format!("{whom}: {reason}"));
-                let freeze = Freeze { id: fresh("frz")?, whom, reason, by, at: now().to_string() };
-                let mut effects = self.book.freeze(now(), freeze);
-                // In force before it is written: a stop that is not recorded is still a stop.
-                self.publish();
-                effects.records.insert(0, record);
-                self.carry_out(effects).map_err(Fault::Unavailable)?;
-                self.order(Order::Freezes)
+            Order::Freezes(approver) => {
+                let seen = self.book.freezes().filter(|freeze| approver.may_stop(&freeze.whom));
+                Ok(Answered::Freezes(seen.cloned().collect()))
             }
-            Order::Thaw(id, by) => {
-                let (freeze, mut effects) = self.book.thaw(&id)?;
-                effects.records.push(admin("thaw", &by, &freeze.whom.to_string()));
+            Order::Freeze(whom, approver, reason) => self.freeze(whom, approver, reason),
+            Order::Thaw(id, approver) => {
+                let (freeze, mut effects) = self.book.thaw(&id, &approver)?;
+                effects.records.push(admin("thaw", &approver.name, &freeze.whom.to_string()));
                 self.carry_out(effects).map_err(Fault::Unavailable)?;
                 self.publish();
-                self.order(Order::Freezes)
+                self.order(Order::Freezes(approver))
             }
         }
+    }
+
+    fn freeze(&mut self, whom: Whom, approver: Approver, reason: String) -> Result<Answered, Fault> {
+        if !approver.may_stop(&whom) {
+            let name = &approver.name;
+            return Err(Fault::Forbidden(format!("{name} stops only routes that they decide about")));
+        }
+        self.needs_store()?;
+        let by = approver.name.to_string();
+        let record = admin("freeze", &by, &format!("{whom}: {reason}"));
+        let freeze = Freeze { id: fresh("frz")?, whom, reason, by, at: now().to_string() };
+        let mut effects = self.book.freeze(now(), freeze);
+        // In force before it is written: a stop that is not recorded is still a stop.
+        self.publish();
+        effects.records.insert(0, record);
+        self.carry_out(effects).map_err(Fault::Unavailable)?;
+        self.order(Order::Freezes(approver))
     }
 
     fn needs_store(&mut self) -> Result<(), Fault> {
@@ -293,15 +308,16 @@ impl Keeper {
         }
     }
 
-    fn shown(&self, id: &str) -> Result<Answered, Fault> {
-        let card = self.book.card(&self.full(id)?).map(|card| Box::new(card.view()));
+    fn shown(&self, id: &str, approver: &Approver) -> Result<Answered, Fault> {
+        let card = self.book.card(&self.full(id, approver)?).map(|card| Box::new(card.view()));
         card.map(Answered::Card).ok_or_else(|| Fault::NotFound(format!("approval {id}")))
     }
 
     /// The whole id of one that was given by its beginning.
-    fn full(&self, id: &str) -> Result<String, Fault> {
+    fn full(&self, id: &str, approver: &Approver) -> Result<String, Fault> {
         let id = id.trim();
-        let mut fitting = self.book.cards().filter(|card| card.id.starts_with(id) && id.len() > 4);
+        let is_meant = |card: &&Card| approver.sees(card) && card.id.starts_with(id) && id.len() > 4;
+        let mut fitting = self.book.cards().filter(is_meant);
         match (fitting.next(), fitting.next()) {
             (Some(card), None) => Ok(card.id.clone()),
             (Some(_), Some(_)) => Err(Fault::Conflict(format!("several approvals begin with {id}"))),

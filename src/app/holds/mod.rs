@@ -79,7 +79,7 @@ impl Holds {
     pub fn order(&self, order: Order) -> Result<Answered, Fault> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let ended = |_| Fault::Unavailable("the gateway stops".to_owned());
-        self.sender.send(Message::Order(order, sender)).map_err(|_| ended(mpsc::RecvError))?;
+        self.sender.send(Message::Order(Box::new(order), sender)).map_err(|_| ended(mpsc::RecvError))?;
         receiver.recv().map_err(ended)?
     }
 

@@ -1,7 +1,7 @@
 //! What people order: verdicts, grants and stops.
 
 use super::{
-    super::{Card, Freeze, Grant, State, Verdict, Voice, Whom},
+    super::{Approver, Card, Freeze, Grant, State, Verdict, Voice, Whom},
     Book, Decision, Effects, Fault, Given, Scope, consume,
 };
 use crate::{
@@ -22,8 +22,8 @@ impl Book {
         decision: Decision,
         grant: String,
     ) -> Result<Effects, Fault> {
-        let card = self.cards.get(id).ok_or_else(|| Fault::NotFound(format!("approval {id}")))?;
-        let mut card = card.clone();
+        let card = self.cards.get(id).filter(|card| decision.approver.sees(card));
+        let mut card = card.ok_or_else(|| Fault::NotFound(format!("approval {id}")))?.clone();
         may_decide(&card, &decision)?;
         let mut effects = Effects::default();
         effects.kept.insert(card.id.clone());
@@ -35,7 +35,8 @@ impl Book {
             }
             Given::Yes { scope, reason } => {
                 effects.records.push(card.record(CardEvent::Approved, Some(&by), reason.as_deref(), now));
-                card.voices.push(Voice { by, at: now.to_string(), reason });
+                let owner = decision.approver.owner.as_deref().map(str::to_owned);
+                card.voices.push(Voice { by, at: now.to_string(), reason, owner });
                 if card.voices.len() >= card.approvals_min as usize {
                     card.state = State::Approved;
                     if scope != Scope::Once {
@@ -116,10 +117,12 @@ impl Book {
     ///
     /// # Errors
     /// [`Fault::NotFound`].
-    pub fn revoke(&mut self, now: Timestamp, id: &str, author: &str) -> Result<Effects, Fault> {
-        let grant = self.grants.remove(id).ok_or_else(|| Fault::NotFound(format!("grant {id}")))?;
+    pub fn revoke(&mut self, now: Timestamp, id: &str, approver: &Approver) -> Result<Effects, Fault> {
+        let grant = self.grants.get(id).filter(|grant| approver.sees_grant(grant)).cloned();
+        let grant = grant.ok_or_else(|| Fault::NotFound(format!("grant {id}")))?;
+        self.grants.remove(id);
         let mut effects = Effects::default();
-        effects.records.push(grant.record(GrantEvent::Revoked, author, now));
+        effects.records.push(grant.record(GrantEvent::Revoked, &approver.name, now));
         effects.kept.insert(grant.id);
         Ok(effects)
     }
@@ -158,8 +161,10 @@ impl Book {
     ///
     /// # Errors
     /// [`Fault::NotFound`].
-    pub fn thaw(&mut self, id: &str) -> Result<(Freeze, Effects), Fault> {
-        let freeze = self.freezes.remove(id).ok_or_else(|| Fault::NotFound(format!("freeze {id}")))?;
+    pub fn thaw(&mut self, id: &str, approver: &Approver) -> Result<(Freeze, Effects), Fault> {
+        let freeze = self.freezes.get(id).filter(|freeze| approver.may_stop(&freeze.whom)).cloned();
+        let freeze = freeze.ok_or_else(|| Fault::NotFound(format!("freeze {id}")))?;
+        self.freezes.remove(id);
         let mut effects = Effects::default();
         effects.kept.insert(freeze.id.clone());
         Ok((freeze, effects))
@@ -178,7 +183,7 @@ fn may_decide(card: &Card, decision: &Decision) -> Result<(), Fault> {
             "the request has changed: it is at revision {now} now, the decision is about {revision}"
         )));
     }
-    if !card.by.iter().any(|by| **by == *approver.name) {
+    if !card.by.iter().any(|by| approver.is(by)) {
         return Err(Fault::Forbidden(format!(
             "{} is not among the approvers of policy \"{}\": {}",
             approver.name,
@@ -196,7 +201,18 @@ fn may_decide(card: &Card, decision: &Decision) -> Result<(), Fault> {
     if card.voices.iter().any(|voice| *voice.by == *approver.name) {
         return Err(Fault::Conflict(format!("{} has approved it already", approver.name)));
     }
+    let is_same =
+        |voice: &&Voice| voice.owner.is_some() && voice.owner.as_deref() == approver.owner.as_deref();
+    if let Some(voice) = card.voices.iter().find(is_same) {
+        let (name, other) = (&approver.name, &voice.by);
+        return Err(Fault::Conflict(format!("{name} and {other}, who has approved it, are the same person")));
+    }
+    let is_caller_too = approver
+        .subject
+        .as_ref()
+        .is_some_and(|(issuer, subject)| (&**issuer, &**subject) == (&*card.who.issuer, &*card.who.subject));
     let is_owner = approver.owner.is_some() && approver.owner.as_deref() == card.who.owner.as_deref();
+    let is_owner = is_owner || is_caller_too;
     let is_caller = approver.uid.is_some() && approver.uid == card.uid;
     if !card.allow_self && (is_owner || is_caller) {
         let who = if is_owner { "is the owner of the caller" } else { "runs the process that asks" };

@@ -19,6 +19,8 @@ pub enum FetchError {
     TooLarge { what: &'static str },
     #[error("the discovery document is not JSON with issuer and jwks_uri")]
     Malformed,
+    #[error("the discovery document is not JSON with authorization_endpoint and token_endpoint")]
+    NoEndpoints,
     #[error("the discovery document is of another issuer, '{found}'")]
     OtherIssuer { found: Shown },
     #[error("the discovery document's jwks_uri is refused: {0}")]
@@ -42,13 +44,25 @@ const KEYS: &str = "the key set";
 /// # Errors
 /// [`FetchError`]; above all when the document is of another issuer (section 4.3 of the specification).
 pub async fn keys_url(http: &reqwest::Client, issuer: &Issuer, time: Duration) -> Result<String, FetchError> {
-    let body = get(http, &issuer.discovery_url(), DISCOVERY, time).await?;
+    let body = document(http, issuer, time).await?;
     let document: Discovery = serde_json::from_slice(&body).map_err(|_| FetchError::Malformed)?;
     if document.issuer != **issuer.url() {
         return Err(FetchError::OtherIssuer { found: Shown::new(&document.issuer) });
     }
     issuer.check_keys_url(&document.jwks_uri).map_err(FetchError::KeysUrl)?;
     Ok(document.jwks_uri)
+}
+
+/// The discovery document of `issuer`.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn document(
+    http: &reqwest::Client,
+    issuer: &Issuer,
+    time: Duration,
+) -> Result<Vec<u8>, FetchError> {
+    get(http, &issuer.discovery_url(), DISCOVERY, time).await
 }
 
 /// The keys at `url`.

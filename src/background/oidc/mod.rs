@@ -8,11 +8,13 @@
 //! Start at [`Oidc::spawn`]; `schedule` says when, `fetch` says how.
 
 mod fetch;
+mod login;
 mod schedule;
 #[cfg(test)]
 mod tests;
 
 pub use fetch::FetchError;
+pub use login::{Endpoints, LoginClient, LoginError, Proof};
 pub use schedule::{Schedule, Timing};
 
 use crate::{

@@ -1,14 +1,17 @@
 //! Listeners and the admin interface.
 
 use super::Compiler;
-use crate::config::origin::ListenAddr;
-use crate::config::snapshot::{AdminCredential, AdminPlan, Listener};
+use crate::config::origin::{ListenAddr, Origin};
+use crate::config::snapshot::{AdminCredential, AdminPlan, Listener, LoginPlan, LoginRole};
 use crate::config::tree::at;
-use crate::config::{self, AdminToken, Listen};
+use crate::config::{self, AdminRole, AdminToken, Listen, Login};
 use crate::http::client_address::ClientAddress;
+use crate::identity::Issuer;
 use crate::runtime::tls::Certificate;
+use crate::secrets::Slots;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 impl Compiler<'_> {
     pub(super) fn listeners(&mut self) -> Vec<Listener> {
@@ -29,7 +32,7 @@ impl Compiler<'_> {
         self.document.listen.iter().map(|listener| one(listener).unwrap_or_default()).collect()
     }
 
-    pub(super) fn admin(&mut self) -> Option<AdminPlan> {
+    pub(super) fn admin(&mut self, slots: Option<&Slots>) -> Option<AdminPlan> {
         let admin = &self.document.admin;
         let tls = match &admin.tls {
             Some(tls) => {
@@ -37,6 +40,10 @@ impl Compiler<'_> {
                 self.usable(&at!["admin", "tls"], &pem.0, &pem.1)?;
                 Some(pem)
             }
+            None => None,
+        };
+        let login = match &admin.login {
+            Some(login) => Some(self.login(login, slots?)?),
             None => None,
         };
         let mut hosts = admin.hosts.clone();
@@ -49,8 +56,60 @@ impl Compiler<'_> {
             hosts,
             metrics: admin.metrics.as_deref().and_then(address),
             tokens: admin.token.iter().filter_map(credential).collect(),
+            login,
         })
     }
+
+    fn login(&mut self, login: &Login, slots: &Slots) -> Option<LoginPlan> {
+        let path = at!["admin", "login"];
+        let issuer = match Issuer::new(login.settings()) {
+            Ok(issuer) => Arc::new(issuer),
+            Err(error) => {
+                self.error(&path, "identity", error.to_string(), "");
+                return None;
+            }
+        };
+        let roots = match &login.tls {
+            Some(tls) => Some(self.authorities(&path, &tls.ca)?),
+            None => None,
+        };
+        let secret = match &login.client_secret {
+            Some(_) => Some(login.secret_name().and_then(|name| slots.find(name)).cloned()?),
+            None => None,
+        };
+        Some(LoginPlan {
+            issuer,
+            roots,
+            secret,
+            scope: login.scope().into(),
+            url: login
+                .url
+                .as_deref()
+                .and_then(|url| Origin::parse(url).ok())
+                .map(|url| url.to_string().into()),
+            idle: login.idle.0,
+            lifetime: login.lifetime.0,
+            roles: roles(&self.document.admin.roles),
+        })
+    }
+}
+
+/// Roles that a login gives; what tokens and the socket may do is known elsewhere.
+fn roles(written: &config::Roles) -> Arc<[LoginRole]> {
+    let of_login = |who: &str| who.starts_with("group:") || who.starts_with("user:");
+    let mut roles = Vec::new();
+    let mut add = |role, who: &[String], routes: Option<&[String]>| {
+        let routes: Option<Arc<[Arc<str>]>> =
+            routes.map(|routes| routes.iter().map(|route| route.as_str().into()).collect());
+        for who in who.iter().filter(|who| of_login(who)) {
+            roles.push(LoginRole { role, who: who.as_str().into(), routes: routes.clone() });
+        }
+    };
+    add(Some(AdminRole::Viewer), &written.viewer, None);
+    add(Some(AdminRole::Auditor), &written.auditor, None);
+    written.approver.iter().for_each(|one| add(Some(AdminRole::Approver), one.who(), one.routes()));
+    add(None, &written.admin, None);
+    roles.into()
 }
 
 /// The DNS names in the first certificate of a chain; a wildcard names no host.

@@ -90,7 +90,7 @@ impl Compiler<'_> {
         let router = self.router();
         let listeners = self.listeners();
         let client_addresses = self.client_addresses();
-        let admin = self.admin();
+        let admin = self.admin(slots.as_ref());
         let issuer_roots = self.issuer_roots();
         self.check_certificates(&listeners);
         let (access, packing) = (self.access_log(), self.packing());

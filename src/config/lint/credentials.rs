@@ -61,7 +61,7 @@ fn issuer(lint: &mut Lint<'_>, index: usize, identity: &Identity) {
 }
 
 /// The key that an error is about.
-fn issuer_key(error: &IssuerError) -> Path {
+pub(super) fn issuer_key(error: &IssuerError) -> Path {
     match error {
         IssuerError::Url { .. } | IssuerError::PlainHttp { .. } => at!["issuer"],
         IssuerError::AudienceEmpty => at!["audience"],
@@ -76,7 +76,7 @@ fn issuer_key(error: &IssuerError) -> Path {
     }
 }
 
-fn issuer_help(error: &IssuerError) -> &'static str {
+pub(super) fn issuer_help(error: &IssuerError) -> &'static str {
     match error {
         IssuerError::Url { .. } | IssuerError::PlainHttp { .. } => "write \"https://idp.example.com\"",
         IssuerError::AudienceEmpty => "write the address of this gateway, as the issuer puts it into `aud`",

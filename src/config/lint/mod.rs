@@ -3,6 +3,7 @@
 //! `provision`.
 
 mod credentials;
+mod login;
 mod names;
 mod network;
 mod policies;
@@ -25,6 +26,7 @@ pub fn check(document: &Document, tree: &Tree) -> Vec<Diagnostic> {
     names::check(&mut lint);
     network::check(&mut lint);
     credentials::check(&mut lint);
+    login::check(&mut lint);
     policies::check(&mut lint);
     routes::check(&mut lint);
     lint.found

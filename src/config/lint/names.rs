@@ -155,6 +155,8 @@ fn secrets_used(document: &crate::config::Document) -> Vec<String> {
         crate::config::Source::Exchange(exchange) => Some(exchange.client_secret.clone()),
         _ => None,
     }));
+    let login = document.admin.login.as_ref().and_then(|login| login.secret_name());
+    used.extend(login.map(str::to_owned));
     used
 }
 

@@ -3,7 +3,9 @@
 use super::Lint;
 use crate::config::diagnostic::suggestion;
 use crate::config::tree::{Path, at};
-use crate::config::{Action, AdminRole, Document, FieldCondition, JsonCondition, Policy, Route, When};
+use crate::config::{
+    Action, AdminRole, ApproverRole, Document, FieldCondition, JsonCondition, Policy, Route, When,
+};
 use crate::policy::{PathPattern, SqlDialect, SqlKind};
 use std::time::Duration;
 
@@ -53,17 +55,39 @@ fn approval(lint: &mut Lint<'_>, index: usize, policy: &Policy) {
             principal(lint, &at!["policy", index, "approval", "by", position], role);
         }
     }
-    let min = policy.approval.as_ref().map_or(1, |terms| usize::from(terms.min));
-    let able = approvers(lint.document, policy).iter().filter(|who| can_log_in(lint.document, who)).count();
-    if able < min {
-        let message = match able {
-            0 => format!("nobody can log in to approve what the policy `{}` holds", policy.name),
-            _ => format!("the policy `{}` wants {min} approvers, and only {able} can log in", policy.name),
-        };
-        let help = "add `roles.approver = [\"local:UID\"]` under [admin], \
-                    or a [[admin.token]] with role = \"approver\"";
-        lint.error(&at!["policy", index, "action"], "no-approver", message).remedy(help);
+    for route in routes_of(lint.document, policy) {
+        if !can_be_decided(lint, index, policy, route) {
+            return;
+        }
     }
+}
+
+/// The routes that use a policy; none stands for what any route would be.
+fn routes_of<'a>(document: &'a Document, policy: &Policy) -> Vec<Option<&'a str>> {
+    let using = document.route.iter().filter(|route| route.policies.contains(&policy.name));
+    let routes: Vec<_> = using.map(|route| Some(route.name.as_str())).collect();
+    if routes.is_empty() { vec![None] } else { routes }
+}
+
+/// Whether as many as must can log in and decide about what the policy holds on a route.
+fn can_be_decided(lint: &mut Lint<'_>, index: usize, policy: &Policy, route: Option<&str>) -> bool {
+    let min = policy.approval.as_ref().map_or(1, |terms| usize::from(terms.min));
+    let able = approvers(lint.document, policy);
+    let able = able.iter().map(|who| able_by(lint.document, who, route)).fold(0, usize::saturating_add);
+    if able >= min {
+        return true;
+    }
+    let of = route.map(|route| format!(" on the route `{route}`")).unwrap_or_default();
+    let scoped = lint.document.admin.roles.approver.iter().any(|role| role.routes().is_some());
+    let of = if scoped { of } else { String::new() };
+    let message = match able {
+        0 => format!("nobody can log in to approve what the policy `{}` holds{of}", policy.name),
+        _ => format!("the policy `{}` wants {min} approvers{of}, and only {able} can log in", policy.name),
+    };
+    let help = "add `roles.approver = [\"local:UID\"]` under [admin], an [admin.login] with \
+                `roles.approver = [\"group:NAME\"]`, or a [[admin.token]] with role = \"approver\"";
+    lint.error(&at!["policy", index, "action"], "no-approver", message).remedy(help);
+    false
 }
 
 /// Who may decide about what a policy holds: whom it names, else the role and its tokens.
@@ -72,22 +96,36 @@ pub(in crate::config) fn approvers(document: &Document, policy: &Policy) -> Vec<
         return terms.by.clone();
     }
     let tokens = document.admin.token.iter().filter(|token| token.role == AdminRole::Approver);
-    let mut all = document.admin.roles.approver.clone();
+    let roles = &document.admin.roles;
+    let mut all: Vec<String> = roles.approver.iter().flat_map(|role| role.who()).cloned().collect();
+    all.extend(roles.admin.iter().cloned());
     all.extend(tokens.map(|token| format!("token:{}", token.name)));
     all.sort_unstable();
     all.dedup();
     all
 }
 
-/// People log in over the socket or with a token, until an issuer for them can be configured.
-fn can_log_in(document: &Document, who: &str) -> bool {
+/// How many people can log in as `who` and decide on a route: over the socket, with a token, or with a login
+/// whose role is good for it. How many are in a group is known to the issuer alone.
+fn able_by(document: &Document, who: &str, route: Option<&str>) -> usize {
+    let roles = &document.admin.roles;
+    let has_role = |fits: &dyn Fn(&str) -> bool| {
+        let covers = |role: &&ApproverRole| route.is_none_or(|route| role.covers(route));
+        let mut approvers = roles.approver.iter().filter(covers).flat_map(|role| role.who());
+        document.admin.login.is_some()
+            && (approvers.any(|one| fits(one)) || roles.admin.iter().any(|one| fits(one)))
+    };
+    let of_login = |one: &str| one.starts_with("group:") || one.starts_with("user:");
     match who.split_once(':') {
-        Some(("local", _)) => true,
+        Some(("local", _)) => 1,
         Some(("token", name)) => {
             let mut tokens = document.admin.token.iter();
-            tokens.any(|token| token.name == name && token.role == AdminRole::Approver)
+            usize::from(tokens.any(|token| token.name == name && token.role == AdminRole::Approver))
         }
-        _ => false,
+        // Somebody in this group may have the role by another one.
+        Some(("group", _)) if has_role(&of_login) => usize::MAX,
+        Some(("user", _)) => usize::from(has_role(&|one| one == who || one.starts_with("group:"))),
+        _ => 0,
     }
 }
 
@@ -283,6 +321,16 @@ fn owners(lint: &mut Lint<'_>, index: usize, route: &Route) {
         policy.action == Action::Approve && !policy.approval.as_ref().is_some_and(|terms| terms.own)
     });
     let Some((position, _, policy)) = holding else { return };
+    if let Some(login) = lint.document.admin.login.as_ref().filter(|login| login.claims.owner.is_empty()) {
+        let message = format!(
+            "`{}` forbids self-approval, but the login with {} has no owner claim",
+            policy.name, login.issuer
+        );
+        let help = "set `claims.owner` of the login to the claim that names the human, as callers' tokens do";
+        if !lint.found.iter().any(|one| one.code == "no-owner" && one.message == message) {
+            lint.error(&at!["admin", "login"], "no-owner", message).remedy(help);
+        }
+    }
     let identities = &lint.document.identity;
     let without =
         identities.iter().find(|one| route.identity.contains(&one.name) && one.claims.owner.is_empty());

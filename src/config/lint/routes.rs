@@ -50,9 +50,6 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         let message = format!("a request cannot be kept waiting for {slice} at once");
         lint.error(&at!["hold", "slice_max"], "duration", message).remedy("from 100ms to 10m");
     }
-    for (position, role) in document.admin.roles.approver.iter().enumerate() {
-        super::policies::principal(lint, &at!["admin", "roles", "approver", position], role);
-    }
 }
 
 fn one(lint: &mut Lint<'_>, index: usize, route: &Route) {

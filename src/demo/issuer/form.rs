@@ -22,7 +22,7 @@ pub(super) enum Refusal {
     InvalidGrant(String),
     #[error("this client may not use this grant")]
     UnauthorizedClient,
-    #[error("client_credentials and token exchange are all there is")]
+    #[error("authorization_code, client_credentials and token exchange are all there is")]
     UnsupportedGrantType,
     #[error("no token for this audience is given here")]
     InvalidTarget,

@@ -1,12 +1,14 @@
 //! An OpenID Connect issuer for the demo: discovery, keys, `client_credentials` (RFC 6749 section 4.4), token
-//! exchange (RFC 8693) and revocation (RFC 7009).
+//! exchange (RFC 8693), revocation (RFC 7009), and a page on which people sign in to the admin interface.
 //!
 //! It is no identity provider: its clients and secrets are made at start, its key is fresh each time, and it
-//! says whatever a dev client asks it to say. Start at [`DevIssuer::router`]; the claims are in `grant`.
+//! says whatever a dev client asks it to say. Start at [`DevIssuer::router`]; the claims are in `grant`,
+//! people in `sign_in`.
 
 mod form;
 mod grant;
 pub(super) mod key;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grant::Grant;
+pub use sign_in::CONSOLE_CLIENT;
 
 /// Audience of the tokens that the gateway takes.
 pub const GATEWAY_AUDIENCE: &str = "urn:ringward:demo:gateway";
@@ -54,6 +57,7 @@ pub struct DevIssuer {
     for_customers: Arc<identity::Issuer>,
     /// `jti` of revoked tokens, with the second at which they would have ended anyway.
     revoked: Mutex<BTreeMap<String, u64>>,
+    codes: sign_in::Codes,
 }
 
 /// Why a dev issuer cannot be made; the system is at fault.
@@ -87,8 +91,8 @@ impl DevIssuer {
         let (for_gateway, for_customers) = (rules(GATEWAY_AUDIENCE)?, rules(CUSTOMERS_AUDIENCE)?);
         let client = |id, exchanges| Ok::<_, Unspecified>(Client { id, secret: random_text()?, exchanges });
         let clients = [client(AGENT_CLIENT, false)?, client(GATEWAY_CLIENT, true)?];
-        let revoked = Mutex::default();
-        Ok(DevIssuer { url, key, clients, for_gateway, for_customers, revoked })
+        let (revoked, codes) = (Mutex::default(), sign_in::Codes::default());
+        Ok(DevIssuer { url, key, clients, for_gateway, for_customers, revoked, codes })
     }
 
     /// Its identifier.
@@ -114,6 +118,7 @@ impl DevIssuer {
         Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(keys))
+            .route("/authorize", get(sign_in::page).post(sign_in::chosen))
             .route("/token", post(token))
             .route("/revoke", post(revoke))
             .with_state(self)
@@ -205,13 +210,16 @@ impl DevIssuer {
 /// OpenID Connect Discovery 1.0 section 3.
 async fn discovery(State(issuer): State<Arc<DevIssuer>>) -> Json<Value> {
     let url = &issuer.url;
-    let grants = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
+    let grants =
+        ["authorization_code", "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
     Json(json!({
         "issuer": url, "jwks_uri": format!("{url}/jwks"), "token_endpoint": format!("{url}/token"),
         "revocation_endpoint": format!("{url}/revoke"), "grant_types_supported": grants,
-        "response_types_supported": ["none"], "subject_types_supported": ["public"],
+        "authorization_endpoint": format!("{url}/authorize"), "response_types_supported": ["code"],
+        "authorization_response_iss_parameter_supported": true, "subject_types_supported": ["public"],
+        "code_challenge_methods_supported": ["S256"], "scopes_supported": ["openid", "profile", "email"],
         "id_token_signing_alg_values_supported": ["ES256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
     }))
 }
 
@@ -225,8 +233,13 @@ async fn token(
     Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, Refusal> {
     let fields = Fields::new(pairs)?;
+    let kind = fields.require("grant_type", "grant_type is missing");
+    if let Ok("authorization_code") = kind {
+        let answer = issuer.code_grant(&fields)?;
+        return Ok(([("cache-control", "no-store")], Json(answer)).into_response());
+    }
     let client = fields.client(&headers, &issuer.clients)?;
-    let answer = match fields.require("grant_type", "grant_type is missing")? {
+    let answer = match kind? {
         "client_credentials" => issuer.client_credentials(client, &fields)?,
         "urn:ietf:params:oauth:grant-type:token-exchange" => issuer.exchange(client, &fields)?,
         _ => return Err(Refusal::UnsupportedGrantType),

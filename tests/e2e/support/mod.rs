@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps to wait: everything waits for its event and fails at a deadline.
 
+pub mod browser;
 pub mod clients;
 pub mod gateway;
 pub mod http;
