@@ -3,7 +3,9 @@
 use super::{
     Rejected, Work,
     configured::{Configured, ConfiguredIdentities, ConfiguredPolicies, ConfiguredSecrets},
+    trials::{Candidate, ReplayFault, Replayed, Trial, Tried},
 };
+use crate::archive::{Archive, Exchange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,24 @@ pub trait Editor: Send + Sync {
     /// # Errors
     /// [`EditFault::Invalid`].
     fn connection(&self, connection: &Connection) -> Result<String, EditFault>;
+
+    /// What would become of a request. Blocks: it may read files.
+    ///
+    /// # Errors
+    /// [`EditFault::Invalid`], [`EditFault::Rejected`].
+    fn try_out(&self, trial: &Trial) -> Result<Tried, EditFault>;
+
+    /// What another configuration would make of recorded requests, for as long as `goes_on`. Blocks.
+    ///
+    /// # Errors
+    /// [`ReplayFault`].
+    fn replay(
+        &self,
+        candidate: &Candidate,
+        archive: &Archive,
+        exchanges: &[Exchange],
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Replayed, ReplayFault>;
 }
 
 /// A folder whose files may be changed.

@@ -62,7 +62,7 @@ pub(super) struct Caller {
 
 /// What the policies said.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
-pub(super) struct Decided {
+pub struct Decided {
     /// `allow`, `block` or `approve`.
     pub action: String,
     /// The policy that decided.
@@ -79,7 +79,7 @@ pub(super) struct Decided {
 
 /// One condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
-pub(super) struct Condition {
+pub struct Condition {
     pub policy: String,
     pub name: String,
     pub held: bool,
@@ -87,7 +87,7 @@ pub(super) struct Condition {
 
 /// A policy on trial.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
-pub(super) struct OnTrial {
+pub struct OnTrial {
     pub policy: String,
     /// What it would have done.
     pub action: String,
@@ -207,7 +207,7 @@ impl Explained {
 
 impl Decided {
     /// What a record says.
-    pub(super) fn of(decision: &audit::Decision) -> Decided {
+    pub fn of(decision: &audit::Decision) -> Decided {
         let condition = |one: &audit::Predicate| Condition {
             policy: one.policy.to_string(),
             name: one.name.to_string(),

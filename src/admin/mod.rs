@@ -29,6 +29,7 @@ mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod trials;
 
 pub use access::{Credential, Role};
 pub use audit::{Consistency, ErasedBodies, Unproven};
@@ -39,6 +40,7 @@ pub use configured::{
 pub use control::{Control, Rejected, Reloaded, Work};
 pub use editor::{ConfigFile, Connection, Edit, EditFault, Edited, Editor, Expected, Folder};
 pub use events::{Event, Events};
+pub use explain::{Condition, Decided, OnTrial};
 pub use login::{LoginRules, NotLoggedIn, Person, Redemption, RoleRule, SignInPlace};
 pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;
@@ -46,6 +48,9 @@ pub use status::{
     AuditState, AuditStatus, CertificateStatus, Check, ConfigStatus, IssuerStatus, LimitStatus,
     ListenerStatus, Readiness, RequestStatus, SecretStatus, ShardStatus, Status, UpstreamConnections,
     UpstreamStatus,
+};
+pub use trials::{
+    Candidate, Difference, ImaginedCaller, ImaginedRequest, ReplayFault, Replayed, Side, Trial, Tried,
 };
 
 use crate::metrics::Metrics;

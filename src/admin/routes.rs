@@ -7,7 +7,7 @@ use super::{
     host::{self, Hosts},
     login::{self, Sessions, Transactions},
     problem::{Problem, answer, secure},
-    segments, sessions,
+    segments, sessions, trials,
 };
 use crate::{limits, metrics::Metrics};
 use axum::{
@@ -85,7 +85,8 @@ fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .merge(configured::routes())
         .merge(explain::routes())
         .merge(files::routes())
-        .merge(login::routes());
+        .merge(login::routes())
+        .merge(trials::routes());
     router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
 }
 

@@ -17,6 +17,7 @@ mod holds;
 pub mod logging;
 mod login;
 mod reload;
+pub mod replay;
 mod shards;
 mod sockets;
 mod wiring;

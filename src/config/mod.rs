@@ -115,6 +115,16 @@ impl Text {
         Ok(text)
     }
 
+    /// The configuration of the main file at `path` as it would be if that held `source`.
+    ///
+    /// # Errors
+    /// As for [`Text::read`].
+    pub fn read_as(path: &std::path::Path, source: String) -> std::io::Result<Text> {
+        let mut text = Text::new(path.display().to_string(), base_of(path), source);
+        included::append(&mut text, None)?;
+        Ok(text)
+    }
+
     /// Reads one file, or standard input, and nothing beside it.
     ///
     /// # Errors

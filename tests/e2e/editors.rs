@@ -238,3 +238,88 @@ fn a_connection_is_made_and_taken_away() {
     let answer = ask(demo.get("gateway"), "POST", "/llm-2/v1/messages", &fields, body);
     assert_eq!(answer.status, 404, "{}", answer.text());
 }
+
+#[test]
+fn policies_are_tried_before_they_are_in_force() {
+    let (gateway, _upstream) = world();
+    let test = |body: Value| {
+        let answer = admin(&gateway, "POST", "/api/v1/policies:test", &[], &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let blocked = test(json!({ "request": { "path": "/./a" } }));
+    assert_eq!((&blocked["answer"], &blocked["route"]), (&"block".into(), &"up".into()), "{blocked:#}");
+    let decision = &blocked["decision"];
+    assert_eq!(
+        (&decision["policy"], &decision["place"]),
+        (&"guard".into(), &"policies.d/guard.toml:3".into())
+    );
+    assert_eq!(decision["predicates"][0]["held"], true, "{blocked:#}");
+    assert_eq!(test(json!({ "request": { "route": "up" } }))["answer"], "allow");
+    let candidate = json!({ "name": "guard", "toml": guard("/b") });
+    let now = test(json!({ "candidate": candidate, "request": { "path": "/a" } }));
+    assert_eq!(now["decision"]["policy"], "default", "{now:#}");
+    let text = fs::read_to_string(gateway.folder.path().join("ringward.toml")).unwrap();
+    let whole = text.replace("[\"guard\", \"default\"]", "[\"default\"]");
+    let now = test(json!({ "candidate": { "toml": whole }, "request": { "path": "/a" } }));
+    assert_eq!(now["answer"], "allow", "{now:#}");
+    assert!(now["warnings"].to_string().contains("`guard` is not used"), "{now:#}");
+    for (request, code) in [
+        (json!({ "path": "/%2f" }), 422),
+        (json!({ "path": "/a\r\nx: y" }), 422),
+        (json!({ "path": "/a", "headers": { "bad name": "x" } }), 422),
+        (json!({ "path": "/a", "listen": "none" }), 422),
+        (json!({}), 422),
+    ] {
+        let answer = admin(&gateway, "POST", "/api/v1/policies:test", &[], &json!({ "request": request }));
+        assert_eq!(answer.status, code, "{request}: {}", answer.text());
+    }
+    assert_eq!(statuses(&gateway), [403, 200], "nothing is changed");
+
+    let replay = |body: Value| {
+        let answer = admin(&gateway, "POST", "/api/v1/policies:replay", &[], &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let same = replay(json!({}));
+    assert_eq!((&same["exchanges"], &same["different"]), (&2.into(), &0.into()), "{same:#}");
+    let other = replay(json!({ "candidate": candidate }));
+    assert_eq!(other["changes"], json!({ "ALLOW→DENY": 1, "DENY→ALLOW": 1 }), "{other:#}");
+    let difference = &other["differences"][0];
+    assert_eq!(
+        (&difference["path"], &difference["new"]["policy"]),
+        (&"/b".into(), &"guard".into()),
+        "{other:#}"
+    );
+    assert_eq!(replay(json!({ "candidate": candidate, "limit": 1 }))["exchanges"], 1);
+    let bad = json!({ "candidate": { "name": "guard", "toml": "[[policy]]\n" } });
+    assert_eq!(admin(&gateway, "POST", "/api/v1/policies:replay", &[], &bad).status, 422);
+}
+
+#[test]
+fn a_trial_has_the_caller_that_it_names() {
+    let demo = Demo::start();
+    let test = |request: Value| {
+        let body = json!({ "request": request }).to_string();
+        let answer = ask_admin(&demo.path("admin_socket"), "POST", "/api/v1/policies:test", &[], &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let body = json!({ "model": "m", "max_tokens": 64_000, "messages": [] });
+    let nobody = test(json!({ "route": "anthropic", "path": "/anthropic/v1/messages", "body": body }));
+    assert_eq!(
+        (&nobody["answer"], &nobody["code"]),
+        (&"refuse".into(), &"token_missing".into()),
+        "{nobody:#}"
+    );
+    let identity = json!({ "subject": "agent-7", "groups": ["agents"] });
+    let someone = test(
+        json!({ "route": "anthropic", "path": "/anthropic/v1/messages", "body": body, "identity": identity }),
+    );
+    assert_eq!(
+        (&someone["answer"], &someone["decision"]["policy"]),
+        (&"approve".into(), &"big-spend".into())
+    );
+    let nowhere = test(json!({ "path": "/nowhere", "listen": "agents" }));
+    assert_eq!((&nowhere["answer"], &nowhere["code"]), (&"refuse".into(), &"no_route".into()), "{nowhere:#}");
+}

@@ -8,13 +8,14 @@ mod login;
 mod network;
 mod readiness;
 mod sessions;
+mod trials;
 
 use super::{
-    AuditState, AuditStatus, ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies,
+    AuditState, AuditStatus, Candidate, ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies,
     ConfiguredSecrets, Connection, Consistency, Control, Credential, Edit, EditFault, Edited, Editor,
     ErasedBodies, Events, Expected, Folder, IssuerStatus, LogFolder, LoginRules, NotLoggedIn, Parts, Person,
-    Redemption, Rejected, Reloaded, SecretStatus, Server, ShardStatus, SignInPlace, Status, Unproven,
-    UpstreamStatus, Work, door::Bounds,
+    Redemption, Rejected, Reloaded, ReplayFault, Replayed, SecretStatus, Server, ShardStatus, SignInPlace,
+    Status, Trial, Tried, Unproven, UpstreamStatus, Work, door::Bounds,
 };
 use crate::{
     approval,
@@ -253,6 +254,25 @@ impl Editor for Process {
 
     fn connection(&self, connection: &Connection) -> Result<String, EditFault> {
         Ok(format!("# {}", connection.url))
+    }
+
+    fn try_out(&self, trial: &Trial) -> Result<Tried, EditFault> {
+        Ok(Tried { route: trial.request.route.clone(), answer: "allow".to_owned(), ..Tried::default() })
+    }
+
+    fn replay(
+        &self,
+        _: &Candidate,
+        _: &Archive,
+        exchanges: &[archive::Exchange],
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Replayed, ReplayFault> {
+        self.progress.send("begun").unwrap();
+        while goes_on() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        self.progress.send("ended").unwrap();
+        Ok(Replayed { exchanges: exchanges.len() as u64, ..Replayed::default() })
     }
 }
 

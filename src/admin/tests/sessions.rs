@@ -4,7 +4,7 @@ use super::*;
 use crate::audit::{SealReason, samples::Log};
 
 /// A world with the log of the samples: one session of two exchanges, and a refusal without one.
-fn recorded() -> World {
+pub(super) fn recorded() -> World {
     let world = World::new();
     std::fs::create_dir(&world.process.log).unwrap();
     let mut log = Log::new();

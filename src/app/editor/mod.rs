@@ -1,14 +1,17 @@
 //! The configuration as operators see and change it.
 
 mod connection;
+mod trial;
 mod view;
 mod write;
 
 use super::Core;
 use crate::admin::{
-    ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies, ConfiguredSecrets, Connection, Edit,
-    EditFault, Edited, Editor as Interface, Folder, Work,
+    Candidate, ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies, ConfiguredSecrets,
+    Connection, Edit, EditFault, Edited, Editor as Interface, Folder, ReplayFault, Replayed, Trial, Tried,
+    Work,
 };
+use crate::archive::{Archive, Exchange};
 use std::sync::Arc;
 
 /// The configuration of a running gateway.
@@ -56,6 +59,20 @@ impl Interface for Editor {
 
     fn connection(&self, connection: &Connection) -> Result<String, EditFault> {
         connection::render(connection, &self.core.snapshot.load().document)
+    }
+
+    fn try_out(&self, trial: &Trial) -> Result<Tried, EditFault> {
+        trial::try_out(&self.core, trial)
+    }
+
+    fn replay(
+        &self,
+        candidate: &Candidate,
+        archive: &Archive,
+        exchanges: &[Exchange],
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Replayed, ReplayFault> {
+        trial::replay(&self.core, candidate, archive, exchanges, goes_on)
     }
 }
 

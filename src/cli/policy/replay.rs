@@ -1,7 +1,8 @@
 //! `ringward policy replay`.
 
-use super::report::{About, Finding, Report, Shape};
+use super::report::{Report, Shape};
 use crate::{
+    app::{self, replay::Finding},
     archive::{Archive, Exchange, Filter, Span},
     cli::{
         ConfigFile,
@@ -14,12 +15,10 @@ use crate::{
         },
     },
     config::{self, Host, Snapshot, Text},
-    exchange::replay::{Recorded, Replayer},
-    inspect::Rule,
     time::Timestamp,
 };
 use clap::Args;
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 /// Exchanges that are listed at once.
 const PAGE: usize = 500;
@@ -82,6 +81,9 @@ impl From<crate::archive::Error> for Stop {
     }
 }
 
+/// Takes one exchange, or that one was passed over; says whether it wants more.
+type Take<'a> = dyn FnMut(Option<(&Exchange, Finding)>) -> Result<bool, Failure> + 'a;
+
 impl Replay {
     pub(super) fn run(self, output: &mut Output) -> Result<u8, Stop> {
         let snapshot = self.other(output)?;
@@ -104,7 +106,7 @@ impl Replay {
         self.all(&archive, &snapshot, span, &mut |finding| {
             bar.inc(1);
             match finding {
-                Some(finding) => report.take(&finding, output),
+                Some((exchange, finding)) => report.take(exchange, &finding, output),
                 None => Ok(true),
             }
         })?;
@@ -126,34 +128,22 @@ impl Replay {
         })
     }
 
-    /// Replays the exchanges of `span` in their order; nothing for those that are not wanted. `take` says
-    /// whether it wants more.
+    /// Replays the exchanges of `span` in their order.
     fn all(
         &self,
         archive: &Archive,
         snapshot: &Snapshot,
         span: Span,
-        take: &mut dyn FnMut(Option<Finding<'_>>) -> Result<bool, Failure>,
+        take: &mut Take<'_>,
     ) -> Result<(), Stop> {
-        let secure = snapshot.listeners.iter().map(|listener| listener.tls.is_some()).collect();
-        let mut replayer = Replayer::new(snapshot.plan.clone(), secure);
-        let mut masks = Masks { archive, newest: None };
+        let mut replay = app::replay::Replay::new(archive, snapshot);
         let mut span = Span { limit: Some(PAGE), ..span };
         loop {
             let page = archive.exchanges(&span)?;
             for exchange in &page {
                 let is_wanted = self.route.is_none() || self.route == exchange.route;
-                let records = if is_wanted { archive.records(exchange)? } else { Vec::new() };
-                let recorded = Recorded::new(&records);
-                let goes_on = match &recorded {
-                    None => take(None)?,
-                    Some(recorded) => {
-                        let then = masks.of(recorded.generation, exchange)?;
-                        let replayed = replayer.replay(recorded, then.as_deref());
-                        take(Some(Finding { exchange, about: About::new(recorded, replayed) }))?
-                    }
-                };
-                if !goes_on {
+                let finding = if is_wanted { replay.one(exchange)? } else { None };
+                if !take(finding.map(|finding| (exchange, finding)))? {
                     return Ok(());
                 }
             }
@@ -163,40 +153,4 @@ impl Replay {
             }
         }
     }
-}
-
-/// Masks by the name of their route.
-type ByRoute = HashMap<String, Arc<[Rule]>>;
-
-/// The masks of each route in the configuration that was in force.
-struct Masks<'a> {
-    archive: &'a Archive,
-    /// The configuration that was asked for last, by the number of its record.
-    newest: Option<(u64, ByRoute)>,
-}
-
-impl Masks<'_> {
-    /// Nothing, where the log does not hold the configuration or this program cannot read it any more.
-    fn of(&mut self, generation: u64, exchange: &Exchange) -> Result<Option<Arc<[Rule]>>, Stop> {
-        let Some(sequence) = self.archive.configured_by(generation, exchange.sequence)? else {
-            return Ok(None);
-        };
-        if self.newest.as_ref().is_none_or(|(known, _)| *known != sequence) {
-            let text = self.archive.configuration(sequence)?;
-            self.newest = Some((sequence, text.map(|text| masks(&text)).unwrap_or_default()));
-        }
-        let routes = self.newest.as_ref().map(|(_, routes)| routes);
-        Ok(routes.zip(exchange.route.as_ref()).and_then(|(routes, route)| routes.get(route).cloned()))
-    }
-}
-
-/// The masks of each route of a configuration.
-fn masks(source: &str) -> ByRoute {
-    let text = Text::new("", "", source);
-    let Ok(loaded) = config::load(&text) else { return HashMap::new() };
-    let document = &loaded.document;
-    let routes = document.route.iter();
-    routes
-        .filter_map(|route| Some((route.name.clone(), config::mask_rules(document, route).ok()?.into())))
-        .collect()
 }

@@ -1,15 +1,15 @@
 //! What a replay found, for people and for machines. Nothing is kept but counts: a log may be large.
 
 use crate::{
+    app::replay::{Counts, Finding},
     archive::Exchange,
     cli::{admin_client::Failure, exit, inert, output::Output},
-    exchange::replay::{Answer, Change, Recorded, Replayed, Span, Unknown, Verdict},
+    exchange::replay::{Answer, Change, Span, Unknown, Verdict},
     inspect::Direction,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, BufWriter, Seek, Write},
     os::unix::fs::OpenOptionsExt,
@@ -25,63 +25,12 @@ pub(super) enum Shape {
     Json,
 }
 
-/// One exchange and what was found.
-pub(super) struct Finding<'a> {
-    pub exchange: &'a Exchange,
-    pub about: About,
-}
-
-/// What was decided, and what would be.
-pub(super) struct About {
-    then: Option<Verdict>,
-    /// The code of a refusal.
-    code: Option<String>,
-    now: Replayed,
-}
-
-impl About {
-    pub(super) fn new(recorded: &Recorded<'_>, now: Replayed) -> About {
-        About { then: recorded.verdict.clone(), code: recorded.code.map(str::to_owned), now }
-    }
-
-    /// What changes, in a word; `None` for nothing that is known.
-    fn change(&self) -> Option<String> {
-        match (&self.then, &self.now.verdict) {
-            (Some(then), Ok(now)) if then.answer != now.answer => {
-                Some(format!("{}→{}", then.answer.as_str(), now.answer.as_str()))
-            }
-            (Some(then), Ok(now)) if !then.agrees(now) => Some("POLICY".to_owned()),
-            _ if !self.now.spans.is_empty() => Some("MASKS".to_owned()),
-            _ => None,
-        }
-    }
-
-    /// What is not known, and why.
-    fn unknown(&self) -> Option<(&'static str, Unknown)> {
-        let decision = self.now.verdict.as_ref().err().map(|unknown| ("decision", *unknown));
-        decision.or(self.now.spans_unknown.map(|unknown| ("masks", unknown)))
-    }
-}
-
 /// Counts, and writes as it goes on.
 pub(super) struct Report {
     shape: Shape,
     bar: ProgressBar,
     spool: Option<BufWriter<File>>,
     counts: Counts,
-}
-
-#[derive(Default)]
-struct Counts {
-    exchanges: u64,
-    different: u64,
-    /// Nothing of them differs, and not all of them is known.
-    unknown: u64,
-    changes: BTreeMap<String, u64>,
-    spans_added: u64,
-    spans_removed: u64,
-    spans_exchanges: u64,
-    reasons: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
@@ -98,18 +47,22 @@ impl Report {
     }
 
     /// Takes one exchange in. False where nobody reads any more.
-    pub(super) fn take(&mut self, finding: &Finding<'_>, output: &mut Output) -> Result<bool, Failure> {
-        let about = &finding.about;
-        let (change, unknown) = (about.change(), about.unknown());
+    pub(super) fn take(
+        &mut self,
+        exchange: &Exchange,
+        finding: &Finding,
+        output: &mut Output,
+    ) -> Result<bool, Failure> {
+        let (change, unknown) = (finding.change(), finding.unknown());
         let comma = if self.counts.different == 0 { "\n" } else { ",\n" };
-        self.counts.count(about, change.as_deref(), unknown);
+        self.counts.count(finding);
         if let (Some((what, reason)), Shape::Json) = (unknown, self.shape) {
-            self.keep(&doubt(finding, what, reason))?;
+            self.keep(&doubt(exchange, finding, what, reason))?;
         }
         let Some(change) = change else { return Ok(true) };
         let text = match self.shape {
-            Shape::Json => format!("{comma}{}", difference(finding, &change)),
-            Shape::Text => shown(finding, &change),
+            Shape::Json => format!("{comma}{}", difference(exchange, finding, &change)),
+            Shape::Text => shown(exchange, finding, &change),
         };
         let bar = self.bar.clone();
         Ok(bar.suspend(|| output.piece(&text)))
@@ -119,12 +72,12 @@ impl Report {
     pub(super) fn end(mut self, output: &mut Output) -> Result<u8, Failure> {
         let code = if self.counts.different > 0 { exit::THRESHOLD } else { exit::OK };
         match self.shape {
-            Shape::Text => output.result(&self.counts.text()),
+            Shape::Text => output.result(&summary(&self.counts)),
             Shape::Json => {
                 output.piece("\n],\n\"unknown\": [");
                 self.copy_kept(output)?;
                 // Text keys only: it always serialises.
-                let summary = serde_json::to_string(&self.counts.json()).unwrap_or_default();
+                let summary = serde_json::to_string(&counted(&self.counts)).unwrap_or_default();
                 output.piece(&format!("\n],\n\"summary\": {summary}\n}}\n"));
             }
         }
@@ -169,61 +122,45 @@ fn nameless() -> io::Result<File> {
     Ok(file)
 }
 
-impl Counts {
-    fn count(&mut self, about: &About, change: Option<&str>, unknown: Option<(&'static str, Unknown)>) {
-        self.exchanges += 1;
-        if let Some(change) = change {
-            self.different += 1;
-            *self.changes.entry(change.to_owned()).or_default() += 1;
-        }
-        if let Some((_, reason)) = unknown {
-            self.unknown += u64::from(change.is_none());
-            *self.reasons.entry(reason.as_str()).or_default() += 1;
-        }
-        let added = about.now.spans.iter().filter(|span| span.change == Change::Added).count() as u64;
-        self.spans_added += added;
-        self.spans_removed += about.now.spans.len() as u64 - added;
-        self.spans_exchanges += u64::from(!about.now.spans.is_empty());
-    }
+/// The counts for machines.
+fn counted(counts: &Counts) -> Value {
+    json!({
+        "exchanges": counts.exchanges,
+        "same": counts.same(),
+        "different": counts.different,
+        "unknown": counts.unknown,
+        "changes": counts.changes,
+        "masks": {
+            "exchanges": counts.spans_exchanges,
+            "added": counts.spans_added,
+            "removed": counts.spans_removed,
+        },
+        "unknown_reasons": counts.reasons,
+    })
+}
 
-    fn json(&self) -> Value {
-        json!({
-            "exchanges": self.exchanges,
-            "same": self.exchanges - self.different - self.unknown,
-            "different": self.different,
-            "unknown": self.unknown,
-            "changes": self.changes,
-            "masks": {
-                "exchanges": self.spans_exchanges,
-                "added": self.spans_added,
-                "removed": self.spans_removed,
-            },
-            "unknown_reasons": self.reasons,
-        })
+/// The counts for people.
+fn summary(counts: &Counts) -> String {
+    let same = counts.same();
+    let mut text = format!(
+        "{} request{}: {same} the same, {} different, {} unknown\n",
+        counts.exchanges,
+        if counts.exchanges == 1 { "" } else { "s" },
+        counts.different,
+        counts.unknown
+    );
+    for (change, count) in &counts.changes {
+        text += &format!("  {:<22}{count:>8}  {}\n", change, meaning(change));
     }
-
-    fn text(&self) -> String {
-        let same = self.exchanges - self.different - self.unknown;
-        let mut text = format!(
-            "{} request{}: {same} the same, {} different, {} unknown\n",
-            self.exchanges,
-            if self.exchanges == 1 { "" } else { "s" },
-            self.different,
-            self.unknown
-        );
-        for (change, count) in &self.changes {
-            text += &format!("  {:<22}{count:>8}  {}\n", change, meaning(change));
-        }
-        if self.spans_exchanges > 0 {
-            let (added, removed) = (self.spans_added, self.spans_removed);
-            let requests = self.spans_exchanges;
-            text += &format!("  mask spans: {added} added, {removed} removed, in {requests} requests\n");
-        }
-        for (reason, count) in &self.reasons {
-            text += &format!("  {:<22}{count:>8}  {}\n", format!("UNKNOWN {reason}"), why(reason));
-        }
-        text
+    if counts.spans_exchanges > 0 {
+        let (added, removed) = (counts.spans_added, counts.spans_removed);
+        let requests = counts.spans_exchanges;
+        text += &format!("  mask spans: {added} added, {removed} removed, in {requests} requests\n");
     }
+    for (reason, count) in &counts.reasons {
+        text += &format!("  {:<22}{count:>8}  {}\n", format!("UNKNOWN {reason}"), why(reason));
+    }
+    text
 }
 
 fn meaning(change: &str) -> &'static str {
@@ -286,9 +223,9 @@ fn identified(exchange: &Exchange) -> Value {
     })
 }
 
-fn difference(finding: &Finding<'_>, change: &str) -> Value {
-    let About { then, now, .. } = &finding.about;
-    let mut value = identified(finding.exchange);
+fn difference(exchange: &Exchange, finding: &Finding, change: &str) -> Value {
+    let Finding { then, now, .. } = finding;
+    let mut value = identified(exchange);
     value["change"] = change.into();
     value["old"] = then.as_ref().map(side).into();
     value["new"] = now.verdict.as_ref().ok().map(side).into();
@@ -306,12 +243,12 @@ fn span(span: &Span) -> Value {
     })
 }
 
-fn doubt(finding: &Finding<'_>, what: &str, reason: Unknown) -> Value {
-    let mut value = identified(finding.exchange);
+fn doubt(exchange: &Exchange, finding: &Finding, what: &str, reason: Unknown) -> Value {
+    let mut value = identified(exchange);
     value["about"] = what.into();
     value["reason"] = reason.as_str().into();
-    value["old"] = finding.about.then.as_ref().map(side).into();
-    value["code"] = finding.about.code.clone().into();
+    value["old"] = finding.then.as_ref().map(side).into();
+    value["code"] = finding.code.clone().into();
     value
 }
 
@@ -327,19 +264,18 @@ fn direction(direction: Direction) -> &'static str {
 }
 
 /// One difference for people; whatever callers wrote is inert.
-fn shown(finding: &Finding<'_>, change: &str) -> String {
-    let exchange = finding.exchange;
+fn shown(exchange: &Exchange, finding: &Finding, change: &str) -> String {
     let or_dash = |text: &Option<String>| inert::line(text.as_deref().unwrap_or("-"));
     let (subject, method) = (or_dash(&exchange.subject), or_dash(&exchange.method));
     let path = or_dash(&exchange.target);
     let mut text = format!("{} {} {change}\n", exchange.started, exchange.id);
     text += &format!("  {subject}: {method} {path}\n");
-    if let (Some(then), Ok(now)) = (&finding.about.then, &finding.about.now.verdict)
+    if let (Some(then), Ok(now)) = (&finding.then, &finding.now.verdict)
         && !then.agrees(now)
     {
         text += &format!("  was {}\n  now {}\n", said(then), said(now));
     }
-    let spans = &finding.about.now.spans;
+    let spans = &finding.now.spans;
     for span in spans.iter().take(SPANS_SHOWN) {
         let sign = if span.change == Change::Added { '+' } else { '-' };
         let (way, rule) = (direction(span.direction), inert::line(&span.rule));

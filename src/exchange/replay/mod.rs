@@ -20,7 +20,7 @@ use crate::{
     audit::{self, Action},
     buffer::{Budget, Segments},
     http::{Framing, Method, RequestHead, Version, target},
-    identity::{Principal, TokenId},
+    identity::{Issuer, Principal, TokenId},
     inspect::Rule,
     policy::Ruling,
     protocol::Code,
@@ -144,6 +144,17 @@ pub struct Replayed {
     pub spans_unknown: Option<Unknown>,
 }
 
+/// What the plan makes of a request that nobody made.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The route that it takes.
+    pub route: Option<Arc<str>>,
+    /// What would be decided.
+    pub verdict: Result<Verdict, Unknown>,
+    /// What the policies say, with every condition; nothing where it comes to none.
+    pub decision: Option<audit::Decision>,
+}
+
 /// Runs recorded exchanges on one plan.
 pub struct Replayer {
     plan: Arc<Plan>,
@@ -175,6 +186,18 @@ impl Replayer {
             _ => (Vec::new(), None),
         };
         Replayed { verdict, spans, spans_unknown }
+    }
+
+    /// Decides a request that nobody made.
+    pub fn try_out(&mut self, imagined: &Recorded<'_>) -> Tried {
+        match self.decide(imagined) {
+            Ok((verdict, exchange)) => Tried {
+                route: exchange.route.as_ref().map(|route| route.name.clone()),
+                decision: exchange.decision.as_ref().map(|decision| exchange.decision_record(decision)),
+                verdict,
+            },
+            Err(unknown) => Tried { route: None, decision: None, verdict: Err(unknown) },
+        }
     }
 
     /// Runs the request up to its decision, or as far as the record goes.
@@ -272,14 +295,15 @@ fn principal(
         return Ok(None);
     }
     let Some(subject) = recorded.subject else { return Err(Err(Unknown::Identity)) };
-    let Some(issuer) = route.issuers.iter().find(|issuer| *issuer.url() == subject.issuer) else {
+    let is_of = |issuer: &&Arc<Issuer>| subject.issuer.is_empty() || *issuer.url() == subject.issuer;
+    let Some(issuer) = route.issuers.iter().find(is_of) else {
         let reason = format!("The route accepts no token of the issuer {}.", subject.issuer);
         return Err(Ok(Verdict::refusal(Code::TokenInvalid.as_str(), &reason)));
     };
     let text = |value: &Option<Arc<str>>| value.as_deref().map(str::to_owned);
     Ok(Some(Arc::new(Principal {
         identity: issuer.name().clone(),
-        issuer: subject.issuer.clone(),
+        issuer: issuer.url().clone(),
         subject: subject.subject.to_string(),
         owner: text(&subject.owner),
         groups: subject.groups.iter().map(ToString::to_string).collect(),

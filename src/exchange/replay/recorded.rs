@@ -71,6 +71,25 @@ impl<'a> Recorded<'a> {
         })
     }
 
+    /// A request that nobody made: what would become of it? A subject without an issuer has a token of
+    /// whatever issuer its route takes.
+    pub fn imagined(head: &'a Head, subject: Option<&'a Subject>, body: Segments) -> Recorded<'a> {
+        let len = Some(body.len_bytes() as u64);
+        let request = Kept { bytes: Ok(body), masked: Segments::new(), whole: true, len, edits: Vec::new() };
+        Recorded {
+            id: ExchangeId([0; 16]),
+            generation: 0,
+            verdict: Some(Verdict::refusal("", "")),
+            code: None,
+            subject,
+            head,
+            session: "",
+            opening: Opening::Refused,
+            request,
+            response: kept(&[], Direction::Response, true, Some(0)),
+        }
+    }
+
     /// Whether `rules` look at a part of the head that the record does not hold as it came.
     pub(super) fn lacks_what(&self, rules: &RuleSet) -> bool {
         let is_redacted = |text: &[u8]| memchr::memmem::find(text, REDACTED.as_bytes()).is_some();
