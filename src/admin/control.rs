@@ -1,8 +1,8 @@
 //! What the process lets its operators see and do: the one door between this module and the rest.
 
 use super::{
-    Consistency, Credential, Editor, ErasedBodies, Events, LogFolder, LoginRules, NotLoggedIn, Person,
-    Readiness, Redemption, SignInPlace, Status, Unproven,
+    Consistency, Credential, DeviceLogin, Editor, ErasedBodies, Events, LogFolder, LoginRules, NotLoggedIn,
+    Person, Readiness, Redemption, SignInPlace, Status, Unproven,
 };
 use crate::{
     approval,
@@ -63,6 +63,18 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// [`NotLoggedIn`].
     fn redeem(&self, redemption: Redemption) -> Work<'_, Result<Person, NotLoggedIn>>;
+
+    /// Begins a login on another device.
+    ///
+    /// # Errors
+    /// [`NotLoggedIn`]; the issuer may not know this way.
+    fn begin_device(&self) -> Work<'_, Result<DeviceLogin, NotLoggedIn>>;
+
+    /// Who has logged in on the device; `None`: nobody has yet.
+    ///
+    /// # Errors
+    /// [`NotLoggedIn`].
+    fn ask_device(&self, device_code: String) -> Work<'_, Result<Option<Person>, NotLoggedIn>>;
 
     /// Records what somebody did here, in the background.
     fn record_action(&self, author: &str, action: &str, object: &str);

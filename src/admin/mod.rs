@@ -41,7 +41,7 @@ pub use control::{Control, Rejected, Reloaded, Work};
 pub use editor::{ConfigFile, Connection, Edit, EditFault, Edited, Editor, Expected, Folder};
 pub use events::{Event, Events};
 pub use explain::{Condition, Decided, OnTrial};
-pub use login::{LoginRules, NotLoggedIn, Person, Redemption, RoleRule, SignInPlace};
+pub use login::{DeviceLogin, LoginRules, NotLoggedIn, Person, Redemption, RoleRule, SignInPlace};
 pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;
 pub use status::{

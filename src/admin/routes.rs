@@ -5,7 +5,7 @@ use super::{
     access::{self, Principal},
     approvals, audit, configured, explain, files,
     host::{self, Hosts},
-    login::{self, Sessions, Transactions},
+    login::{self, Handovers, Sessions, Transactions},
     problem::{Problem, answer, secure},
     segments, sessions, trials,
 };
@@ -36,6 +36,7 @@ pub(super) struct Desk {
     /// Who is logged in, and who is about to be.
     pub sessions: Sessions,
     pub transactions: Transactions,
+    pub handovers: Handovers,
 }
 
 impl Desk {

@@ -85,6 +85,7 @@ impl Server {
             pulls: Default::default(),
             sessions: Default::default(),
             transactions: Default::default(),
+            handovers: Default::default(),
         });
         let door = |router: Router| Door { router, bounds, closing: closing.clone() };
         let failed = |what| move |source| Error::Listener { what, source };

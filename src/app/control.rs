@@ -4,9 +4,9 @@ use super::{Core, Error, editor::Editor, logging, login, reload};
 use crate::{
     admin::{
         self, AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
-        ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, LoginRules, NotLoggedIn,
-        Person, Redemption, Rejected, Reloaded, RequestStatus, Role, SecretStatus, ShardStatus, SignInPlace,
-        Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
+        DeviceLogin, ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, LoginRules,
+        NotLoggedIn, Person, Redemption, Rejected, Reloaded, RequestStatus, Role, SecretStatus, ShardStatus,
+        SignInPlace, Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
     },
     approval::{Answered, Fault, Order},
     archive::{self, Archive},
@@ -113,6 +113,14 @@ impl Control for Operator {
 
     fn redeem(&self, redemption: Redemption) -> Work<'_, Result<Person, NotLoggedIn>> {
         Box::pin(login::redeem(self.core.clone(), redemption))
+    }
+
+    fn begin_device(&self) -> Work<'_, Result<DeviceLogin, NotLoggedIn>> {
+        Box::pin(login::begin_device(self.core.clone()))
+    }
+
+    fn ask_device(&self, device_code: String) -> Work<'_, Result<Option<Person>, NotLoggedIn>> {
+        Box::pin(login::ask_device(self.core.clone(), device_code))
     }
 
     fn record_action(&self, author: &str, action: &str, object: &str) {

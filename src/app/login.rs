@@ -2,13 +2,16 @@
 
 use super::{Core, control};
 use crate::{
-    admin::{LoginRules, NotLoggedIn, Person, Redemption, Role, RoleRule, SignInPlace},
+    admin::{DeviceLogin, LoginRules, NotLoggedIn, Person, Redemption, Role, RoleRule, SignInPlace},
     approval::Reach,
-    background::oidc::{LoginClient, LoginError, Proof},
+    background::{
+        lease::LeaseError,
+        oidc::{LoginClient, LoginError, Proof},
+    },
     config::{LoginPlan, LoginRole},
     identity::IdToken,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// As the admin side takes them.
 pub fn rules(plan: &LoginPlan) -> LoginRules {
@@ -45,6 +48,31 @@ pub async fn redeem(core: Arc<Core>, redemption: Redemption) -> Result<Person, N
     let Redemption { code, verifier, redirect_uri, nonce } = &redemption;
     let token = client.redeem(Proof { code, verifier, redirect_uri }).await.map_err(failed)?;
     person(&core, &client, &token, Some(nonce)).await
+}
+
+/// Begins a login on another device.
+pub async fn begin_device(core: Arc<Core>) -> Result<DeviceLogin, NotLoggedIn> {
+    let scope = core.snapshot.load().admin.login.as_ref().map(|plan| plan.scope.clone());
+    let begun = client(&core)?.begin_device(&scope.unwrap_or_default()).await.map_err(failed)?;
+    Ok(DeviceLogin {
+        device_code: begun.device_code,
+        user_code: begun.user_code,
+        verification_uri: begun.verification_uri,
+        verification_uri_complete: begun.verification_uri_complete,
+        expires: Duration::from_secs(begun.expires_in),
+        interval: Duration::from_secs(begun.interval),
+    })
+}
+
+/// Who has logged in on it, if somebody has.
+pub async fn ask_device(core: Arc<Core>, device_code: String) -> Result<Option<Person>, NotLoggedIn> {
+    let client = client(&core)?;
+    match client.ask_device(&device_code).await {
+        Ok(token) => person(&core, &client, &token, None).await.map(Some),
+        Err(LoginError::Request(LeaseError::Refused { code: "authorization_pending", .. })) => Ok(None),
+        Err(LoginError::Request(LeaseError::Refused { code: "slow_down", .. })) => Err(NotLoggedIn::TooFast),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Whom a token of the issuer's own endpoint is about.

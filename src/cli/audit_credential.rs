@@ -29,6 +29,9 @@ pub(super) struct Credential {
     /// What its bearer may do
     #[arg(long, value_enum, default_value_t = Role::Auditor)]
     role: Role,
+    /// The human who bears it, as the owner claim of callers names them: nobody approves their own requests
+    #[arg(long, value_name = "NAME", value_parser = owner)]
+    owner: Option<String>,
     /// When it ends, such as 2027-11-22 or 2027-11-22T09:30:00Z [default: never]
     #[arg(long, value_name = "WHEN")]
     expires: Option<Timestamp>,
@@ -44,8 +47,10 @@ pub(super) struct Credential {
 enum Role {
     /// See how the gateway is
     Viewer,
-    /// Read the audit log
+    /// Read recordings and the audit log
     Auditor,
+    /// Decide about requests that wait
+    Approver,
 }
 
 impl Role {
@@ -53,8 +58,16 @@ impl Role {
         match self {
             Role::Viewer => "viewer",
             Role::Auditor => "auditor",
+            Role::Approver => "approver",
         }
     }
+}
+
+/// What stands in a quoted text as it is.
+fn owner(text: &str) -> Result<String, String> {
+    let plain = |c: char| !c.is_control() && c != '"' && c != '\\';
+    let bad = || "an owner is text without quotes, backslashes and control characters".to_owned();
+    Some(text).filter(|text| !text.is_empty() && text.chars().all(plain)).map(str::to_owned).ok_or_else(bad)
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -106,7 +119,8 @@ impl Credential {
     fn lines(&self, token: &str) -> String {
         let ends = self.expires.map(|at| format!("expires = \"{at}\"\n")).unwrap_or_default();
         let (name, role, hash) = (&self.name, self.role.word(), hash(token));
-        format!("[[admin.token]]\nname = \"{name}\"\nrole = \"{role}\"\nhash = \"{hash}\"\n{ends}")
+        let owner = self.owner.as_ref().map(|owner| format!("owner = \"{owner}\"\n")).unwrap_or_default();
+        format!("[[admin.token]]\nname = \"{name}\"\nrole = \"{role}\"\nhash = \"{hash}\"\n{owner}{ends}")
     }
 }
 
@@ -131,7 +145,8 @@ mod tests {
     fn what_is_printed_is_what_the_configuration_takes() {
         let credential = Credential {
             name: "berlin-1".into(),
-            role: Role::Auditor,
+            role: Role::Approver,
+            owner: Some("ada@example.com".into()),
             expires: Some("2027-11-22".parse().unwrap()),
             token_file: None,
             json: false,
@@ -143,8 +158,9 @@ mod tests {
         assert_eq!(token.expiry(), credential.expires);
         let found: Vec<&str> = loaded.diagnostics.iter().map(|one| one.code).collect();
         assert!(!found.contains(&"token-hash") && !found.contains(&"time"), "{found:?}");
-        let AdminToken { name, role, .. } = token;
-        assert_eq!((name.as_str(), *role), ("berlin-1", config::AdminRole::Auditor));
+        let AdminToken { name, role, owner, .. } = token;
+        assert_eq!((name.as_str(), *role), ("berlin-1", config::AdminRole::Approver));
+        assert_eq!(owner.as_deref(), Some("ada@example.com"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::config::read;
 use super::{ConfigFile, block_on, exit, output::Output};
 use crate::background;
 use crate::background::client::Clients;
-use crate::background::oidc::{Oidc, Timing};
+use crate::background::oidc::{LoginClient, Oidc, Timing};
 use crate::background::secrets::{Failure, Surroundings, provision as provision_secrets};
 use crate::config::{self, Diagnostic, Format, Host, Origin, Path, Severity, Snapshot, diagnostic};
 use clap::{Args, ValueEnum};
@@ -100,6 +100,7 @@ fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<
         let mut found = secrets(&snapshot).await;
         if online {
             found.extend(issuers(&snapshot, loaded).await);
+            found.extend(login(&snapshot).await);
             found.extend(upstreams(&snapshot, loaded, text).await);
         }
         found
@@ -138,6 +139,20 @@ async fn issuers(snapshot: &Snapshot, loaded: &config::Loaded) -> Vec<Diagnostic
         }
     }
     found
+}
+
+/// The issuer of logins, if its endpoints cannot be had.
+async fn login(snapshot: &Snapshot) -> Option<Diagnostic> {
+    let login = snapshot.admin.login.as_ref()?;
+    let http = match Clients::default().trusting(login.roots.as_ref()) {
+        Ok(http) => http,
+        Err(error) => return Some(at_start(snapshot, &error.to_string())),
+    };
+    let client = LoginClient::new(http, login.issuer.clone(), login.secret.clone());
+    let error = client.endpoints().await.err()?;
+    let message = format!("nobody could log in: {error}");
+    let path = Path::from(["admin".into(), "login".into(), "issuer".into()]);
+    Some(snapshot.tree.value(&path, Severity::Error, "issuer-unreachable", message))
 }
 
 /// Upstreams that do not answer. Any answer will do: no credential is sent.

@@ -22,6 +22,8 @@ mod grants;
 mod healthcheck;
 mod inert;
 mod init;
+mod kept_login;
+mod login;
 mod man;
 mod mask;
 mod output;
@@ -102,6 +104,8 @@ enum Command {
     Audit(audit::Command),
     Mask(mask::Command),
     Token(token::Command),
+    Login(login::Login),
+    Logout(login::Logout),
     Env(env::Command),
     Version(version::Command),
     Completions(completions::Command),
@@ -141,6 +145,8 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(&mut output),
         Command::Mask(command) => command.run(&mut output),
         Command::Token(command) => command.run(&mut output),
+        Command::Login(command) => command.run(&mut output),
+        Command::Logout(command) => command.run(&mut output),
         Command::Env(command) => command.run(&mut output),
         Command::Version(command) => command.run(&mut output),
         Command::Completions(command) => command.run(&mut output),

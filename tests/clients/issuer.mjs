@@ -11,7 +11,8 @@ const GROUPS = { sam: ['sre', 'staff'], riley: ['staff'] };
 // A native client: any port of the loopback address will do (RFC 8252 section 7.3).
 const CONSOLE = {
   client_id: 'console', application_type: 'native', token_endpoint_auth_method: 'none',
-  redirect_uris: ['http://127.0.0.1/auth/callback'], grant_types: ['authorization_code'], response_types: ['code'],
+  redirect_uris: ['http://127.0.0.1/auth/callback'], response_types: ['code'],
+  grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
 };
 const CLIENT = { client_id: 'agent', client_secret: 'agent-secret' };
 
@@ -40,6 +41,7 @@ function provider(issuer) {
     extraTokenClaims: () => ({ groups: ['agents'], purpose: 'tests' }),
     features: {
       clientCredentials: { enabled: true },
+      deviceFlow: { enabled: true },
       devInteractions: { enabled: true },
       resourceIndicators: {
         enabled: true,

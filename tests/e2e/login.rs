@@ -1,6 +1,7 @@
 //! People who log in to the admin interface: at the demo's issuer and at a real one.
 
 use super::support::{
+    DEADLINE,
     browser::Browser,
     clients::Issuer,
     eventually,
@@ -8,8 +9,17 @@ use super::support::{
     http::ask,
     upstream::Upstream,
 };
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
-use std::thread;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+};
 
 const PROMPT: &str = r#"{"model":"m","max_tokens":50000,"messages":[{"role":"user","content":"Hi"}]}"#;
 
@@ -149,4 +159,243 @@ fn a_real_issuer_vouches_for_people() {
     assert_eq!((&me["principal"], &me["groups"]), (&json!("user:sam"), &json!(["sre", "staff"])), "{me}");
     assert_eq!(browser.api(&console, "GET", "/api/v1/approvals", None).status, 200);
     assert_eq!(browser.api(&console, "POST", "/api/v1/drain", None).status, 403);
+}
+
+/// `ringward login` as it waits for somebody.
+struct Waiting {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    said: String,
+}
+
+impl Waiting {
+    fn start(home: &Path, arguments: &[&str]) -> Waiting {
+        let mut command = at_home(home, arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let stdout = child.stdout.take().expect("it was piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Waiting { child, lines, said: String::new() }
+    }
+
+    /// The first line with this in it.
+    fn line(&mut self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{part}: {}", self.said));
+            self.said += &line;
+            if line.contains(part) {
+                return line.trim().to_owned();
+            }
+        }
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        eventually("the end of the login", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn at_home(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
+    command.args(arguments).env("HOME", home).env("XDG_STATE_HOME", home).env_remove("RINGWARD_ADMIN");
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(home: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = at_home(home, arguments).output().unwrap();
+    (status.code(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+}
+
+#[test]
+fn the_command_line_logs_in_with_a_browser_and_out_again() {
+    let demo = Demo::start();
+    let (url, home) = (demo.get("admin"), demo.home.path());
+    let (code, said) = run(home, &["status", "--url", url]);
+    assert!(code == Some(1) && said.contains(&format!("run `ringward login --url {url}`")), "{said}");
+    let mut login = Waiting::start(home, &["login", "--url", url, "--no-browser"]);
+    let page = login.line("/auth/cli?port=");
+    let mut browser = Browser::new();
+    let people = browser.follow("GET", &page, None);
+    let back = browser.submit(&people, &[("person", "sam")]);
+    let next = browser.refresh_of(&back);
+    let asked = browser.follow("GET", &next, None);
+    assert!(asked.text().contains("wants to act as Sam Okafor"), "{}", asked.text());
+    let agreed = browser.submit(&asked, &[]);
+    let next = browser.refresh_of(&agreed);
+    assert!(next.starts_with("http://127.0.0.1:"), "{next}");
+    assert_eq!(browser.follow("GET", &next.replace("state=", "state=x"), None).status, 404, "another state");
+    let done = browser.follow("GET", &next, None);
+    assert!(done.text().contains("You are logged in"), "{}", done.text());
+    assert!(login.line("logged in to").contains("as Sam Okafor (user:sam)"));
+    assert_eq!(login.code(), Some(0));
+    let kept = home.join("ringward/logins.json");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    for arguments in [&["status"][..], &["approvals", "list"], &["grants", "list"], &["freeze"]] {
+        let (code, said) = run(home, &[arguments, &["--url", url]].concat());
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+    }
+    let (code, said) = run(home, &["sessions", "list", "--url", url]);
+    assert!(code == Some(1) && said.contains("auditor"), "{said}");
+    let secret = fs::read_to_string(&kept)
+        .unwrap()
+        .split("rws_")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let (code, said) = run(home, &["logout", "--url", url]);
+    assert_eq!((code, said), (Some(0), format!("logged out of {url}\n")));
+    let bearer = format!("Bearer rws_{secret}");
+    let gone = browser.send("GET", &format!("{url}/api/v1/me"), &[("authorization", &bearer)], "");
+    assert_eq!(gone.status, 401, "it has ended there, too");
+    let (code, said) = run(home, &["logout", "--url", url]);
+    assert!(code == Some(1) && said.contains("not logged in"), "{said}");
+    let (code, said) = run(home, &["login", "--url", "http://127.0.0.1:1", "--no-browser"]);
+    assert!(code == Some(5) && said.contains("no gateway answers"), "{said}");
+    let (code, said) = run(home, &["login", "--admin", "unix:/x"]);
+    assert!(code == Some(2) && said.contains("--url https://"), "{said}");
+    let (code, said) = run(home, &["login", "--url", url, "--device"]);
+    assert!(code == Some(1) && said.contains("device_authorization_endpoint"), "{said}");
+    // What opens something is in no log of the gateway's.
+    let log = fs::read_to_string(demo.path("log")).unwrap();
+    assert!(!log.contains(&secret) && !log.contains("rws_"));
+}
+
+#[test]
+fn the_command_line_logs_in_on_another_device() {
+    let Some(issuer) = Issuer::start(0) else { return };
+    let upstream = Upstream::answering("welcome");
+    let admin = format!(
+        "roles = {{ viewer = \"group:staff\" }}\n[admin.login]\nissuer = \"{}\"\nclient_id = \"console\"\n\
+         scopes = [\"openid\", \"groups\"]\n",
+        issuer.url
+    );
+    let gateway =
+        Gateway::start_with(tempfile::tempdir().unwrap(), &open_route("up", upstream.address), &admin, "");
+    let url = format!("http://{}", gateway.find_address("admin").expect("an admin port"));
+    let home = tempfile::tempdir().unwrap();
+    let mut login = Waiting::start(home.path(), &["login", "--url", &url, "--device"]);
+    let line = login.line("and enter ");
+    let (page, code) = line.strip_prefix("On any device open ").unwrap().split_once(" and enter ").unwrap();
+    let mut browser = Browser::new();
+    let mut shown = browser.follow("GET", page, None);
+    shown = browser.submit(&shown, &[("user_code", code)]);
+    // Confirmation, login, consent: as many pages as this issuer likes.
+    for _ in 0..4 {
+        if shown.text().contains("<form") {
+            let entered: &[(&str, &str)] = match shown.text().contains("name=\"password\"") {
+                true => &[("login", "riley"), ("password", "x")],
+                false => &[],
+            };
+            shown = browser.submit(&shown, entered);
+        }
+    }
+    assert!(login.line("logged in to").contains("(user:riley)"), "{}", shown.text());
+    assert_eq!(login.code(), Some(0));
+    let (code, said) = run(home.path(), &["status", "--url", &url]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// A gateway that people log in to over TLS, at the demo's issuer, and that holds everything for two of them.
+struct OverTls {
+    gateway: Gateway,
+    console: String,
+    ca: Vec<u8>,
+    /// Of a program that decides in the name of Sam.
+    token: String,
+    _upstream: Upstream,
+}
+
+fn over_tls(demo: &Demo) -> OverTls {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let ca = certificate.pem();
+    fs::write(folder.path().join("admin.pem"), &ca).unwrap();
+    let file = folder.path().join("admin-key.pem");
+    fs::write(&file, key.serialize_pem()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let token_file = folder.path().join("ada");
+    let owner = "sam.okafor@example.com";
+    let credential = ["audit", "credential", "ada", "--role", "approver", "--owner", owner, "--token-file"];
+    let (_, table) = run(folder.path(), &[&credential[..], &[token_file.to_str().unwrap()]].concat());
+    let upstream = Upstream::answering("welcome");
+    let (issuer, audience) = (demo.get("issuer"), demo.get("audience"));
+    let admin = format!(
+        "roles = {{ approver = [\"group:sre\", \"group:payments\"] }}\n[admin.login]\nissuer = \"{issuer}\"\n\
+         client_id = \"ringward-console\"\nclaims = {{ owner = \"owner\" }}\nscopes = \"openid\"\n"
+    );
+    let routes = format!(
+        "[admin.tls]\ncert = {{ file = \"admin.pem\" }}\nkey = {{ file = \"admin-key.pem\" }}\n{table}\n\
+         [[identity]]\nname = \"people\"\nissuer = \"{issuer}\"\naudience = \"{audience}\"\n\
+         claims = {{ owner = \"owner\" }}\n\
+         [upstreams.up]\nurl = \"http://{}\"\n[[route]]\nname = \"up\"\n\
+         match = {{ listen = \"main\", path = \"/**\" }}\n\
+         identity = [\"people\"]\nupstream = \"up\"\npolicies = [\"ask\"]\n[[policy]]\nname = \"ask\"\n\
+         action = \"approve\"\nreason = \"Two must look.\"\n\
+         approval = {{ by = [\"group:sre\", \"group:payments\", \"token:ada\"], min = 2 }}\n",
+        upstream.address
+    );
+    let token = fs::read_to_string(&token_file).unwrap().trim().to_owned();
+    let gateway = Gateway::start_with(folder, &routes, &admin, "");
+    let port = gateway.find_address("admin").unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let console = format!("https://localhost:{port}");
+    OverTls { gateway, console, ca: ca.into_bytes(), token, _upstream: upstream }
+}
+
+#[test]
+fn two_people_approve_over_tls_and_nobody_twice_or_for_themselves() {
+    let demo = Demo::start();
+    let OverTls { gateway, console, ca, token, .. } = &over_tls(&demo);
+    let person = |name: &str| {
+        let mut browser = Browser::trusting(ca.clone());
+        let back = sign_in(&mut browser, console, name);
+        assert_eq!(back.status, 200, "{}", back.text());
+        assert!(back.head.contains("set-cookie: __Host-ringward-session="), "{}", back.head);
+        browser
+    };
+    let (mut sam, mut grace, mut kim) = (person("sam"), person("grace"), person("kim"));
+    thread::scope(|scope| {
+        let bearer = demo.bearer();
+        let address = gateway.address();
+        let asked = scope.spawn(move || {
+            // Its keys may not be there yet.
+            eventually("an answer", || {
+                let reply = ask(&address, "GET", "/x", &[("authorization", &bearer)], "");
+                (reply.status != 503).then_some(reply.status)
+            })
+        });
+        let card = eventually("a card", || {
+            let list = sam.api(console, "GET", "/api/v1/approvals?state=pending", None).json();
+            list["approvals"].as_array().unwrap().first().cloned()
+        });
+        let path = format!("/api/v1/approvals/{}/decision", card["id"].as_str().unwrap());
+        let yes = json!({"decision": "approve", "revision": card["revision"]});
+        let own = grace.api(console, "POST", &path, Some(&yes));
+        assert_eq!(own.status, 403, "{}", own.text());
+        assert!(own.text().contains("user:grace is the owner of the caller"), "{}", own.text());
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let mut program = Browser::trusting(ca.clone());
+        let first = program.send("POST", &format!("{console}{path}"), &headers, &yes.to_string());
+        assert_eq!((first.status, &first.json()["state"]), (200, &json!("pending")), "{}", first.text());
+        let same = sam.api(console, "POST", &path, Some(&yes));
+        assert_eq!(same.status, 409, "{}", same.text());
+        assert!(same.text().contains("are the same person"), "{}", same.text());
+        let second = kim.api(console, "POST", &path, Some(&yes));
+        assert_eq!(second.status, 200, "{}", second.text());
+        assert_eq!(asked.join().unwrap(), 200);
+    });
 }

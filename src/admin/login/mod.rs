@@ -24,12 +24,14 @@
 //! It speaks to no issuer itself: [`super::Control`] does. Start at `routes`.
 
 mod browser;
+mod handover;
 mod page;
 mod routes;
 mod sessions;
 mod transactions;
 
 pub(super) use browser::{STREAMS, check_origin, cookie_of, session_cookie};
+pub(super) use handover::Handovers;
 pub(super) use routes::{me, own_origins, routes};
 pub(super) use sessions::{By, Sessions, Visit};
 pub(super) use transactions::Transactions;
@@ -97,6 +99,18 @@ pub struct Redemption {
     pub nonce: String,
 }
 
+/// A login on another device (RFC 8628 section 3.2).
+#[derive(Clone, Debug)]
+pub struct DeviceLogin {
+    /// What the issuer is asked about it with.
+    pub device_code: String,
+    pub user_code: String,
+    pub verification_uri: String,
+    pub verification_uri_complete: Option<String>,
+    pub expires: Duration,
+    pub interval: Duration,
+}
+
 /// Why nobody is logged in, in words without anything secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotLoggedIn {
@@ -104,6 +118,8 @@ pub enum NotLoggedIn {
     Unavailable(String),
     /// It says no, or its token is not good.
     Refused(String),
+    /// It wants to be asked less often (RFC 8628 section 3.5).
+    TooFast,
 }
 
 impl Person {

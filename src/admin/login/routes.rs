@@ -55,6 +55,7 @@ pub(in crate::admin) fn routes() -> Router<Arc<Desk>> {
         .route("/auth/login", get(login))
         .route("/auth/callback", get(callback))
         .route("/auth/logout", post(logout))
+        .merge(super::handover::routes())
 }
 
 /// Our side of a connection that people may log in over.
@@ -212,7 +213,7 @@ async fn finish(desk: &Desk, here: &Here, returned: Returned, begun: Transaction
     let Transaction { nonce, verifier, redirect_uri, then, former, .. } = begun;
     let proven = desk.control.redeem(Redemption { code, verifier, redirect_uri, nonce }).await;
     let person = proven.map_err(|why| match why {
-        NotLoggedIn::Unavailable(_) => unavailable(&why),
+        NotLoggedIn::Unavailable(_) | NotLoggedIn::TooFast => unavailable(&why),
         NotLoggedIn::Refused(why) => {
             tracing::warn!(why, "a login was refused");
             Page::failed(StatusCode::FORBIDDEN, "Not logged in", &why)
@@ -310,7 +311,10 @@ pub(super) fn busy() -> Page {
 }
 
 fn unavailable(why: &NotLoggedIn) -> Page {
-    let (NotLoggedIn::Unavailable(why) | NotLoggedIn::Refused(why)) = why;
+    let why = match why {
+        NotLoggedIn::Unavailable(why) | NotLoggedIn::Refused(why) => why,
+        NotLoggedIn::TooFast => "it is asked too often",
+    };
     tracing::warn!(why, "nobody can log in");
     let why = format!("The issuer cannot be asked who you are: {why}");
     Page::failed(StatusCode::BAD_GATEWAY, "Not logged in", &why)

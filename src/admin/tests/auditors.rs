@@ -81,6 +81,8 @@ fn each_role_gets_its_own_and_nobody_changes_anything() {
     let cases = [
         ("GET /livez", [200, 200, 200, 200]),
         ("GET /readyz", [200, 200, 200, 200]),
+        ("GET /api/v1/me", [401, 200, 200, 401]),
+        ("GET /auth/login", [404, 404, 404, 404]),
         ("GET /api/v1/status", [401, 403, 200, 401]),
         ("GET /api/v1/version", [401, 403, 200, 401]),
         ("GET /metrics", [401, 403, 200, 401]),

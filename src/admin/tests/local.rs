@@ -17,6 +17,7 @@ fn every_path_answers() {
         ("GET /readyz", 200, r#""ready": true"#),
         ("GET /readyz?verbose", 200, r#""name": "issuer corp""#),
         ("GET /metrics", 200, "ringward_jwks_age_seconds{name=\"corp\"} 1.5"),
+        ("GET /api/v1/me", 200, r#""login": "socket""#),
         ("GET /api/v1/status", 200, r#""driver": "io_uring""#),
         ("GET /api/v1/version", 200, r#""name": "ringward""#),
         ("GET /api/v1/shards", 200, r#""connections": 3"#),

@@ -355,3 +355,103 @@ fn a_secret_of_a_session_is_no_token_and_tokens_need_tls() {
         assert_eq!(answer.status, 401, "{token}: {}", answer.body);
     }
 }
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// RFC 7636 appendix B.
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+#[test]
+fn the_command_line_is_let_in_by_somebody_who_presses_a_button() {
+    let world = world(&[person("sam", &["sre"])]);
+    let mut browser = Browser::new(&world);
+    let page = format!("/auth/cli?port=4711&state=st-1&code_challenge={CHALLENGE}");
+    let first = browser.ask(&format!("GET {page}"), "");
+    assert_eq!(first.status, 302);
+    assert!(
+        first.head.contains("location: /auth/login?then=%2Fauth%2Fcli%3Fport%3D4711%26"),
+        "{}",
+        first.head
+    );
+    browser.log_in("sam");
+    let asked = browser.ask(&format!("GET {page}"), "Sec-Fetch-Site: same-origin\r\n");
+    assert!(
+        asked.body.contains("<button>Let it in</button>") && !asked.body.contains("4711/"),
+        "{}",
+        asked.body
+    );
+    let form = format!("port=4711&state=st-1&code_challenge={CHALLENGE}");
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let mut press = |site: &str, form: &str| {
+        let length = form.len();
+        let head = format!("Sec-Fetch-Site: {site}\r\n{kind}Content-Length: {length}\r\n\r\n{form}");
+        browser.ask("POST /auth/cli", &head)
+    };
+    assert_eq!(press("cross-site", &form).problem(), "cross_origin", "another site presses no button");
+    assert_eq!(press("same-origin", "port=1&state=%22%3E&code_challenge=x").status, 400);
+    let agreed = press("same-origin", &form);
+    assert_eq!(agreed.status, 200, "{}", agreed.body);
+    let code = agreed.body.split("http://127.0.0.1:4711/?code=").nth(1).unwrap().split('&').next().unwrap();
+    let token = |code: &str, verifier: &str| {
+        let body = format!("{{\"code\":\"{code}\",\"code_verifier\":\"{verifier}\"}}");
+        let text = request("POST /auth/token", &world.tcp.to_string(), &json(&body));
+        exchange(connect(world.tcp), &text)
+    };
+    assert_eq!(token("guessed", VERIFIER).problem(), "login_refused");
+    let opened = token(code, VERIFIER);
+    assert_eq!(opened.status, 200, "{}", opened.body);
+    assert_eq!(token(code, VERIFIER).problem(), "login_refused", "used");
+    let secret = opened.json()["token"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("rws_") && opened.json()["principal"] == "user:sam");
+    let mut other = Browser::new(&world);
+    let bearer = format!("Authorization: Bearer {secret}\r\n");
+    assert_eq!(other.ask("GET /api/v1/me", &bearer).json()["subject"], "sam");
+    let out = other.ask("POST /auth/logout", &format!("{bearer}Content-Length: 0\r\n"));
+    assert_eq!(out.status, 200, "no cookie, no other site: {}", out.body);
+    assert_eq!(other.ask("GET /api/v1/me", &bearer).problem(), "session_ended");
+    assert_eq!(browser.me().status, 200, "the browser's own session goes on");
+}
+
+#[test]
+fn a_code_for_the_command_line_needs_its_verifier() {
+    let world = world(&[person("sam", &["sre"])]);
+    let mut browser = Browser::new(&world);
+    browser.log_in("sam");
+    let form = format!("port=4711&state=s&code_challenge={CHALLENGE}");
+    let head = format!(
+        "Sec-Fetch-Site: same-origin\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let agreed = browser.ask("POST /auth/cli", &head);
+    let code = agreed.body.split("?code=").nth(1).unwrap().split('&').next().unwrap();
+    for verifier in ["another", VERIFIER] {
+        let body = format!("{{\"code\":\"{code}\",\"code_verifier\":\"{verifier}\"}}");
+        let text = request("POST /auth/token", &world.tcp.to_string(), &json(&body));
+        let answer = exchange(connect(world.tcp), &text);
+        assert_eq!(answer.problem(), "login_refused", "{verifier}: one try ends it");
+    }
+}
+
+#[test]
+fn a_device_is_asked_about_as_often_as_the_issuer_wants() {
+    let world = world(&[]);
+    let post = |path: &str, body: &str| {
+        let text = request(&format!("POST {path}"), &world.tcp.to_string(), &json(body));
+        exchange(connect(world.tcp), &text)
+    };
+    let begun = post("/auth/device", "{}");
+    assert_eq!((begun.status, &begun.json()["user_code"]), (200, &"WDJB-MJHT".into()), "{}", begun.body);
+    assert!(!begun.body.contains("secret-of-the-issuer"), "{}", begun.body);
+    let handle = format!("{{\"handle\":{}}}", begun.json()["handle"]);
+    for _ in 0..3 {
+        assert_eq!(post("/auth/device/token", &handle).status, 202);
+    }
+    let asked = || world.process.calls.lock().unwrap().iter().filter(|call| call.starts_with("ask")).count();
+    assert_eq!(asked(), 1, "once in five seconds");
+    world.process.people.lock().unwrap().push((String::new(), person("sam", &["sre"])));
+    *world.process.now.lock().unwrap() = Timestamp(5_001_000);
+    let opened = post("/auth/device/token", &handle);
+    assert_eq!((opened.status, &opened.json()["principal"]), (200, &"user:sam".into()), "{}", opened.body);
+    assert_eq!(post("/auth/device/token", &handle).problem(), "login_refused", "used");
+    assert_eq!(post("/auth/device/token", "{\"handle\":\"x\"}").problem(), "login_refused");
+}

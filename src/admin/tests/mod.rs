@@ -12,10 +12,10 @@ mod trials;
 
 use super::{
     AuditState, AuditStatus, Candidate, ConfigFile, Configured, ConfiguredIdentities, ConfiguredPolicies,
-    ConfiguredSecrets, Connection, Consistency, Control, Credential, Edit, EditFault, Edited, Editor,
-    ErasedBodies, Events, Expected, Folder, IssuerStatus, LogFolder, LoginRules, NotLoggedIn, Parts, Person,
-    Redemption, Rejected, Reloaded, ReplayFault, Replayed, SecretStatus, Server, ShardStatus, SignInPlace,
-    Status, Trial, Tried, Unproven, UpstreamStatus, Work, door::Bounds,
+    ConfiguredSecrets, Connection, Consistency, Control, Credential, DeviceLogin, Edit, EditFault, Edited,
+    Editor, ErasedBodies, Events, Expected, Folder, IssuerStatus, LogFolder, LoginRules, NotLoggedIn, Parts,
+    Person, Redemption, Rejected, Reloaded, ReplayFault, Replayed, SecretStatus, Server, ShardStatus,
+    SignInPlace, Status, Trial, Tried, Unproven, UpstreamStatus, Work, door::Bounds,
 };
 use crate::{
     approval,
@@ -104,6 +104,25 @@ impl Control for Process {
         let index = people.iter().position(|(code, _)| *code == redemption.code);
         let person = index.map(|index| people.remove(index).1);
         Box::pin(async { person.ok_or_else(|| NotLoggedIn::Refused("invalid_grant".to_owned())) })
+    }
+
+    fn begin_device(&self) -> Work<'_, Result<DeviceLogin, NotLoggedIn>> {
+        Box::pin(async {
+            Ok(DeviceLogin {
+                device_code: "secret-of-the-issuer".to_owned(),
+                user_code: "WDJB-MJHT".to_owned(),
+                verification_uri: "https://idp.example.com/device".to_owned(),
+                verification_uri_complete: None,
+                expires: Duration::from_secs(300),
+                interval: Duration::from_secs(5),
+            })
+        })
+    }
+
+    fn ask_device(&self, device_code: String) -> Work<'_, Result<Option<Person>, NotLoggedIn>> {
+        self.note(format!("ask about {device_code}"));
+        let person = self.people.lock().unwrap().pop().map(|(_, person)| person);
+        Box::pin(async { Ok(person) })
     }
 
     fn record_action(&self, author: &str, action: &str, object: &str) {

@@ -86,6 +86,23 @@ pub struct Proof<'a> {
     pub redirect_uri: &'a str,
 }
 
+/// A login on another device (RFC 8628 section 3.2).
+#[derive(Debug, Deserialize)]
+pub struct Device {
+    pub device_code: String,
+    pub user_code: String,
+    pub verification_uri: String,
+    pub verification_uri_complete: Option<String>,
+    /// Seconds.
+    pub expires_in: u64,
+    #[serde(default = "interval")]
+    pub interval: u64,
+}
+
+fn interval() -> u64 {
+    5
+}
+
 /// The member of the answer that matters (OpenID Connect Core 1.0 section 3.1.3.3).
 #[derive(Deserialize)]
 struct Answer<'a> {
@@ -155,6 +172,11 @@ impl LoginClient {
         form.pair("code", proof.code.as_bytes());
         form.pair("redirect_uri", proof.redirect_uri.as_bytes());
         form.pair("code_verifier", proof.verifier.as_bytes());
+        self.token(form).await
+    }
+
+    /// The ID token that the token endpoint gives for a form.
+    async fn token(&self, form: Form) -> Result<Zeroizing<String>, LoginError> {
         let endpoints = self.endpoints().await?;
         let (status, body) = self.post(&endpoints.token, &endpoints, form).await?;
         if status != StatusCode::OK {
@@ -164,6 +186,39 @@ impl LoginClient {
         let answer: Answer<'_> =
             serde_json::from_slice(&body).map_err(|_| LeaseError::Malformed("id_token"))?;
         Ok(Zeroizing::new(answer.id_token.into_owned()))
+    }
+
+    /// Begins a login on another device (RFC 8628 section 3.1).
+    ///
+    /// # Errors
+    /// [`LoginError::NoDevice`] above all.
+    pub async fn begin_device(&self, scope: &str) -> Result<Device, LoginError> {
+        let endpoints = self.endpoints().await?;
+        let url = endpoints.device.as_deref().ok_or(LoginError::NoDevice)?;
+        let mut form = Form::new();
+        form.pair("scope", scope.as_bytes());
+        let (status, body) = self.post(url, &endpoints, form).await?;
+        if status != StatusCode::OK {
+            let (status, code) = (status.as_u16(), error_code(&body));
+            return Err(LeaseError::Refused { status, code }.into());
+        }
+        let device: Device =
+            serde_json::from_slice(&body).map_err(|_| LeaseError::Malformed("device_code"))?;
+        self.issuer
+            .check_keys_url(&device.verification_uri)
+            .map_err(|error| LoginError::Endpoint { what: "verification_uri", error })?;
+        Ok(device)
+    }
+
+    /// The ID token for a device on which somebody has logged in (RFC 8628 section 3.4).
+    ///
+    /// # Errors
+    /// [`LoginError`]: `authorization_pending` while nobody has.
+    pub async fn ask_device(&self, device_code: &str) -> Result<Zeroizing<String>, LoginError> {
+        let mut form = Form::new();
+        form.pair("grant_type", b"urn:ietf:params:oauth:grant-type:device_code");
+        form.pair("device_code", device_code.as_bytes());
+        self.token(form).await
     }
 
     /// Who has logged in, by a token that came from the issuer's own endpoint. `Ok(None)`: its keys should be

@@ -14,7 +14,7 @@ mod schedule;
 mod tests;
 
 pub use fetch::FetchError;
-pub use login::{Endpoints, LoginClient, LoginError, Proof};
+pub use login::{Device, Endpoints, LoginClient, LoginError, Proof};
 pub use schedule::{Schedule, Timing};
 
 use crate::{

@@ -10,6 +10,8 @@ pub struct Browser {
     cookies: BTreeMap<(String, String), String>,
     /// Address of the page that is shown.
     at: String,
+    /// Authority of servers that are spoken to over TLS.
+    ca: Option<Vec<u8>>,
 }
 
 const REDIRECTS_MAX: usize = 10;
@@ -19,16 +21,25 @@ impl Browser {
         Browser::default()
     }
 
+    /// One that trusts this authority (PEM).
+    pub fn trusting(ca: Vec<u8>) -> Browser {
+        Browser { ca: Some(ca), ..Browser::default() }
+    }
+
     /// One request, without following anything.
     pub fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let (host, path) = split(url);
+        let host = host_of(url);
         let own = self.cookies.iter().filter(|((of, _), _)| *of == host);
         let cookies: Vec<_> = own.map(|((_, name), value)| format!("{name}={value}")).collect();
         let cookies = cookies.join("; ");
         let mut all = vec![("cookie", cookies.as_str())];
         all.retain(|(_, value)| !value.is_empty());
         all.extend(headers);
-        let reply = ask_at(&host, method, &path, &all, body);
+        let reply = match (url.strip_prefix("http://"), &self.ca) {
+            (Some(rest), _) => in_clear_text(&host, method, rest, &all, body),
+            (None, Some(ca)) => over_tls(ca, method, url, &all, body),
+            (None, None) => panic!("no authority for {url}"),
+        };
         for line in reply.head.lines().filter_map(|line| line.split_once(": ")) {
             if !line.0.eq_ignore_ascii_case("set-cookie") {
                 continue;
@@ -51,7 +62,10 @@ impl Browser {
     pub fn follow(&mut self, method: &str, url: &str, form: Option<&str>) -> Response {
         let kind = [("content-type", "application/x-www-form-urlencoded")];
         let mut reply = match form {
-            Some(form) => self.send(method, url, &kind, form),
+            Some(form) => {
+                let origin = reqwest::Url::parse(&self.at).unwrap().origin().ascii_serialization();
+                self.send(method, url, &[kind[0], ("origin", &origin)], form)
+            }
             None => self.send(method, url, &[], ""),
         };
         for _ in 0..REDIRECTS_MAX {
@@ -68,6 +82,14 @@ impl Browser {
     pub fn submit(&mut self, page: &Response, entered: &[(&str, &str)]) -> Response {
         let (action, form) = self.form(page, entered);
         self.follow("POST", &action, Some(&form))
+    }
+
+    /// Where a page goes on to by itself.
+    pub fn refresh_of(&self, page: &Response) -> String {
+        let text = page.text();
+        let target = text.split("http-equiv=\"refresh\" content=\"0; url=").nth(1);
+        let target = target.unwrap_or_else(|| panic!("no refresh: {text}")).split('"').next().unwrap();
+        absolute(&target.replace("&amp;", "&"), &self.at)
     }
 
     /// Where the form of a page leads, without going there.
@@ -106,8 +128,9 @@ impl Browser {
     }
 }
 
-/// One request with the host that belongs to it.
-fn ask_at(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+fn in_clear_text(host: &str, method: &str, rest: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    let path = rest.strip_prefix(host).filter(|path| !path.is_empty()).unwrap_or("/");
+    let path = path.split('#').next().unwrap_or("/");
     let mut client = super::http::Client::connect(host);
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
     headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
@@ -118,10 +141,29 @@ fn ask_at(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: 
     client.response(method == "HEAD").expect("an answer")
 }
 
-fn split(url: &str) -> (String, String) {
-    let rest = url.strip_prefix("http://").unwrap_or_else(|| panic!("not clear text: {url}"));
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    (host.to_owned(), format!("/{path}"))
+fn over_tls(ca: &[u8], method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    let client = ringward::background::client::client(Some(ca)).unwrap();
+    let mut request = client.request(method.parse().unwrap(), url).body(body.to_owned());
+    for (name, value) in headers.iter().filter(|(name, _)| *name != "content-length") {
+        request = request.header(*name, *value);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let answer =
+            request.timeout(super::DEADLINE).send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let status = answer.status().as_u16();
+        let field = |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
+            format!("{name}: {}\r\n", value.to_str().unwrap())
+        };
+        let fields: String = answer.headers().iter().map(field).collect();
+        let head = format!("HTTP/1.1 {status}\r\n{fields}\r\n");
+        Response { status, head, body: answer.bytes().await.unwrap().to_vec(), is_whole: true }
+    })
+}
+
+fn host_of(url: &str) -> String {
+    let (_, rest) = url.split_once("://").unwrap_or_else(|| panic!("no URL: {url}"));
+    rest.split(['/', '?']).next().unwrap_or_default().to_owned()
 }
 
 fn absolute(target: &str, base: &str) -> String {
