@@ -5,12 +5,14 @@
 //! memory, with a map of the places where text and received bytes run apart.
 //!
 //! In the text of a JSON document a quote is a hard separator (no value reaches over it), therefore an
-//! escaped quote decodes to [`ESCAPED_QUOTE`] there.
+//! escaped quote decodes to [`ESCAPED_QUOTE`] there, and that character itself to its neighbour.
 
 use super::fold::{self, Fold};
 
 /// What an escaped quote becomes in the text of a JSON document: a character that no literal may hold.
 pub const ESCAPED_QUOTE: u8 = 0x1f;
+/// What an escaped U+001F becomes there: another separator of information, which detectors know as little.
+const UNIT_SEPARATOR: u8 = 0x1e;
 
 /// How a logical value is spelled in the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +151,15 @@ fn decode_escapes(
     map: &mut Map,
 ) -> usize {
     let read = if codec == Codec::QuotedJson { two_levels } else { one_level };
+    let is_short = matches!(codec, Codec::Json | Codec::Quoted);
     let mut at = 0;
     while at < raw.len() {
+        if is_short {
+            at = short_escapes(codec, raw, at, text, map);
+            if at == raw.len() {
+                break;
+            }
+        }
         if raw[at] != b'\\' || codec == Codec::Plain {
             let escape = memchr::memchr(b'\\', &raw[at..]).filter(|_| codec != Codec::Plain);
             let end = escape.map_or(raw.len(), |length| at + length);
@@ -175,6 +184,7 @@ fn decode_escapes(
         let before = text.len();
         match char {
             '"' if escaped && codec.is_json() => text.push(ESCAPED_QUOTE),
+            '\u{1f}' if codec.is_json() => text.push(UNIT_SEPARATOR),
             '\0'..='\x7f' => text.push(char as u8),
             _ if let Some(ascii) = fold::fold(char).filter(|_| folds) => text.push(ascii),
             _ => text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -184,6 +194,39 @@ fn decode_escapes(
     }
     at
 }
+
+/// Decodes escapes of one letter, of one level, and the few bytes between them, until something else comes;
+/// gives where it stopped.
+fn short_escapes(codec: Codec, raw: &[u8], mut at: usize, text: &mut Vec<u8>, map: &mut Map) -> usize {
+    let mut plain = 0;
+    while let Some(byte) = raw.get(at) {
+        if *byte != b'\\' {
+            if plain == SHORT_RUN_BYTES || !byte.is_ascii() {
+                return at;
+            }
+            text.push(*byte);
+            (at, plain) = (at + 1, plain + 1);
+            continue;
+        }
+        let char = match raw.get(at + 1) {
+            Some(b'"') if codec.is_json() => ESCAPED_QUOTE,
+            Some(letter @ (b'"' | b'\\' | b'/')) => *letter,
+            Some(b'n') => b'\n',
+            Some(b't') => b'\t',
+            Some(b'r') => b'\r',
+            Some(b'b') => 8,
+            Some(b'f') => 12,
+            _ => return at,
+        };
+        map.push(text.len(), 1, at, 2);
+        text.push(char);
+        (at, plain) = (at + 2, 0);
+    }
+    at
+}
+
+/// Bytes between two escapes that are copied one by one: to look for the next escape costs as much.
+const SHORT_RUN_BYTES: usize = 2;
 
 /// [`decode`] of a form (URL standard, section 5.1). What is no escape stands for its own characters.
 fn decode_form(raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {
@@ -351,6 +394,8 @@ mod tests {
         use Codec::*;
         check(Json, r#"{"a":"b\u0040c"}"#, r#"{"a":"b@c"}"#, 16);
         check(Json, r#""a\"b""#, "\"a\u{1f}b\"", 6);
+        check(Json, r#""a\u001fb""#, "\"a\u{1e}b\"", 10);
+        check(Quoted, r"a\u001fb", "a\u{1f}b", 8);
         check(Quoted, r#"a\"b\u0022"#, "a\"b\"", 10);
         check(QuotedJson, r#"{\"a\":\"b\\u0040\\\"\\\\c\"}"#, "{\"a\":\"b@\u{1f}\\c\"}", 29);
         check(QuotedJson, r"\u005cu0040", "@", 11);

@@ -39,19 +39,29 @@ pub fn folded(text: &str) -> String {
     text.chars().map(|char| fold(char).map_or(char, char::from)).collect()
 }
 
-/// Bytes that are asked at once whether all of them are ASCII.
-const BLOCK_BYTES: usize = 128;
+/// Bytes that are asked at once whether all of them are ASCII: first many, then few.
+const BLOCK_BYTES: [usize; 2] = [4 << 10, 64];
 
 /// The first place in `raw` at which something is folded, from `at` on and in front of `end`.
 pub fn find(raw: &[u8], at: usize, end: usize) -> Option<(usize, Fold)> {
-    let mut blocks = (at..end).step_by(BLOCK_BYTES).map(|start| start..end.min(start + BLOCK_BYTES));
-    blocks.find_map(|block| {
-        if raw[block.clone()].is_ascii() {
-            return None;
+    let mut start = at;
+    while start < end {
+        let large = &raw[start..end.min(start + BLOCK_BYTES[0])];
+        if !large.is_ascii() {
+            for (index, small) in large.chunks(BLOCK_BYTES[1]).enumerate() {
+                if small.is_ascii() {
+                    continue;
+                }
+                let first = start + index * BLOCK_BYTES[1];
+                let mut others = (first..first + small.len()).filter(|at| !raw[*at].is_ascii());
+                if let Some(found) = others.find_map(|at| read(&raw[at..]).map(|fold| (at, fold))) {
+                    return Some(found);
+                }
+            }
         }
-        let mut others = block.filter(|at| !raw[*at].is_ascii());
-        others.find_map(|at| read(&raw[at..]).map(|fold| (at, fold)))
-    })
+        start += large.len();
+    }
+    None
 }
 
 /// What stands at the beginning of `bytes`.
@@ -92,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_place_is_found_at_every_place_of_a_block() {
-        for at in 0..2 * BLOCK_BYTES {
+        for at in (0..2 * BLOCK_BYTES[1]).chain(BLOCK_BYTES[0] - 4..BLOCK_BYTES[0] + 4) {
             for before in ["a", "é", "日"] {
                 let mut text = "b".repeat(at % before.len()) + &before.repeat(at / before.len());
                 text.push_str("１ and more");

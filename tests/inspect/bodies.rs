@@ -252,6 +252,16 @@ fn the_last_four_characters_of_an_object_are_none_of_its_quotes() {
     }
 }
 
+/// What stands for an escaped quote while a document is read was taken for one where it stood itself.
+#[test]
+fn a_unit_separator_is_no_quote() {
+    let rules = [generate::rule("members", Kind::Key(vec!["ssn".to_owned()]), "[…{last4}]")];
+    let body = r#"{"ssn":"abcdefg\u001fh\u001f"} "#;
+    let (expected, _) = oracle::mask(&rules, Direction::Response, Reading::Json, body.as_bytes());
+    assert_eq!(show(&expected), r#"{"ssn":"[…efgh]"} "#);
+    check(&rules, Context::Json, Reading::Json, body.as_bytes(), &[body.len()]);
+}
+
 /// A window that began within an escape read the rest of it as text.
 /// The letter came in one piece with the key, the backslash before them: the key was not looked at.
 #[test]

@@ -18,14 +18,14 @@ pub struct Found {
 }
 
 /// A text with a zero in front of it and some behind, so that every position has neighbours. What
-/// separates in JSON, and what an escaped quote becomes, are quotes.
+/// separates in JSON is a quote.
 pub struct Padded(Vec<u8>);
 
 const FRONT: usize = 80;
 
 pub fn padded(text: impl Iterator<Item = u8>) -> Padded {
     let mut bytes = vec![0; FRONT];
-    bytes.extend(text.map(|byte| if byte == 0x1f { b'"' } else { byte }));
+    bytes.extend(text);
     bytes.extend([0; 2]);
     Padded(bytes)
 }

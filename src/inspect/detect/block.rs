@@ -4,101 +4,15 @@
 //! Bit `n` of a bitmap stands for byte `n`. Classes hold ASCII bytes only.
 #![allow(unsafe_code)]
 
-use super::hits::{self, Hits, Scan};
+pub use super::class::{Class, FINGERPRINT_BYTES, Few, Fingerprints};
+use super::hits::{Hits, Scan};
+use super::predicates;
+use super::rows::Bitmaps;
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: usize = 64;
 /// A block and the bytes behind it that complete a fingerprint which begins in it.
 pub const WINDOW_BYTES: usize = BLOCK_BYTES + FINGERPRINT_BYTES - 1;
-/// Leading bytes that fingerprints compare.
-pub const FINGERPRINT_BYTES: usize = 3;
-const BUCKETS: usize = 8;
-
-/// A set of ASCII bytes: by low nibble, the high nibbles (0 to 7) as bits.
-#[derive(Clone, Copy, Debug)]
-pub struct Class([u8; 16]);
-
-impl Class {
-    /// The class of these bytes.
-    pub const fn of(bytes: &[u8]) -> Class {
-        let mut rows = [0; 16];
-        let mut index = 0;
-        while index < bytes.len() {
-            assert!(bytes[index] < 0x80, "classes hold ASCII bytes");
-            rows[(bytes[index] & 15) as usize] |= 1 << (bytes[index] >> 4);
-            index += 1;
-        }
-        Class(rows)
-    }
-
-    /// Whether `byte` belongs to it.
-    #[inline]
-    pub const fn has(&self, byte: u8) -> bool {
-        byte < 0x80 && self.0[(byte & 15) as usize] >> (byte >> 4) & 1 != 0
-    }
-}
-
-/// Where one of many prefixes may begin, by the nibbles of its first three bytes ("Teddy", as in Hyperscan
-/// and the `aho-corasick` crate): prefixes share eight buckets, one bit each.
-#[derive(Clone, Debug, Default)]
-pub struct Fingerprints {
-    low: [[u8; 16]; FINGERPRINT_BYTES],
-    high: [[u8; 16]; FINGERPRINT_BYTES],
-    is_folded: bool,
-}
-
-impl Fingerprints {
-    /// The fingerprints of `prefixes`, each of at least three bytes.
-    pub fn new<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
-        Fingerprints::default().with_all(prefixes)
-    }
-
-    /// The fingerprints of `prefixes`, which are in lower case and begin in any case of ASCII letters.
-    pub fn folded<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
-        Fingerprints { is_folded: true, ..Fingerprints::default() }.with_all(prefixes)
-    }
-
-    fn with_all<'a>(self, prefixes: impl Iterator<Item = &'a [u8]>) -> Fingerprints {
-        let mut heads: Vec<[u8; FINGERPRINT_BYTES]> =
-            prefixes.filter_map(|prefix| prefix.first_chunk().copied()).collect();
-        heads.sort_unstable();
-        heads.dedup();
-        let mut all = self;
-        for head in heads {
-            let bucket = (0..BUCKETS)
-                .min_by_key(|bucket| all.with(head, *bucket).weight(*bucket) - all.weight(*bucket));
-            all = all.with(head, bucket.unwrap_or(0));
-        }
-        all
-    }
-
-    fn with(&self, head: [u8; FINGERPRINT_BYTES], bucket: usize) -> Fingerprints {
-        let mut with = self.clone();
-        for (index, byte) in head.into_iter().enumerate() {
-            let cases = [byte, if self.is_folded { byte.to_ascii_uppercase() } else { byte }];
-            for byte in cases {
-                with.low[index][usize::from(byte & 15)] |= 1 << bucket;
-                with.high[index][usize::from(byte >> 4)] |= 1 << bucket;
-            }
-        }
-        with
-    }
-
-    /// How many three-byte strings a bucket lets pass.
-    fn weight(&self, bucket: usize) -> u32 {
-        let count = |table: &[u8; 16]| table.iter().filter(|row| **row >> bucket & 1 != 0).count() as u32;
-        (0..FINGERPRINT_BYTES).map(|index| count(&self.low[index]) * count(&self.high[index])).product()
-    }
-
-    #[inline]
-    fn may_begin(&self, bytes: &[u8; FINGERPRINT_BYTES]) -> bool {
-        let rows = (0..FINGERPRINT_BYTES).map(|index| {
-            self.low[index][usize::from(bytes[index] & 15)] & self.high[index][usize::from(bytes[index] >> 4)]
-        });
-        rows.fold(u8::MAX, |all, row| all & row) != 0
-    }
-}
-
 /// Kinds of bytes: by low nibble and by high nibble, the kinds that it may belong to. A byte is of those
 /// kinds that both name.
 const KINDS: [[u8; 16]; 2] = {
@@ -162,13 +76,28 @@ pub trait Block: Copy {
     fn equal(self, byte: u8) -> u64;
     /// The bytes of a class.
     fn of_class(self, class: &Class) -> u64;
+    /// The bytes that are one of a few.
+    fn any_of(self, few: &Few) -> u64;
     /// The bytes at which a prefix may begin; `window`: the block with what follows it.
     fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64;
+
+    /// The bytes that have one of `maps` so many places in front of them; 1 to 63.
+    fn back<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N>;
+    /// The bytes that have one of `maps` so many places behind them; 1 to 63.
+    fn ahead<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N>;
+    /// Those of both.
+    fn and<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N>;
+    /// Those of either.
+    fn or<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N>;
+    /// Those that are none.
+    fn not<const N: usize>(maps: &Bitmaps<N>) -> Bitmaps<N>;
+    /// Whether there are none.
+    fn is_empty<const N: usize>(maps: &Bitmaps<N>) -> bool;
 }
 
 /// A block that is looked at byte by byte.
-#[derive(Clone, Copy)]
-struct Scalar([u8; BLOCK_BYTES]);
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar([u8; BLOCK_BYTES]);
 
 #[inline]
 fn bitmap(bit: impl Fn(usize) -> bool) -> u64 {
@@ -199,9 +128,50 @@ impl Block for Scalar {
         bitmap(|index| class.has(self.0[index]))
     }
 
+    fn any_of(self, few: &Few) -> u64 {
+        bitmap(|index| self.0[index] < 0x80 && few.0[usize::from(self.0[index] & 15)] == self.0[index])
+    }
+
     fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
         bitmap(|index| window[index..].first_chunk().is_some_and(|head| prefixes.may_begin(head)))
     }
+
+    fn back<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
+        let mut before = 0;
+        each(maps, |bits| {
+            let moved = bits << places | before >> (u64::BITS - places);
+            before = bits;
+            moved
+        })
+    }
+
+    fn ahead<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
+        let mut next = maps.bits.iter().skip(1).copied().chain([0]);
+        each(maps, |bits| bits >> places | next.next().unwrap_or(0) << (u64::BITS - places))
+    }
+
+    fn and<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
+        let mut others = other.bits.iter();
+        each(one, |bits| bits & others.next().unwrap_or(&0))
+    }
+
+    fn or<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
+        let mut others = other.bits.iter();
+        each(one, |bits| bits | others.next().unwrap_or(&0))
+    }
+
+    fn not<const N: usize>(maps: &Bitmaps<N>) -> Bitmaps<N> {
+        each(maps, |bits| !bits)
+    }
+
+    fn is_empty<const N: usize>(maps: &Bitmaps<N>) -> bool {
+        maps.bits.iter().all(|bits| *bits == 0)
+    }
+}
+
+/// The bitmaps that `change` makes of each of `maps`, in order.
+fn each<const N: usize>(maps: &Bitmaps<N>, change: impl FnMut(u64) -> u64) -> Bitmaps<N> {
+    Bitmaps::of(maps.bits.map(change))
 }
 
 /// Whether this machine has what the vector code needs.
@@ -227,20 +197,23 @@ pub fn scan(scan: &Scan, text: &[u8], last: bool, vectors: bool, hits: &mut Hits
         return;
     }
     debug_assert!(!vectors, "only x86-64 has them");
-    hits::blocks::<Scalar>(scan, text, last, hits);
+    predicates::scan::<Scalar>(scan, text, last, hits);
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::super::hits::{self, Hits, Scan};
+    use super::super::hits::{Hits, Scan};
+    use super::super::predicates;
+    use super::super::rows::Bitmaps;
     use super::{
-        Block, Class, Classes, FINGERPRINT_BYTES, Fingerprints, KINDS, KINDS_ALPHANUMERIC, KINDS_RANDOM,
+        Block, Class, Classes, FINGERPRINT_BYTES, Few, Fingerprints, KINDS, KINDS_ALPHANUMERIC, KINDS_RANDOM,
         WINDOW_BYTES,
     };
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
-        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16,
+        __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256,
+        _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sll_epi64, _mm256_slli_epi16, _mm256_srl_epi64,
+        _mm256_srli_epi16, _mm256_storeu_si256, _mm256_testz_si256, _mm256_xor_si256,
     };
 
     /// A block in two vector registers.
@@ -257,7 +230,7 @@ mod avx2 {
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     // SAFETY: the caller holds what the section above asks for.
     pub unsafe fn scan(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
-        hits::blocks::<Vectors>(scan, text, last, hits);
+        predicates::scan::<Vectors>(scan, text, last, hits);
     }
 
     // SAFETY, for all blocks below: `Vectors` is private to this module and only `scan` uses it, so that
@@ -305,6 +278,17 @@ mod avx2 {
         }
     }
 
+    /// One bit for each byte that is what stands in the row of its low nibble; those that are not ASCII are
+    /// looked up as zero.
+    #[inline(always)]
+    fn same_bits(bytes: __m256i, rows: __m256i) -> u64 {
+        // SAFETY: as above; no memory is touched.
+        unsafe {
+            let same = _mm256_cmpeq_epi8(bytes, _mm256_shuffle_epi8(rows, bytes));
+            u64::from(_mm256_movemask_epi8(same) as u32)
+        }
+    }
+
     /// The highest bit of each byte.
     #[inline(always)]
     fn signs(one: __m256i, other: __m256i) -> u64 {
@@ -341,6 +325,47 @@ mod avx2 {
         unsafe { _mm256_and_si256(one, other) }
     }
 
+    /// Bitmaps of a vector.
+    const LANES: usize = 4;
+
+    /// The bitmaps from number `index` on; from the one in front of or behind these with `shift` -1 or 1.
+    #[inline(always)]
+    fn lanes<const N: usize>(maps: &Bitmaps<N>, index: usize, shift: isize) -> __m256i {
+        const { assert!(N.is_multiple_of(LANES)) };
+        debug_assert!(index + LANES <= N && (-1..=1).contains(&shift));
+        // SAFETY: as above; `Bitmaps` has one bitmap in front of its `N` and one behind, in the order of its
+        // fields, and the pointer is one to all of it.
+        unsafe {
+            let first = std::ptr::from_ref(maps).cast::<u64>().add(1);
+            _mm256_loadu_si256(first.offset(index as isize + shift).cast::<__m256i>())
+        }
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(maps: &mut Bitmaps<N>, index: usize, lanes: __m256i) {
+        debug_assert!(index + LANES <= N);
+        // SAFETY: as above; the lanes lie within the array.
+        unsafe { _mm256_storeu_si256(maps.bits.as_mut_ptr().add(index).cast::<__m256i>(), lanes) }
+    }
+
+    #[inline(always)]
+    fn up(lanes: __m256i, places: u32) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_sll_epi64(lanes, _mm_cvtsi32_si128(places as i32)) }
+    }
+
+    #[inline(always)]
+    fn down(lanes: __m256i, places: u32) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_srl_epi64(lanes, _mm_cvtsi32_si128(places as i32)) }
+    }
+
+    #[inline(always)]
+    fn either(one: __m256i, other: __m256i) -> __m256i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm256_or_si256(one, other) }
+    }
+
     impl Block for Vectors {
         #[inline(always)]
         fn load(window: &[u8; WINDOW_BYTES]) -> Vectors {
@@ -371,6 +396,12 @@ mod avx2 {
         }
 
         #[inline(always)]
+        fn any_of(self, few: &Few) -> u64 {
+            let rows = table(&few.0);
+            same_bits(self.0[0], rows) | same_bits(self.0[1], rows) << 32
+        }
+
+        #[inline(always)]
         fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
             let [low, high] = [&prefixes.low, &prefixes.high];
             let rows = [
@@ -383,6 +414,77 @@ mod avx2 {
                 [bytes_at::<33>(window), bytes_at::<34>(window)],
             ];
             non_zero([head(self.0[0], next[0], rows), head(self.0[1], next[1], rows)])
+        }
+
+        #[inline(always)]
+        fn back<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                let moved = up(lanes(maps, index, 0), places);
+                put(&mut out, index, either(moved, down(lanes(maps, index, -1), u64::BITS - places)));
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn ahead<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                let moved = down(lanes(maps, index, 0), places);
+                put(&mut out, index, either(moved, up(lanes(maps, index, 1), u64::BITS - places)));
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn and<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                put(&mut out, index, both(lanes(one, index, 0), lanes(other, index, 0)));
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn or<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                put(&mut out, index, either(lanes(one, index, 0), lanes(other, index, 0)));
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn not<const N: usize>(maps: &Bitmaps<N>) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                // SAFETY: as above; no memory is touched.
+                let inverted = unsafe { _mm256_xor_si256(lanes(maps, index, 0), _mm256_set1_epi8(-1)) };
+                put(&mut out, index, inverted);
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn is_empty<const N: usize>(maps: &Bitmaps<N>) -> bool {
+            let mut any = lanes(maps, 0, 0);
+            let mut index = LANES;
+            while index < N {
+                any = either(any, lanes(maps, index, 0));
+                index += LANES;
+            }
+            // SAFETY: as above; no memory is touched.
+            unsafe { _mm256_testz_si256(any, any) != 0 }
         }
     }
 
@@ -408,7 +510,7 @@ mod tests {
     fn scan_for(vectors: bool) -> Scan {
         let prefixes = [&b"eyJ"[..], b"-----BEGIN ", b"AKIA", b"sk-ant-", b"ghp_", b"\xc3\xa9x"];
         let fingerprints = Fingerprints::new(prefixes.into_iter());
-        let mut all = Scan { prefixes: fingerprints.clone(), expressions: fingerprints, ..Scan::default() };
+        let mut all = Scan { expressions: fingerprints, ..Scan::default() };
         all.members = all.expressions.clone();
         all.vectors = vectors;
         all.numbers = Numbers { card: true, ssn: true, phone: true };

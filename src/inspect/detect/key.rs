@@ -26,14 +26,6 @@ impl Rules {
         self.provider.or(self.jwt).or(self.pem).is_some()
     }
 
-    /// What the keys of these rules begin with.
-    pub fn prefixes(&self) -> impl Iterator<Item = &'static [u8]> {
-        let providers = SHAPES.iter().filter(|_| self.provider.is_some()).flat_map(|shape| shape.prefixes);
-        let others = [(self.jwt, &JWT), (self.pem, &PEM_BEGIN)];
-        let others = others.into_iter().filter(|(rule, _)| rule.is_some()).map(|(_, prefix)| prefix);
-        providers.chain(others).map(|prefix| prefix.as_bytes())
-    }
-
     /// What begins at `start`.
     pub fn at(&self, text: &Text, start: usize) -> Option<Outcome> {
         let rest = &text.bytes[start..];
@@ -50,10 +42,13 @@ impl Rules {
             _ => {}
         }
         if let Some(rule) = self.provider {
-            for shape in SHAPES {
+            let mut rows = FIRSTS.get(usize::from(rest[0])).map_or(0, |first| first & !OTHERS);
+            while rows != 0 {
+                let shape = &SHAPES[rows.trailing_zeros() as usize];
                 for prefix in shape.prefixes.iter().filter(|prefix| prefix.as_bytes()[0] == rest[0]) {
                     note(provider(text, start, prefix, shape, rule));
                 }
+                rows &= rows - 1;
             }
         }
         best
@@ -63,12 +58,39 @@ impl Rules {
 /// The first bytes of prefixes that are compared.
 type Head = [u8; FINGERPRINT_BYTES];
 
-/// Whether a prefix may begin with these bytes: few others do, by their hash.
+/// Whether a prefix may begin with these bytes, as far as they are there: few others do, by their hash.
 #[inline]
-pub fn may_begin(head: &Head) -> bool {
+pub fn may_begin(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk() else {
+        return bytes
+            .first()
+            .and_then(|first| FIRSTS.get(usize::from(*first)))
+            .is_some_and(|rows| *rows != 0);
+    };
     let hash = hash(head);
     HEADS[hash / 64] >> (hash % 64) & 1 != 0
 }
+
+/// Whether a prefix that is none of a provider's begins with a byte.
+const OTHERS: u64 = 1 << 63;
+
+/// By first byte, the rows of [`SHAPES`] of which a prefix begins with it.
+static FIRSTS: [u64; 128] = {
+    let mut firsts = [0; 128];
+    firsts[JWT.as_bytes()[0] as usize] |= OTHERS;
+    firsts[PEM_BEGIN.as_bytes()[0] as usize] |= OTHERS;
+    let mut row = 0;
+    while row < SHAPES.len() {
+        assert!(row < 63, "rows fit in front of the mark of the others");
+        let mut index = 0;
+        while index < SHAPES[row].prefixes.len() {
+            firsts[SHAPES[row].prefixes[index].as_bytes()[0] as usize] |= 1 << row;
+            index += 1;
+        }
+        row += 1;
+    }
+    firsts
+};
 
 const HASH_BITS: u32 = 12;
 
@@ -246,4 +268,33 @@ fn pem(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
         return text.at(content + run).is_none().then_some(Outcome::Live);
     }
     Some(Outcome::Open { end: content, rule, swallow: Swallow::Pem(PemEnd::Mark(0)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::detect::hits::RANDOM;
+    use crate::inspect::detect::predicates::KEY_RUN_BYTES;
+
+    #[test]
+    fn every_key_begins_with_the_run_that_is_looked_for() {
+        let check = |begin: &str| {
+            let length = begin.len().min(KEY_RUN_BYTES);
+            assert!(begin.bytes().take(length).all(|byte| RANDOM.has(byte)), "{begin}");
+        };
+        [JWT, PEM_BEGIN].into_iter().for_each(check);
+        for shape in SHAPES {
+            let body = match shape.body {
+                Body::Exactly(length) | Body::AtLeast(length) => length,
+                Body::Marked { mark, .. } => mark.len() + 20,
+            };
+            for prefix in shape.prefixes {
+                check(prefix);
+                assert!(prefix.len() + body >= KEY_RUN_BYTES, "{prefix}");
+                assert!(may_begin(prefix.as_bytes()) && may_begin(&prefix.as_bytes()[..1]), "{prefix}");
+            }
+            let of_class = (0..=u8::MAX).filter(|byte| shape.class.has(*byte));
+            assert!(of_class.clone().all(|byte| RANDOM.has(byte)), "{:?}", shape.prefixes);
+        }
+    }
 }

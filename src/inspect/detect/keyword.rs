@@ -5,7 +5,7 @@ use super::Text;
 /// Longest word that is read.
 const WORD_BYTES_MAX: usize = 24;
 /// Bytes between two words, or between a word and the value.
-const GAP_BYTES_MAX: usize = 6;
+pub const GAP_BYTES_MAX: usize = 6;
 /// Words that may stand between the key word and the value.
 const FILLERS_MAX: usize = 2;
 static FILLERS: KeyWords = KeyWords::new(&[

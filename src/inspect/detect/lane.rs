@@ -149,8 +149,6 @@ impl Lane {
             ssn: any(|lane| lane.ssn.is_some()),
             phone: any(|lane| lane.phone.is_some()),
         };
-        let prefixes = lanes.iter().flatten().flat_map(|lane| lane.keys.prefixes());
-        scan.prefixes = Fingerprints::new(prefixes);
         let expressions = lanes.iter().flatten().flat_map(|lane| &lane.expressions);
         scan.expressions = Fingerprints::new(expressions.flat_map(|(one, _)| one.literals()));
         let members: Vec<[u8; 3]> = lanes.iter().flatten().flat_map(|lane| lane.members.prefixes()).collect();

@@ -9,6 +9,7 @@
 mod address;
 mod block;
 mod card;
+mod class;
 mod email;
 mod entropy;
 mod expression;
@@ -21,8 +22,10 @@ mod literal;
 mod member;
 mod path;
 mod phone;
+mod predicates;
 mod provider;
 mod random;
+mod rows;
 mod ssn;
 mod swallow;
 
@@ -34,6 +37,8 @@ pub use swallow::Swallow;
 
 use std::cell::Cell;
 
+/// Bytes next to a position that most of what looks back needs.
+const NEAR_BYTES: usize = 8;
 /// Text bytes left of a window that a detector may look at.
 pub const LEFT_BYTES: usize = 72;
 
@@ -79,6 +84,21 @@ impl<'a> Text<'a> {
     #[inline]
     pub fn before(&self, at: usize, back: usize) -> u8 {
         if back <= at { self.bytes[at - back] } else { self.left[LEFT_BYTES + at - back] }
+    }
+
+    /// The bytes next to `at`, left of it.
+    #[inline]
+    pub fn near(&self, at: usize) -> [u8; NEAR_BYTES] {
+        match self.bytes[..at].last_chunk() {
+            Some(near) => *near,
+            None => {
+                let mut near = [0; NEAR_BYTES];
+                let (front, back) = near.split_at_mut(NEAR_BYTES - at);
+                front.copy_from_slice(&self.left[LEFT_BYTES - front.len()..]);
+                back.copy_from_slice(&self.bytes[..at]);
+                near
+            }
+        }
     }
 
     /// What stands in front of `at`.

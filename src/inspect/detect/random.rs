@@ -10,6 +10,7 @@
 use super::hits::{RANDOM, RANDOM_BYTES_MIN};
 use super::keyword::{self, KeyWords};
 use super::{Outcome, Swallow, Text, entropy};
+use crate::inspect::codec::ESCAPED_QUOTE;
 
 static KEY_WORDS: KeyWords = KeyWords::new(&[
     "password",
@@ -81,21 +82,42 @@ fn is_reference(string: &[u8]) -> bool {
 
 /// Whether a key word stands in front, and between them what assigns a value.
 fn is_assigned(text: &Text, start: usize) -> bool {
-    let left = text.before(start, 1);
-    if !is_between(left) {
+    let left = text.near(start);
+    let kind = |back: usize| match BETWEEN[usize::from(left[left.len() - back])] {
+        QUOTE_IN_JSON if !text.json => NONE,
+        kind => kind,
+    };
+    let (mut gap, mut assigns) = (0, false);
+    while gap < keyword::GAP_BYTES_MAX {
+        match kind(1 + gap) {
+            NONE => break,
+            kind => assigns |= kind == ASSIGNS,
+        }
+        gap += 1;
+    }
+    if gap == 0 {
         return false;
     }
-    let gap = keyword::gap(text, start, 1, is_between);
-    let assigns = (1..=gap).any(|back| matches!(text.before(start, back), b':' | b'='));
     let words = if assigns { &KEY_WORDS } else { &SCHEMES };
     let Some(word) = keyword::word_of(text, start, 1 + gap, words) else { return false };
     word.ends_in(words) && !(assigns && word.ends_in(&NOT_SECRET))
 }
 
 /// White space, quotes (escaped or not), brackets and what assigns: no part of a random string.
-fn is_between(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'\t' | b'\n' | b'"' | b'\'' | b'`' | b'\\' | b':' | b'=' | b'(' | b'[' | b'>' | 0x1f
-    )
-}
+static BETWEEN: [u8; 256] = {
+    let mut kinds = [NONE; 256];
+    let mut index = 0;
+    let gaps = b" \t\n\"'`\\([>";
+    while index < gaps.len() {
+        kinds[gaps[index] as usize] = GAP;
+        index += 1;
+    }
+    kinds[b':' as usize] = ASSIGNS;
+    kinds[b'=' as usize] = ASSIGNS;
+    kinds[ESCAPED_QUOTE as usize] = QUOTE_IN_JSON;
+    kinds
+};
+const NONE: u8 = 0;
+const GAP: u8 = 1;
+const ASSIGNS: u8 = 2;
+const QUOTE_IN_JSON: u8 = 3;
