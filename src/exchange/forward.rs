@@ -113,9 +113,16 @@ impl Exchange {
         }
     }
 
-    /// The tokens of this session, in the hour in which the exchange began.
+    /// The tokens of this session, in the hour in which the exchange began. What a client claims to be its
+    /// session is one of its own: nobody gets at tokens of another's values by naming their session.
     pub(super) fn tokens(&self) -> inspect::token::SessionTokens {
-        self.plan.tokens.session(&self.facts.session, self.started.wall.unix_seconds())
+        let session = &self.facts.session;
+        let owner = match self.principal.as_deref() {
+            // Claims hold no control characters.
+            Some(principal) => format!("{}\n{}\n{session}", principal.issuer, principal.subject),
+            None => format!("{}\n{session}", self.caller.address),
+        };
+        self.plan.tokens.session(&owner, self.started.wall.unix_seconds())
     }
 
     /// Takes the content coding off a request: its head, what is there of its body, and what follows.
@@ -180,7 +187,7 @@ impl Exchange {
     /// An inspector of this exchange, with all that it needs besides its masks.
     pub(super) fn prepared(&self, inspector: Inspector) -> Inspector {
         let thinking = self.route.as_ref().map(|route| route.thinking).unwrap_or_default();
-        let inspector = inspector.with_tokens(self.tokens()).with_thinking(self.dialect(), thinking);
+        let inspector = inspector.with_tokens(|| self.tokens()).with_thinking(self.dialect(), thinking);
         if self.recording() == Recording::Off { inspector } else { inspector.with_record() }
     }
 

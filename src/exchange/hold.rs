@@ -99,7 +99,7 @@ impl Exchange {
             let context = context.and_then(|kind| inspect::Context::of(kind, self.dialect()));
             let Some(context) = context else { return String::new() };
             let inspector = Inspector::new(masks.clone(), inspect::Direction::Request, context);
-            let Some(shown) = masked(inspector.with_tokens(self.tokens()), begin, is_whole) else {
+            let Some(shown) = masked(inspector.with_tokens(|| self.tokens()), begin, is_whole) else {
                 return String::new();
             };
             begin = shown;

@@ -15,6 +15,7 @@ use crate::{
     audit::{self, Commit, ExchangeId, Record},
     buffer::{Budget, Chunk},
     http::{Framing, RequestHead, ResponseHead, Version, client_address::ClientAddress},
+    identity::TokenId,
     inspect::{self, Kind, MaskSet, Replacement},
     metrics::Limit,
     policy::{Action, BodyTest, HostPattern, PathPattern, RouteMatch, Router, Rule, RuleSet, When},
@@ -264,6 +265,22 @@ fn lease(steps: &[Step]) -> Lease {
         value: Arc::new(value),
         expires: Timestamp(99),
     }
+}
+
+/// Who calls, with a token that ends at `expires`.
+fn principal(subject: &str, expires: u64) -> Arc<Principal> {
+    Arc::new(Principal {
+        identity: "idp".into(),
+        issuer: "https://idp.test".into(),
+        subject: subject.to_owned(),
+        owner: None,
+        groups: Vec::new(),
+        purpose: None,
+        jti: None,
+        client: None,
+        expires: Timestamp(expires),
+        token_id: TokenId([0; 16]),
+    })
 }
 
 /// The steps as one word each.

@@ -133,10 +133,11 @@ impl Inspector {
         self.record.shown
     }
 
-    /// With the tokens of the session that the body belongs to; without them `{token}` gives the mask that a
-    /// rule has without a template.
-    pub fn with_tokens(self, tokens: SessionTokens) -> Inspector {
-        Inspector { tokens: Some(tokens), ..self }
+    /// With the tokens of the session that the body belongs to, which are asked for where a rule shows some;
+    /// without them `{token}` gives the mask that a rule has without a template.
+    pub fn with_tokens(self, tokens: impl FnOnce() -> SessionTokens) -> Inspector {
+        let is_shown = self.set.rules().iter().any(|rule| rule.replace.has_token());
+        Inspector { tokens: is_shown.then(tokens), ..self }
     }
 
     /// Takes the next received bytes; appends to `out` what is decided, and to `edits` what was masked.

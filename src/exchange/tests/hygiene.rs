@@ -209,3 +209,20 @@ fn an_event_is_only_put_into_a_stream_that_can_take_it() {
         assert_eq!(event_of(true, framing, "gzip"), told, "it is sent plain and without a length");
     }
 }
+
+/// The session is what a client says it is: a caller could have asked for the tokens of another's values.
+#[test]
+fn a_session_that_another_caller_claims_has_other_tokens() {
+    let token_for = |caller: Option<&str>| {
+        let mut driven = World::default().exchange();
+        driven.exchange.principal = caller.map(|subject| principal(subject, 99));
+        driven.changed(|head| head.headers.set("x-session-id", b"one"));
+        assert_eq!(&*driven.exchange.facts.session, "one");
+        let mut token = driven.exchange.tokens().begin();
+        token.add(b"ann@example.com");
+        token.finish().expect("one of few")
+    };
+    assert_eq!(token_for(Some("agent")), token_for(Some("agent")));
+    assert_ne!(token_for(Some("agent")), token_for(Some("another")));
+    assert_ne!(token_for(Some("agent")), token_for(None));
+}

@@ -1,10 +1,7 @@
 //! What is owed to the record and to the lease, whatever happens.
 
 use super::*;
-use crate::{
-    identity::{Principal, TokenId},
-    secrets::SubjectTokenType,
-};
+use crate::secrets::SubjectTokenType;
 
 #[test]
 fn an_intent_is_the_last_of_the_records_that_open_an_exchange() {
@@ -117,18 +114,7 @@ fn a_token_that_ends_before_it_is_exchanged_is_answered_401() {
     // Within the clock skew of the gateway, but not of the token endpoint: only a fresh token helps.
     let answered = |kind: LeaseKind, expires: u64| {
         let mut driven = World { lease: Some(kind), ..World::default() }.exchange();
-        driven.exchange.principal = Some(Arc::new(Principal {
-            identity: "idp".into(),
-            issuer: "https://idp.test".into(),
-            subject: "agent".to_owned(),
-            owner: None,
-            groups: Vec::new(),
-            purpose: None,
-            jti: None,
-            client: None,
-            expires: Timestamp(expires),
-            token_id: TokenId([0; 16]),
-        }));
+        driven.exchange.principal = Some(principal("agent", expires));
         let ticket = ticket(&driven.open());
         let refused = Err("the token endpoint answered 400, invalid_grant".to_owned());
         let steps = driven.on(Event::Answer(ticket, Answer::Lease(refused)));
