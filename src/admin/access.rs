@@ -234,6 +234,21 @@ const NEEDS: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/events", Need::Approve),
 ];
 
+/// Methods and paths that have a need of their own.
+#[cfg(test)]
+pub(super) fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
+    NEEDS.iter().map(|(method, path, _)| (*method, *path))
+}
+
+/// The role that people ask for to be served there; nothing where nobody has to be known, and an empty one
+/// where anybody who is known will do.
+pub(super) fn role_of(method: &Method, path: &str) -> Option<&'static str> {
+    match need(method, path) {
+        Need::Nothing => None,
+        need => Some(need.role()),
+    }
+}
+
 fn need(method: &Method, path: &str) -> Need {
     // A HEAD is answered as its GET (RFC 9110 section 9.3.2).
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };

@@ -2,21 +2,22 @@
 
 use super::{
     access::Principal,
+    endpoint::{Endpoint, delete, get, post},
     problem::{Problem, answer},
     routes::{Desk, Desked, finished, json_body, no_body},
     sessions, stream,
 };
-use crate::approval::{Answered, Decision, Fault, Given, Order, Scope, State as CardState, Whom};
+use crate::approval::{
+    Answered, CardView, Decision, Fault, Freeze, Given, GrantView, Order, Scope, State as CardState, Whom,
+};
 use axum::{
-    Router,
     body::Bytes,
     extract::{Extension, Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::Response,
-    routing::{delete, get, post},
 };
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
 /// Longest reason, in bytes.
@@ -24,28 +25,57 @@ const REASON_BYTES_MAX: usize = 1_024;
 
 type Answer = Result<Response, Problem>;
 
-/// The routes of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/api/v1/approvals", get(list))
-        .route("/api/v1/approvals/{id}", get(show))
-        .route("/api/v1/approvals/{id}/decision", post(decide))
-        .route("/api/v1/grants", get(grants))
-        .route("/api/v1/grants/{id}", delete(revoke))
-        .route("/api/v1/freezes", get(freezes).post(freeze))
-        .route("/api/v1/freezes/{id}", delete(thaw))
-        .route("/api/v1/events", get(events))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get("/api/v1/approvals", list).says("Held requests").query::<Which>().json::<Cards>(),
+        get("/api/v1/approvals/{id}", show)
+            .says("One held request; who reads it is recorded")
+            .json::<CardView>(),
+        post("/api/v1/approvals/{id}/decision", decide)
+            .says("Approves or denies a held request")
+            .body::<Written>()
+            .json::<CardView>(),
+        get("/api/v1/grants", grants).says("What lets requests pass without a question").json::<Grants>(),
+        delete("/api/v1/grants/{id}", revoke).says("Takes a grant away").json::<Grants>(),
+        get("/api/v1/freezes", freezes).says("Who is stopped").json::<Freezes>(),
+        post("/api/v1/freezes", freeze).says("Stops callers at once").body::<Stop>().json::<Freezes>(),
+        delete("/api/v1/freezes/{id}", thaw).says("Lets them call again").json::<Freezes>(),
+        get("/api/v1/events", events)
+            .says("Held requests as they change: server-sent events")
+            .query::<Behind>()
+            .field("Last-Event-ID", "The last event that was seen.")
+            .media("text/event-stream"),
+    ]
+}
+
+/// Held requests.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Cards {
+    approvals: Vec<CardView>,
+}
+
+/// Grants in force.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Grants {
+    grants: Vec<GrantView>,
+}
+
+/// Stops in force.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Freezes {
+    freezes: Vec<Freeze>,
 }
 
 /// Which cards.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Which {
     state: Option<String>,
 }
 
 /// What somebody decides.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     decision: Said,
@@ -63,14 +93,14 @@ struct Written {
     group: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Said {
     Approve,
     Deny,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Span {
     #[default]
@@ -80,7 +110,7 @@ enum Span {
 }
 
 /// Whom to stop: exactly one of the first four.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Stop {
     subject: Option<String>,
@@ -192,10 +222,10 @@ async fn thaw(
 async fn order(desk: Arc<Desk>, order: Order) -> Answer {
     let answered = finished(async move { desk.control.approvals(order).await }).await??;
     Ok(match answered {
-        Answered::Cards(cards) => answer(StatusCode::OK, &json!({ "approvals": cards })),
+        Answered::Cards(cards) => answer(StatusCode::OK, &Cards { approvals: cards }),
         Answered::Card(card) => answer(StatusCode::OK, &card),
-        Answered::Grants(grants) => answer(StatusCode::OK, &json!({ "grants": grants })),
-        Answered::Freezes(freezes) => answer(StatusCode::OK, &json!({ "freezes": freezes })),
+        Answered::Grants(grants) => answer(StatusCode::OK, &Grants { grants }),
+        Answered::Freezes(freezes) => answer(StatusCode::OK, &Freezes { freezes }),
     })
 }
 
@@ -213,7 +243,7 @@ impl From<Fault> for Problem {
 }
 
 /// Behind which event.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Behind {
     after: Option<u64>,

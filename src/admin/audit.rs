@@ -2,20 +2,19 @@
 
 use super::{
     access::Principal,
+    endpoint::{Endpoint, get, post},
     problem::{Problem, answer},
     routes::{Desk, Desked, finished, no_body},
     sessions,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
-    Router,
     extract::{Extension, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -28,7 +27,7 @@ const HEAD_LOOK: Duration = Duration::from_millis(50);
 static PROOFS: Semaphore = Semaphore::const_new(2);
 
 /// That the first `from` records are the beginning of the first `to` (RFC 9162 section 2.1.4).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Consistency {
     pub from: u64,
     pub to: u64,
@@ -39,7 +38,7 @@ pub struct Consistency {
 }
 
 /// What was erased of a subject's bodies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasedBodies {
     /// Exchanges of the subject that the log holds.
     pub exchanges: u64,
@@ -76,14 +75,35 @@ impl From<Unproven> for Problem {
     }
 }
 
-/// The routes of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/api/v1/audit/head", get(head))
-        .route("/api/v1/audit/prove", get(prove))
-        .route("/api/v1/audit/consistency", get(consistency))
-        .route("/api/v1/audit/key:rotate", post(rotate))
-        .route("/api/v1/audit/erase", post(erase))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get("/api/v1/audit/head", head)
+            .says("The newest checkpoint, byte for byte")
+            .query::<Wait>()
+            .field("If-None-Match", "The ETag of the one that is known.")
+            .media("text/plain")
+            .empty(304),
+        get("/api/v1/audit/prove", prove)
+            .says("The proof that a record is in the log")
+            .query::<Prove>()
+            .media("text/plain"),
+        get("/api/v1/audit/consistency", consistency)
+            .says("That the log at one size is the beginning of it at another")
+            .query::<Sizes>()
+            .json::<Consistency>(),
+        post("/api/v1/audit/key:rotate", rotate).says("Signs with a new key from now on").json::<NewKey>(),
+        post("/api/v1/audit/erase", erase)
+            .says("Takes the bodies of a subject out of the log")
+            .query::<Whose>()
+            .json::<ErasedBodies>(),
+    ]
+}
+
+/// The public half of the key that signs from now on.
+#[derive(Debug, Serialize, JsonSchema)]
+struct NewKey {
+    key: String,
 }
 
 fn plain(text: String) -> Response {
@@ -91,7 +111,7 @@ fn plain(text: String) -> Response {
 }
 
 /// How long a head may be waited for.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wait {
     /// Seconds.
@@ -149,7 +169,7 @@ fn entity_tag(note: &str) -> HeaderValue {
     HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Prove {
     record: u64,
@@ -177,7 +197,7 @@ async fn prove(
     Ok(plain(proof))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Sizes {
     from: u64,
@@ -198,7 +218,7 @@ async fn consistency(
 }
 
 /// Whose bodies are erased.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Whose {
     subject: String,
@@ -227,5 +247,5 @@ async fn rotate(
     no_body(&desk, request).await?;
     let author = principal.name().to_owned();
     let key = finished(async move { desk.control.rotate_key(author).await }).await??;
-    Ok(answer(StatusCode::OK, &json!({ "key": key })))
+    Ok(answer(StatusCode::OK, &NewKey { key }))
 }

@@ -2,14 +2,15 @@
 //! `secrets`. Never a secret's value.
 
 use super::{
+    endpoint::{Endpoint, get},
     problem::answer,
-    routes::{Desk, Desked},
+    routes::Desked,
 };
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{extract::State, http::StatusCode, response::Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// The configuration in force.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -166,13 +167,18 @@ pub struct ConfiguredSecret {
     pub upstreams: Vec<String>,
 }
 
-/// The routes of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/api/v1/config", get(config))
-        .route("/api/v1/policies", get(policies))
-        .route("/api/v1/identity", get(identity))
-        .route("/api/v1/secrets", get(secrets))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get("/api/v1/config", config)
+            .says("The configuration in force, and where each value was written")
+            .json::<Configured>(),
+        get("/api/v1/policies", policies).says("The policies in force").json::<ConfiguredPolicies>(),
+        get("/api/v1/identity", identity).says("The issuers of tokens").json::<ConfiguredIdentities>(),
+        get("/api/v1/secrets", secrets)
+            .says("The credentials: names, sources and ages, never values")
+            .json::<ConfiguredSecrets>(),
+    ]
 }
 
 async fn config(State(desk): Desked) -> Response {

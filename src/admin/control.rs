@@ -11,6 +11,7 @@ use crate::{
     metrics::Scrape,
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -164,7 +165,7 @@ pub trait Control: Send + Sync + 'static {
 pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A new configuration is in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// Generation of the configuration; each reload adds 1.
     pub generation: u64,

@@ -2,8 +2,9 @@
 
 use super::{
     access::Principal,
+    endpoint::{Endpoint, get},
     problem::{Problem, answer},
-    routes::{Desk, Desked},
+    routes::Desked,
     sessions::{self, at_work},
 };
 use crate::{
@@ -11,11 +12,9 @@ use crate::{
     audit::{self, Record},
 };
 use axum::{
-    Router,
     extract::{Extension, Path, State},
     http::StatusCode,
     response::Response,
-    routing::get,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -123,9 +122,13 @@ pub(super) struct Stages {
     pub total_us: u64,
 }
 
-/// The route of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new().route("/api/v1/requests/{id}/explain", get(explain))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get("/api/v1/requests/{id}/explain", explain)
+            .says("Why a recorded request went as it did")
+            .json::<Explained>(),
+    ]
 }
 
 /// It says what a caller asked for, so who reads it is recorded.

@@ -3,16 +3,15 @@
 
 use super::{
     access::Principal,
-    editor::{ConfigFile, Connection, Edit, EditFault, Expected, Folder},
+    editor::{ConfigFile, Connection, Edit, EditFault, Edited, Expected, Folder},
+    endpoint::{Endpoint, delete, get, post, put},
     problem::{Problem, answer},
     routes::{Desk, Desked, finished, json_body, no_body},
 };
 use axum::{
-    Router,
     extract::{Extension, Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
-    routing::{get, post},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,16 +41,41 @@ pub(super) struct How {
     pub dry_run: bool,
 }
 
-/// The routes of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    let policies = get(policy).put(put_policy).delete(delete_policy);
-    let connections = get(connection).put(put_connection).delete(delete_connection);
-    Router::new()
-        .route("/api/v1/policies.d", get(list_policies))
-        .route("/api/v1/policies.d/{name}", policies)
-        .route("/api/v1/connections.d", get(list_connections))
-        .route("/api/v1/connections.d/{name}", connections)
-        .route("/api/v1/connections", post(connect))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = Vec::new();
+    all.extend([
+        get("/api/v1/policies.d", list_policies).says("The files of policies.d").json::<Listed>(),
+        get("/api/v1/policies.d/{name}", policy).says("A file of policies.d").json::<ConfigFile>(),
+        changed(put("/api/v1/policies.d/{name}", put_policy), "Writes a file of policies.d")
+            .body::<Written>(),
+        changed(delete("/api/v1/policies.d/{name}", delete_policy), "Removes a file of policies.d"),
+    ]);
+    all.extend([
+        get("/api/v1/connections.d", list_connections).says("The files of connections.d").json::<Listed>(),
+        get("/api/v1/connections.d/{name}", connection).says("A file of connections.d").json::<ConfigFile>(),
+        changed(put("/api/v1/connections.d/{name}", put_connection), "Writes a file of connections.d")
+            .body::<Written>(),
+        changed(delete("/api/v1/connections.d/{name}", delete_connection), "Removes a file of connections.d"),
+        post("/api/v1/connections", connect)
+            .says("Writes the file of a new connection")
+            .query::<How>()
+            .body::<Connection>()
+            .json_with::<Edited>(201)
+            .json::<Edited>(),
+    ]);
+    all
+}
+
+/// What changes a file.
+fn changed(endpoint: Endpoint, summary: &'static str) -> Endpoint {
+    endpoint
+        .says(summary)
+        .query::<How>()
+        .field("If-Match", "The ETag of the file as it was seen, or `*`; required where there is one.")
+        .field("If-None-Match", "`*`: there is no such file yet.")
+        .json::<Edited>()
+        .json_with::<Edited>(201)
 }
 
 async fn list_policies(desk: Desked) -> Answer {
@@ -87,7 +111,7 @@ async fn put_policy(
     how: Asked<How>,
     request: Request,
 ) -> Answer {
-    put(desk, who, Folder::Policies, path, how, request).await
+    write(desk, who, Folder::Policies, path, how, request).await
 }
 
 async fn put_connection(
@@ -97,10 +121,10 @@ async fn put_connection(
     how: Asked<How>,
     request: Request,
 ) -> Answer {
-    put(desk, who, Folder::Connections, path, how, request).await
+    write(desk, who, Folder::Connections, path, how, request).await
 }
 
-async fn put(
+async fn write(
     State(desk): Desked,
     Extension(principal): Extension<Principal>,
     folder: Folder,

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -67,6 +68,30 @@ impl Problem {
         }
         problem
     }
+}
+
+/// A problem document (RFC 9457), as the API's description names it. Further members are possible.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct ProblemDocument {
+    /// Always `about:blank`: `code` says what it is.
+    pub r#type: String,
+    pub title: String,
+    pub status: u16,
+    /// In snake case, for programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The same as `message`.
+    pub detail: String,
+    /// Findings about a configuration, as `ringward check --format json` lists them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<Vec<Value>>,
+    /// The findings as `ringward check` prints them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The change that was refused, as a unified diff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
 }
 
 impl IntoResponse for Problem {

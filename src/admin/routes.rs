@@ -1,11 +1,14 @@
 //! What is served where. The table of each door is one function.
 
 use super::{
-    Control,
+    Check, Control, Reloaded, ShardStatus, Status,
     access::{self, Principal},
-    approvals, audit, configured, explain, files,
+    approvals, audit, configured,
+    endpoint::{self, Endpoint, get, post, put},
+    explain, files,
     host::{self, Hosts},
     login::{self, Handovers, Sessions, Transactions},
+    openapi,
     problem::{Problem, answer, secure},
     segments, sessions, trials,
 };
@@ -16,10 +19,9 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post, put},
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -62,33 +64,97 @@ pub(super) fn network(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
 
 /// The metrics port.
 pub(super) fn scraped(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
-    guarded(Router::new().route("/metrics", get(metrics)), desk, hosts)
+    guarded(Router::new().route("/metrics", axum::routing::get(metrics)), desk, hosts)
 }
 
 /// All that is served, behind the one guard that knows who may have it.
 fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
-    let router = Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/me", get(login::me))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/version", get(version))
-        .route("/api/v1/shards", get(shards))
-        .route("/api/v1/config:check", post(check))
-        .route("/api/v1/config:reload", post(reload))
-        .route("/api/v1/drain", post(drain))
-        .route("/api/v1/log-level", put(set_log_level))
-        .merge(audit::routes())
-        .merge(segments::routes())
-        .merge(sessions::routes())
-        .merge(approvals::routes())
-        .merge(configured::routes())
-        .merge(explain::routes())
-        .merge(files::routes())
-        .merge(login::routes())
-        .merge(trials::routes());
-    router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
+    endpoint::router(endpoints()).layer(middleware::from_fn_with_state(desk.clone(), access::guard))
+}
+
+/// The table of everything that is served, which the description of the API is made of, too.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = vec![
+        get("/livez", livez).says("Whether the process lives").json::<Live>(),
+        get("/readyz", readyz)
+            .says("Whether requests would be served; ?verbose names what is missing")
+            .query::<Verbose>()
+            .json::<Ready>(),
+        get("/metrics", metrics).says("Metrics for Prometheus").media("application/openmetrics-text"),
+        get("/api/v1/openapi.json", openapi::openapi).says("This description").json::<serde_json::Value>(),
+        get("/api/v1/status", status).says("The whole process at one moment").json::<Status>(),
+        get("/api/v1/version", version).says("What runs").json::<Version>(),
+        get("/api/v1/shards", shards).says("The threads of the data plane").json::<Shards>(),
+        post("/api/v1/config:check", check).says("Checks the files of the configuration").json::<Valid>(),
+        post("/api/v1/config:reload", reload)
+            .says("Reads the configuration again and puts it in force")
+            .json::<Reloaded>(),
+        post("/api/v1/drain", drain)
+            .says("Takes no new connections; the process ends when the open ones are through")
+            .json_with::<Draining>(202),
+        put("/api/v1/log-level", set_log_level)
+            .says("Sets what is logged")
+            .body::<LogLevel>()
+            .json::<LogLevel>(),
+    ];
+    all.extend(login::endpoints());
+    all.extend(configured::endpoints());
+    all.extend(files::endpoints());
+    all.extend(trials::endpoints());
+    all.extend(approvals::endpoints());
+    all.extend(sessions::endpoints());
+    all.extend(explain::endpoints());
+    all.extend(audit::endpoints());
+    all.extend(segments::endpoints());
+    all
+}
+
+/// The process lives.
+#[derive(Serialize, JsonSchema)]
+struct Live {
+    live: bool,
+}
+
+/// Requests would be served.
+#[derive(Serialize, JsonSchema)]
+struct Ready {
+    ready: bool,
+    /// What was looked at, for those who ask for it and may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check>>,
+}
+
+/// Whether everything that was looked at is listed.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "the handler reads the query by hand: the bare name counts, too")]
+struct Verbose {
+    /// `true` or `1`.
+    verbose: Option<String>,
+}
+
+/// What runs.
+#[derive(Serialize, JsonSchema)]
+struct Version {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// The threads of the data plane.
+#[derive(Serialize, JsonSchema)]
+struct Shards {
+    shards: Vec<ShardStatus>,
+}
+
+/// The configuration is good.
+#[derive(Serialize, JsonSchema)]
+struct Valid {
+    valid: bool,
+}
+
+/// The process will end.
+#[derive(Serialize, JsonSchema)]
+struct Draining {
+    draining: bool,
 }
 
 fn guarded(router: Router<Arc<Desk>>, desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
@@ -109,7 +175,7 @@ fn finish(router: Router<Arc<Desk>>, desk: Arc<Desk>) -> Router {
 }
 
 async fn livez() -> Response {
-    answer(StatusCode::OK, &json!({ "live": true }))
+    answer(StatusCode::OK, &Live { live: true })
 }
 
 /// What is missing is for those who may see it; everybody may know whether anything is.
@@ -129,8 +195,8 @@ async fn readyz(
 fn ready(desk: &Desk, verbose: bool) -> Response {
     let readiness = desk.control.readiness();
     match (readiness.ready, verbose) {
-        (true, true) => answer(StatusCode::OK, &readiness),
-        (true, false) => answer(StatusCode::OK, &json!({ "ready": true })),
+        (true, true) => answer(StatusCode::OK, &Ready { ready: true, checks: Some(readiness.checks) }),
+        (true, false) => answer(StatusCode::OK, &Ready { ready: true, checks: None }),
         (false, _) => Problem::not_ready(&readiness, verbose).into_response(),
     }
 }
@@ -148,17 +214,17 @@ async fn status(State(desk): Desked) -> Response {
 
 async fn version() -> Response {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    answer(StatusCode::OK, &json!({ "name": name, "version": version }))
+    answer(StatusCode::OK, &Version { name, version })
 }
 
 async fn shards(State(desk): Desked) -> Response {
-    answer(StatusCode::OK, &json!({ "shards": desk.control.status().shards }))
+    answer(StatusCode::OK, &Shards { shards: desk.control.status().shards })
 }
 
 async fn check(State(desk): Desked, request: Request) -> Result<Response, Problem> {
     no_body(&desk, request).await?;
     finished(async move { desk.control.check().await }).await?.map_err(Problem::rejected)?;
-    Ok(answer(StatusCode::OK, &json!({ "valid": true })))
+    Ok(answer(StatusCode::OK, &Valid { valid: true }))
 }
 
 async fn reload(
@@ -179,10 +245,11 @@ async fn drain(
 ) -> Result<Response, Problem> {
     no_body(&desk, request).await?;
     desk.control.drain(principal.name());
-    Ok(answer(StatusCode::ACCEPTED, &json!({ "draining": true })))
+    Ok(answer(StatusCode::ACCEPTED, &Draining { draining: true }))
 }
 
-#[derive(Deserialize)]
+/// A level such as `debug`, or a filter such as `info,ringward::shard=trace`.
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LogLevel {
     level: String,
@@ -197,7 +264,7 @@ async fn set_log_level(
     desk.control
         .set_log_level(principal.name(), &level)
         .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "log_level_invalid", why))?;
-    Ok(answer(StatusCode::OK, &json!({ "level": level })))
+    Ok(answer(StatusCode::OK, &LogLevel { level }))
 }
 
 /// Reads a JSON body that looks like `example`.

@@ -6,6 +6,7 @@
 
 use super::{
     access::Principal,
+    endpoint::{Endpoint, get},
     problem::{Problem, answer},
     routes::{Desk, Desked, finished},
     sessions::{at_work, record},
@@ -16,12 +17,11 @@ use crate::{
     segments::{self, Form, SegmentFile},
 };
 use axum::{
-    Router,
     body::Bytes,
     extract::{Extension, Path, Query, State, rejection::PathRejection, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
-    routing::get,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashSet,
@@ -29,7 +29,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 /// Names the file of the segment that is given: its form may have changed since it was listed.
@@ -50,7 +50,7 @@ pub struct LogFolder {
 }
 
 /// What an auditor may take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Offers {
     /// Sealed segments in their order, from the one that was asked for on; at most 10,000.
     pub segments: Vec<OfferedSegment>,
@@ -59,7 +59,7 @@ pub struct Offers {
 }
 
 /// One sealed segment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OfferedSegment {
     pub number: u64,
     /// Its file name, which says how its bytes lie in it.
@@ -68,13 +68,13 @@ pub struct OfferedSegment {
 }
 
 /// The statements of the log's keys, from the first one on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatedKeys {
     pub keys: Vec<StatedKeyText>,
 }
 
 /// One of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatedKeyText {
     /// Number of the key, from 1.
     pub number: u64,
@@ -108,11 +108,16 @@ impl Pulls {
 type Answered = Result<axum::response::Response, Problem>;
 
 /// What is served here.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/api/v1/audit/keys", get(keys))
-        .route("/api/v1/audit/segments", get(list))
-        .route("/api/v1/audit/segments/{number}", get(segment))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get("/api/v1/audit/keys", keys).says("The statements of the log's keys").json::<StatedKeys>(),
+        get("/api/v1/audit/segments", list).says("The sealed segments").query::<Which>().json::<Offers>(),
+        get("/api/v1/audit/segments/{number}", segment)
+            .says("A sealed segment as it lies on the disk")
+            .field("Range", "Bytes from a place on: `bytes=N-`.")
+            .media("application/octet-stream")
+            .partial(),
+    ]
 }
 
 async fn keys(State(desk): Desked) -> Answered {
@@ -130,7 +135,7 @@ async fn keys(State(desk): Desked) -> Answered {
     Ok(answer(StatusCode::OK, &StatedKeys { keys }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Which {
     /// Behind this segment.

@@ -5,23 +5,22 @@
 
 use super::{
     access::Principal,
+    endpoint::{Endpoint, get},
     problem::{Problem, answer},
     routes::Desk,
     stream::{self, Pieces},
 };
 use crate::{
-    archive::{Archive, Error, Exchange, Filter, Har, Recording, Session, Span},
+    archive::{Archive, Error, Exchange, Filter, Har, Recording, Session, Sessions, Span},
     time::Timestamp,
 };
 use axum::{
-    Router,
     body::Bytes,
     extract::{Extension, Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
-    routing::get,
 };
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{
     io,
     sync::Arc,
@@ -39,18 +38,46 @@ type Asked<T> = Result<Query<T>, QueryRejection>;
 type Answered = Result<axum::response::Response, Problem>;
 
 /// What is served here.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/api/v1/sessions", get(list))
-        .route("/api/v1/sessions/{id}", get(show))
-        .route("/api/v1/sessions/{id}/events", get(events))
-        .route("/api/v1/sessions/{id}/export", get(export_session))
-        .route("/api/v1/exchanges", get(ended))
-        .route("/api/v1/export", get(export_span))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let exported = |endpoint: Endpoint| {
+        endpoint.query::<Export>().media("application/x-ndjson").also("application/json")
+    };
+    vec![
+        get("/api/v1/sessions", list).says("Recorded sessions").query::<Filter>().json::<Sessions>(),
+        get("/api/v1/sessions/{id}", show)
+            .says("A session and its requests; who reads it is recorded")
+            .query::<Page>()
+            .json::<Shown>(),
+        get("/api/v1/sessions/{id}/events", events)
+            .says("A session as it goes on: server-sent events")
+            .field("Last-Event-ID", "The last record that was seen.")
+            .media("text/event-stream"),
+        exported(
+            get("/api/v1/sessions/{id}/export", export_session).says("All that was recorded of a session"),
+        ),
+        get("/api/v1/exchanges", ended)
+            .says("Requests in the order in which they ended")
+            .query::<Page>()
+            .json::<Exchanges>(),
+        exported(get("/api/v1/export", export_span).says("All that was recorded in a span of time")),
+    ]
+}
+
+/// A session and its requests.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Shown {
+    session: Session,
+    exchanges: Vec<Exchange>,
+}
+
+/// Requests.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Exchanges {
+    exchanges: Vec<Exchange>,
 }
 
 /// Which exchanges.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Page {
     /// Behind this record.
@@ -59,7 +86,7 @@ struct Page {
 }
 
 /// What is exported.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Export {
     format: Format,
@@ -71,7 +98,7 @@ struct Export {
     limit: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     #[default]
@@ -80,7 +107,7 @@ enum Format {
 }
 
 /// What it is read for, as the READ record says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Purpose {
     #[default]
@@ -115,7 +142,7 @@ async fn show(
         Ok((session, archive.exchanges(&span)?))
     });
     let (session, exchanges): (Session, Vec<Exchange>) = shown.await?;
-    Ok(answer(StatusCode::OK, &json!({ "session": session, "exchanges": exchanges })))
+    Ok(answer(StatusCode::OK, &Shown { session, exchanges }))
 }
 
 /// Exchanges in the order in which they ended: behind a record, or the last ones.
@@ -129,7 +156,7 @@ async fn ended(State(desk): Desked, query: Asked<Page>) -> Answered {
             None => archive.last_ended(limit)?,
         })
     });
-    Ok(answer(StatusCode::OK, &json!({ "exchanges": exchanges.await? })))
+    Ok(answer(StatusCode::OK, &Exchanges { exchanges: exchanges.await? }))
 }
 
 async fn export_session(

@@ -1,12 +1,13 @@
 //! What the process says about itself: plain values, and the verdict on readiness that follows from them.
 
 use crate::metrics::{CertificateLabels, Scrape};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The whole process at one moment: `GET /api/v1/status`. Times are RFC 3339 in UTC, ages whole or fractional
 /// seconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Status {
     pub version: String,
@@ -27,7 +28,7 @@ pub struct Status {
 }
 
 /// The configuration in force.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ConfigStatus {
     /// File it came from; `None` where it was built in.
@@ -40,7 +41,7 @@ pub struct ConfigStatus {
 }
 
 /// Exchanges since the start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestStatus {
     pub forwarded: u64,
@@ -49,7 +50,7 @@ pub struct RequestStatus {
 }
 
 /// What callers take of what they may.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LimitStatus {
     /// Open connections of callers.
@@ -63,7 +64,7 @@ pub struct LimitStatus {
 }
 
 /// One thread of the data plane.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ShardStatus {
     pub index: usize,
@@ -78,7 +79,7 @@ pub struct ShardStatus {
 }
 
 /// One listener of the data plane.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ListenerStatus {
     pub name: String,
@@ -89,7 +90,7 @@ pub struct ListenerStatus {
 }
 
 /// One certificate of a listener.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CertificateStatus {
     /// DNS names and IP addresses that it is valid for.
@@ -102,7 +103,7 @@ pub struct CertificateStatus {
 }
 
 /// One issuer of tokens and its keys.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IssuerStatus {
     pub name: String,
@@ -119,7 +120,7 @@ pub struct IssuerStatus {
 }
 
 /// One secret: its name and age, never its value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SecretStatus {
     pub name: String,
@@ -132,7 +133,7 @@ pub struct SecretStatus {
 }
 
 /// One upstream.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UpstreamStatus {
     pub name: String,
@@ -147,7 +148,7 @@ pub struct UpstreamStatus {
 }
 
 /// Connections of all shards to one upstream, as they were a moment ago.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UpstreamConnections {
     /// Idle ones included.
@@ -168,7 +169,7 @@ pub struct UpstreamConnections {
 }
 
 /// The audit journal.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditStatus {
     pub dir: String,
@@ -194,7 +195,7 @@ pub struct AuditStatus {
 }
 
 /// Whether the journal takes records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditState {
     /// It opens its segments or recovers them.
@@ -214,7 +215,7 @@ pub struct Readiness {
 }
 
 /// One thing that must be there before requests can be served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// Kind and name, such as `issuer corp`.
     pub name: String,

@@ -3,17 +3,16 @@
 use super::{
     access::Principal,
     editor::EditFault,
+    endpoint::{Endpoint, post},
     explain::Decided,
     problem::{Problem, answer},
-    routes::{Desk, Desked, json_body},
+    routes::{Desked, json_body},
     sessions::{self, at_work},
 };
 use axum::{
-    Router,
     extract::{Extension, Request, State},
     http::StatusCode,
     response::Response,
-    routing::post,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -172,9 +171,18 @@ pub struct Side {
     pub reason: Option<String>,
 }
 
-/// The routes of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new().route("/api/v1/policies:test", post(test)).route("/api/v1/policies:replay", post(replay))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        post("/api/v1/policies:test", test)
+            .says("What would become of a request that nobody made")
+            .body::<Trial>()
+            .json::<Tried>(),
+        post("/api/v1/policies:replay", replay)
+            .says("What another configuration would have made of recorded requests")
+            .body::<Replay>()
+            .json::<Replayed>(),
+    ]
 }
 
 async fn test(State(desk): Desked, request: Request) -> Result<Response, Problem> {

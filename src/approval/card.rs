@@ -6,6 +6,7 @@ use crate::{
     http::target,
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -124,7 +125,7 @@ impl State {
 }
 
 /// One who said yes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Voice {
     pub by: String,
     pub at: String,
@@ -136,7 +137,7 @@ pub struct Voice {
 }
 
 /// A named part that differs between two revisions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     pub what: String,
     pub before: Option<String>,
@@ -187,7 +188,7 @@ impl Who {
 }
 
 /// Whether a request waits for the verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Client {
     Waiting,
@@ -196,7 +197,7 @@ pub enum Client {
 }
 
 /// A card as approvers see it. What came from an agent is text and nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CardView {
     pub id: String,
     /// `pending`, `approved`, `denied`, `expired`, `abandoned` or `consumed`.

@@ -1,6 +1,7 @@
 //! What operators have stopped, for the exchanges to look at.
 
 use arc_swap::ArcSwap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{
     Arc,
@@ -8,7 +9,7 @@ use std::sync::{
 };
 
 /// One stop, until somebody takes it away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Freeze {
     /// `frz_…`
     pub id: String,
@@ -22,7 +23,7 @@ pub struct Freeze {
 }
 
 /// What is stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Whom {
     /// A caller, as its token names it.

@@ -5,6 +5,7 @@ use crate::{
     audit::{self, GrantEvent},
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A permission for what one policy holds on one route, until it ends or is revoked.
@@ -35,7 +36,7 @@ pub struct Grant {
 }
 
 /// A grant as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantView {
     pub id: String,
     pub approval: String,

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which sessions are wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// Exactly this subject.
@@ -27,9 +27,11 @@ pub struct Filter {
     pub decision: Option<String>,
     /// Active at or after this time.
     #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Begun before this time.
     #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
     /// At most so many; nothing for [`Filter::LIMIT_DEFAULT`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +49,7 @@ impl Filter {
 }
 
 /// One page of sessions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sessions {
     pub sessions: Vec<Session>,
     /// For [`Filter::after`]; nothing on the last page.
@@ -59,7 +61,7 @@ pub struct Sessions {
 }
 
 /// One session: what one caller did under one name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// `ses_…`
     pub id: String,
@@ -84,7 +86,7 @@ pub struct Session {
 }
 
 /// How often each was decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decisions {
     pub allow: u64,
     pub block: u64,

@@ -23,6 +23,7 @@ use crate::{
     admin::{
         access::Principal,
         door::Caller,
+        endpoint::{Endpoint, get, post},
         login::{NotLoggedIn, TOKEN_PREFIX},
         problem::{Problem, answer},
         routes::{Desk, Desked, json_body},
@@ -31,18 +32,17 @@ use crate::{
     time::Timestamp,
 };
 use axum::{
-    Form, Router,
+    Form,
     extract::{
         Extension, Query, Request, State,
         rejection::{FormRejection, QueryRejection},
     },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     net::IpAddr,
@@ -56,13 +56,64 @@ const TEXT_BYTES_MAX: usize = 128;
 /// What the issuer is asked about devices at once.
 static REQUESTS: Semaphore = Semaphore::const_new(LOGIN_REQUESTS_MAX);
 
-/// The routes of this file.
-pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/auth/cli", get(ask).post(agree))
-        .route("/auth/token", post(token))
-        .route("/auth/device", post(device))
-        .route("/auth/device/token", post(device_token))
+/// What is served here.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get("/auth/cli", ask)
+            .says("Asks somebody whether the command line may come in")
+            .query::<Asked>()
+            .media("text/html")
+            .empty(302),
+        post("/auth/cli", agree).says("Lets the command line in").form::<Asked>().media("text/html"),
+        post("/auth/token", token)
+            .says("Opens the session of a command line that was let in")
+            .body::<Brought>()
+            .json::<Opened>(),
+        post("/auth/device", device)
+            .says("Begins a login on another device; takes an empty object")
+            .body::<Nothing>()
+            .json::<Begun>(),
+        post("/auth/device/token", device_token)
+            .says("Whether somebody has entered the code meanwhile")
+            .body::<Handle>()
+            .json::<Opened>()
+            .json_with::<Pending>(202),
+    ]
+}
+
+/// An empty object.
+#[derive(JsonSchema)]
+struct Nothing {}
+
+/// A session.
+#[derive(Serialize, JsonSchema)]
+struct Opened {
+    /// What is sent as `authorization: Bearer …`.
+    token: String,
+    principal: String,
+    name: String,
+    /// RFC 3339.
+    ends: String,
+}
+
+/// A login on another device.
+#[derive(Serialize, JsonSchema)]
+struct Begun {
+    handle: String,
+    /// What somebody enters at `verification_uri`.
+    user_code: String,
+    verification_uri: String,
+    verification_uri_complete: Option<String>,
+    /// How often is asked.
+    interval_s: u64,
+    expires_s: u64,
+}
+
+/// Nobody has yet.
+#[derive(Serialize, JsonSchema)]
+struct Pending {
+    pending: bool,
+    interval_s: u64,
 }
 
 /// What the command line and devices wait for, by the digest of what they show.
@@ -110,7 +161,7 @@ impl Handovers {
 }
 
 /// Who wants to be let in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     /// Where it listens on this person's own machine.
@@ -194,7 +245,7 @@ async fn agree(
 }
 
 /// What the command line was brought, and what only it has.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Brought {
     code: String,
@@ -229,10 +280,8 @@ fn open(desk: &Desk, here: &Here, person: Arc<Person>, how: &str) -> Result<Resp
     desk.sessions.open(now, &here.rules, person.clone(), By::Bearer, &secret);
     desk.control.record_action(&person.principal(), "login", how);
     let ends = Timestamp(now.0.saturating_add(here.rules.lifetime.as_micros() as u64));
-    let body = json!({
-        "token": secret, "principal": person.principal(), "name": &*person.name, "ends": ends.to_string(),
-    });
-    Ok(answer(StatusCode::OK, &body))
+    let (principal, name) = (person.principal(), person.name.to_string());
+    Ok(answer(StatusCode::OK, &Opened { token: secret, principal, name, ends: ends.to_string() }))
 }
 
 /// Begins a login on another device.
@@ -254,15 +303,18 @@ async fn device(
     let life = begun.expires.min(crate::limits::LOGIN_TIMEOUT);
     let ends = Timestamp(now.0 + life.as_micros() as u64);
     desk.handovers.put(now, &handle, Waiting { ends, from: here.from, what });
-    let body = json!({
-        "handle": handle, "user_code": begun.user_code, "verification_uri": begun.verification_uri,
-        "verification_uri_complete": begun.verification_uri_complete,
-        "interval_s": interval.as_secs(), "expires_s": life.as_secs(),
-    });
+    let body = Begun {
+        handle,
+        user_code: begun.user_code,
+        verification_uri: begun.verification_uri,
+        verification_uri_complete: begun.verification_uri_complete,
+        interval_s: interval.as_secs(),
+        expires_s: life.as_secs(),
+    };
     Ok(answer(StatusCode::OK, &body))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Handle {
     handle: String,
@@ -309,7 +361,7 @@ async fn device_token(
     let next = if now >= next { Timestamp(now.0 + interval.as_micros() as u64) } else { next };
     let what = What::Device { device_code, next, interval };
     desk.handovers.put(now, &handle, Waiting { ends, from, what });
-    Ok(answer(StatusCode::ACCEPTED, &json!({ "pending": true, "interval_s": interval.as_secs() })))
+    Ok(answer(StatusCode::ACCEPTED, &Pending { pending: true, interval_s: interval.as_secs() }))
 }
 
 fn problem(why: NotLoggedIn) -> Problem {

@@ -32,7 +32,7 @@ mod transactions;
 
 pub(super) use browser::{STREAMS, check_origin, cookie_of, session_cookie};
 pub(super) use handover::Handovers;
-pub(super) use routes::{me, own_origins, routes};
+pub(super) use routes::{endpoints, own_origins};
 pub(super) use sessions::{By, Sessions, Visit};
 pub(super) use transactions::Transactions;
 

@@ -12,6 +12,7 @@ use crate::{
     admin::{
         access::{Principal, Role},
         door::Caller,
+        endpoint::{Endpoint, get, post},
         problem::{Problem, answer},
         routes::{Desk, Desked, no_body},
     },
@@ -19,14 +20,12 @@ use crate::{
     limits::{LOGIN_CODE_BYTES_MAX, LOGIN_REQUESTS_MAX, LOGIN_TIMEOUT},
 };
 use axum::{
-    Router,
     extract::{Extension, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -49,13 +48,48 @@ const ERRORS: [&str; 11] = [
     "consent_required",
 ];
 
-/// The routes of this file.
-pub(in crate::admin) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/auth/login", get(login))
-        .route("/auth/callback", get(callback))
-        .route("/auth/logout", post(logout))
-        .merge(super::handover::routes())
+/// What is served here.
+pub(in crate::admin) fn endpoints() -> Vec<Endpoint> {
+    let page = |endpoint: Endpoint| endpoint.media("text/html").empty(302).empty(303);
+    let mut all = super::handover::endpoints();
+    all.extend([
+        page(get("/auth/login", login).says("Sends a browser to the issuer").query::<Then>()),
+        page(get("/auth/callback", callback).says("Takes a browser back from the issuer")),
+        post("/auth/logout", logout).says("Ends the session of a login").json::<LoggedOut>(),
+        get("/api/v1/me", me).says("Who asks, and what they may do").json::<Me>(),
+    ]);
+    all
+}
+
+/// The session has ended.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LoggedOut {
+    logged_out: bool,
+}
+
+/// Who asks.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Me<'a> {
+    /// For people.
+    name: &'a str,
+    /// As records call them: `local:UID`, `token:NAME` or `user:SUBJECT`.
+    principal: &'a str,
+    subject: Option<&'a str>,
+    owner: Option<&'a str>,
+    groups: Vec<&'a str>,
+    roles: Vec<Granted<'a>>,
+    /// How they are known: `socket`, `token` or `oidc`.
+    login: &'a str,
+    /// When their session ends: RFC 3339.
+    ends: Option<String>,
+}
+
+/// What somebody may do.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Granted<'a> {
+    role: &'a str,
+    /// On these routes; `null`: on all.
+    routes: Option<Vec<&'a str>>,
 }
 
 /// Our side of a connection that people may log in over.
@@ -92,7 +126,7 @@ pub(in crate::admin) fn own_origins(rules: &LoginRules, is_tls: bool, headers: &
 }
 
 /// Where to go on afterwards.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Then {
     #[serde(default)]
@@ -266,7 +300,7 @@ async fn logout(
     };
     desk.sessions.close(&visit.digest);
     desk.control.record_action(principal.name(), "logout", "");
-    let mut response = answer(StatusCode::OK, &json!({ "logged_out": true }));
+    let mut response = answer(StatusCode::OK, &LoggedOut { logged_out: true });
     if let Ok(here) = Here::of(&desk, &caller, &headers) {
         set(&mut response, header::SET_COOKIE, &set_cookie(&here.cookie(), "", "Strict", Some(0)));
     }
@@ -274,7 +308,7 @@ async fn logout(
 }
 
 /// Who asks, and what they may do: `routes` is `null` for all of them.
-pub(in crate::admin) async fn me(Extension(principal): Extension<Principal>) -> Response {
+async fn me(Extension(principal): Extension<Principal>) -> Response {
     let visit = principal.visit();
     let person = visit.map(|visit| &*visit.person);
     let roles = principal.roles().iter().map(|(role, reach): &(Role, Reach)| {
@@ -282,19 +316,19 @@ pub(in crate::admin) async fn me(Extension(principal): Extension<Principal>) -> 
             Reach::All => None,
             Reach::Routes(routes) => Some(routes.iter().map(|route| &**route).collect::<Vec<_>>()),
         };
-        json!({ "role": role.as_str(), "routes": routes })
+        Granted { role: role.as_str(), routes }
     });
     let groups = person.map(|person| person.groups.iter().map(|group| &**group).collect::<Vec<_>>());
-    let body = json!({
-        "name": person.map_or(principal.name(), |person| &*person.name),
-        "principal": principal.name(),
-        "subject": person.map(|person| &*person.subject),
-        "owner": principal.owner(),
-        "groups": groups.unwrap_or_default(),
-        "roles": roles.collect::<Vec<_>>(),
-        "login": principal.login(),
-        "ends": visit.map(|visit| visit.ends.to_string()),
-    });
+    let body = Me {
+        name: person.map_or(principal.name(), |person| &*person.name),
+        principal: principal.name(),
+        subject: person.map(|person| &*person.subject),
+        owner: principal.owner(),
+        groups: groups.unwrap_or_default(),
+        roles: roles.collect::<Vec<_>>(),
+        login: principal.login(),
+        ends: visit.map(|visit| visit.ends.to_string()),
+    };
     answer(StatusCode::OK, &body)
 }
 

@@ -6,6 +6,7 @@ mod files;
 mod local;
 mod login;
 mod network;
+mod openapi;
 mod readiness;
 mod sessions;
 mod trials;
