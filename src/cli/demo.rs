@@ -156,6 +156,8 @@ impl Screen<'_> {
         row("upstreams", "Anthropic and OpenAI models, a customers API, a warehouse (embedded)".to_owned());
         row("issuer", format!("{issuer}  {}", ink.dim("fresh key, OIDC discovery")));
         row("admin", format!("{admin}, unix:{}", admin_socket.display()));
+        let people = ink.dim("as Sam, Kim, Riley or others; no passwords");
+        row("log in", format!("{admin}/auth/login  {people}"));
         row("metrics", metrics.clone());
         row("audit", audit_dir.display().to_string());
         row("log", log.display().to_string());

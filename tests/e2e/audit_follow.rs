@@ -304,7 +304,8 @@ fn each_credential_opens_what_its_role_grants() {
         ("/api/v1/audit/consistency?from=1", 401, 403, 200),
         ("/api/v1/audit/prove?record=1", 401, 403, 200),
         ("/api/v1/audit/segments", 401, 403, 200),
-        ("/api/v1/sessions", 401, 403, 403),
+        ("/api/v1/sessions", 401, 403, 200),
+        ("/api/v1/approvals", 401, 403, 403),
         ("/nothing", 404, 404, 404),
     ] {
         let tokens = [None, Some("wall"), Some("berlin")];

@@ -48,6 +48,9 @@ impl IntoResponse for Page {
         let mut response = (status, html).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        // With `no-referrer` a browser would send the form of a page with `Origin: null` (Fetch standard,
+        // section 3.2).
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         // Base64 and text of ours: always a header's value.
         if let Ok(policy) = HeaderValue::try_from(policy) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -83,6 +86,14 @@ pub(super) fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_of_ours_says_that_it_comes_from_here() {
+        let page = Page { status: StatusCode::OK, title: "x", body: String::new(), then: None };
+        let headers = page.into_response().headers().clone();
+        assert_eq!(headers[header::REFERRER_POLICY], "same-origin", "else it comes with `Origin: null`");
+        assert!(headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains("form-action 'self'"));
+    }
 
     #[test]
     fn what_is_not_ours_stays_text() {
