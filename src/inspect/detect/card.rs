@@ -140,26 +140,24 @@ enum Number {
 /// Reads groups from `start`; remembers the longest valid end.
 fn number(text: &Text, start: usize) -> Number {
     let mut best = Number::No;
-    let mut digits = [0u8; DIGITS_MAX];
-    let mut count = 0;
+    let mut digits = Digits::new();
     // The shapes that fit the whole groups so far.
     let mut shapes = u8::MAX;
     let mut separator = None;
     let mut at = start;
     for group in 0..GROUPS_MAX {
-        let Some(length) = read_group(&text.bytes[at..], &mut digits[count..]) else { return best };
-        count += length;
+        let Some(length) = digits.read(&text.bytes[at..]) else { return best };
         at += length;
-        let digits = &digits[..count];
-        if group == 0 && count >= PREFIX_DIGITS && lengths_of(digits) == 0 {
+        let known = digits.known();
+        if group == 0 && known.len() >= PREFIX_DIGITS && lengths_of(known) == 0 {
             return Number::No;
         }
         let (fitting, growing) = FITTING[group][length];
         let Some(byte) = text.at(at) else {
-            return if shapes & growing != 0 && issuer_may_match(digits) { Number::Live } else { best };
+            return if shapes & growing != 0 && issuer_may_match(known) { Number::Live } else { best };
         };
         shapes &= fitting;
-        if shapes & ENDING[group] != 0 && !is_word(byte) && is_valid(digits) {
+        if shapes & ENDING[group] != 0 && !is_word(byte) && digits.are_valid() {
             best = Number::End(at);
         }
         shapes &= !ENDING[group];
@@ -167,7 +165,7 @@ fn number(text: &Text, start: usize) -> Number {
             return best;
         }
         match text.at(at + 1) {
-            None if issuer_may_match(digits) => return Number::Live,
+            None if issuer_may_match(digits.known()) => return Number::Live,
             Some(next) if next.is_ascii_digit() => {}
             _ => return best,
         }
@@ -177,31 +175,82 @@ fn number(text: &Text, start: usize) -> Number {
     best
 }
 
-/// Reads the digits at the beginning of `bytes` as numbers; `None` if there are more than `digits` takes.
-#[inline]
-fn read_group(bytes: &[u8], digits: &mut [u8]) -> Option<usize> {
-    let mut length = 0;
-    while length < bytes.len() && bytes[length].is_ascii_digit() {
-        *digits.get_mut(length)? = bytes[length] - b'0';
-        length += 1;
-    }
-    Some(length)
+/// Bytes that are read at once.
+const WORD_BYTES: usize = size_of::<u64>();
+/// Zeros in front of the digits, so that the words that end with the last digit may begin there.
+const FRONT_BYTES: usize = 2 * WORD_BYTES;
+
+/// The digits of a number, as numbers.
+struct Digits {
+    bytes: [u8; FRONT_BYTES + DIGITS_MAX + WORD_BYTES],
+    count: usize,
 }
 
-fn is_valid(digits: &[u8]) -> bool {
-    digits.len() >= DIGITS_MIN && is_known(digits) && check_digit_is_right(digits)
-}
-
-/// ISO/IEC 7812-1 annex B, "Luhn".
-fn check_digit_is_right(digits: &[u8]) -> bool {
-    const DOUBLED: [u8; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
-    let (mut sum, mut is_doubled) = (0, digits.len().is_multiple_of(2));
-    for digit in digits {
-        sum += if is_doubled { DOUBLED[usize::from(*digit)] } else { *digit };
-        is_doubled = !is_doubled;
+impl Digits {
+    fn new() -> Digits {
+        Digits { bytes: [0; FRONT_BYTES + DIGITS_MAX + WORD_BYTES], count: 0 }
     }
-    // At most 19 times 9.
-    sum.is_multiple_of(10)
+
+    fn known(&self) -> &[u8] {
+        &self.bytes[FRONT_BYTES..FRONT_BYTES + self.count]
+    }
+
+    /// Adds the digits at the beginning of `bytes`, and says how many these are; `None` if there are more
+    /// than any number has.
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut length = 0;
+        while let Some(word) = bytes[length..].first_chunk() {
+            let numbers = u64::from_le_bytes(*word) ^ 0x3030_3030_3030_3030;
+            // The highest bit of each byte that is no digit: a sum above 127, or the bit itself.
+            let others = (numbers & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676 | numbers;
+            let run = (others & 0x8080_8080_8080_8080).trailing_zeros() as usize / WORD_BYTES;
+            let at = FRONT_BYTES + self.count;
+            self.bytes[at..at + WORD_BYTES].copy_from_slice(&numbers.to_le_bytes());
+            self.add(run)?;
+            length += run;
+            if run < WORD_BYTES {
+                return Some(length);
+            }
+        }
+        for byte in bytes[length..].iter().take_while(|byte| byte.is_ascii_digit()) {
+            self.bytes[FRONT_BYTES + self.count] = byte - b'0';
+            self.add(1)?;
+            length += 1;
+        }
+        Some(length)
+    }
+
+    fn add(&mut self, digits: usize) -> Option<()> {
+        self.count += digits;
+        (self.count <= DIGITS_MAX).then_some(())
+    }
+
+    #[inline]
+    fn are_valid(&self) -> bool {
+        self.count >= DIGITS_MIN && is_known(self.known()) && self.check_digit_is_right()
+    }
+
+    /// ISO/IEC 7812-1 annex B, "Luhn": eight digits at a time, from the last one.
+    #[inline]
+    fn check_digit_is_right(&self) -> bool {
+        // Every second one, of which the last digit is none.
+        const DOUBLED: u64 = 0x00ff_00ff_00ff_00ff;
+        let end = FRONT_BYTES + self.count;
+        let mut sums = 0;
+        for back in [WORD_BYTES, 2 * WORD_BYTES, 3 * WORD_BYTES] {
+            let word = self.bytes[end - back..].first_chunk().copied();
+            let digits = u64::from_le_bytes(word.unwrap_or_default());
+            let doubled = (digits & DOUBLED) * 2;
+            // Those of two digits become the sum of these: nine less.
+            let long = (doubled + 0x7676_7676_7676_7676 & 0x8080_8080_8080_8080) >> 7;
+            // At most nine a byte, three times.
+            sums += (digits & !DOUBLED) + doubled - long * 9;
+        }
+        // At most 27 times eight.
+        let sum = sums.wrapping_mul(0x0101_0101_0101_0101) >> 56;
+        sum.is_multiple_of(10)
+    }
 }
 
 fn is_known(digits: &[u8]) -> bool {
