@@ -72,3 +72,34 @@ fn what_operators_do_and_try_is_recorded() {
     find(&local, "drain", "");
     assert_eq!(said.len(), 4, "{said:?}");
 }
+
+#[test]
+fn each_change_of_a_file_is_recorded_with_its_digests() {
+    let setup = Setup::to(Upstream::bind().address);
+    let gateway = setup.start();
+    let policy = "[[policy]]\\nname = \\\"tried\\\"\\naction = \\\"block\\\"\\nreason = \\\"No.\\\"\\n";
+    gateway.order("PUT", "/api/v1/policies.d/tried", &format!("{{\"toml\":\"{policy}\"}}"));
+    gateway.order("PUT", "/api/v1/policies.d/other?dry_run=true", "{\"toml\":\"[admin]\"}");
+    gateway.order("PUT", "/api/v1/policies.d/other", "{\"toml\":\"[admin]\"}");
+    gateway.until_recorded("refused: policies.d/other.toml");
+    let written = std::fs::read_to_string(gateway.dir.path().join("policies.d/tried.toml")).unwrap();
+    assert!(written.starts_with("[[policy]]\nname = \"tried\"\n"), "{written}");
+    assert!(!gateway.dir.path().join("policies.d/other.toml").exists());
+    let log = gateway.stop(0, 0);
+    let edits = log.records.iter().filter_map(|record| match record {
+        Record::Admin(access) if &*access.action == "edit" => Some(access),
+        _ => None,
+    });
+    let edits: Vec<&Access> = edits.collect();
+    let [made, refused] = &*edits else { panic!("{edits:?}") };
+    assert!(made.author.starts_with("local:"), "{made:?}");
+    let change = made.object.strip_prefix("policies.d/tried.toml: none -> sha256:").unwrap();
+    assert!(change.len() > 64 && change.ends_with(", generation 2"), "{made:?}");
+    assert!(refused.object.starts_with("refused: policies.d/other.toml: "), "{refused:?}");
+    let mut texts = log.records.iter().filter_map(|record| match record {
+        Record::Config(config) => Some(config.text.to_string()),
+        _ => None,
+    });
+    let last = texts.next_back().unwrap();
+    assert!(last.contains("# policies.d/tried.toml\n[[policy]]\nname = \"tried\""), "{last}");
+}

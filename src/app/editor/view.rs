@@ -236,3 +236,67 @@ fn source(source: &Source) -> (&'static str, String) {
         Source::Exchange(exchange) => ("exchange", format!("exchange {}", exchange.token_endpoint)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Text;
+
+    const SOURCE: &str = r#"version = 1
+[[listen]]
+name = "main"
+addr = "127.0.0.1:0"
+[[admin.token]]
+name = "auditor"
+role = "auditor"
+hash = "sha256:00112233"
+[secrets.key]
+source = { exec = ["/usr/bin/pass", "show", "llm-password"] }
+[upstreams.up]
+url = "http://127.0.0.1:1"
+[[route]]
+name = "up"
+match = { listen = "main" }
+identity = []
+upstream = "up"
+policies = ["default"]
+masks = ["projects"]
+[[policy]]
+name = "default"
+action = "allow"
+[[mask]]
+name = "projects"
+kind = "literals"
+words = ["Project Falcon"]
+"#;
+
+    #[test]
+    fn what_would_give_more_away_than_how_it_works_is_not_shown() {
+        let loaded = config::load(&Text::new("dir/ringward.toml", "dir", SOURCE)).unwrap();
+        let shown = shown(&loaded.document);
+        let text = shown.to_string();
+        for hidden in ["00112233", "\"show\"", "llm-password", "Falcon"] {
+            assert!(!text.contains(hidden), "{hidden}: {text}");
+        }
+        assert_eq!(shown["secrets"]["key"]["source"]["exec"][0], "/usr/bin/pass");
+        assert_eq!(shown["mask"][0]["words"], json!([HIDDEN]));
+        assert_eq!(shown["admin"]["token"][0]["hash"], HIDDEN);
+        assert_eq!(shown["runtime"]["cores"], "auto", "defaults are there");
+        let exec = &loaded.document.secrets["key"].source;
+        assert_eq!(source(exec), ("exec", "exec /usr/bin/pass".to_owned()));
+    }
+
+    #[test]
+    fn values_are_placed_by_their_pointers() {
+        let loaded = config::load(&Text::new("dir/ringward.toml", "dir", SOURCE)).unwrap();
+        let mut places = BTreeMap::new();
+        written(&loaded.tree, &loaded.tree.root, &mut Path::new(), &mut places);
+        let place = |pointer: &str| places.get(pointer).map(String::as_str);
+        assert_eq!(place("/listen/0/addr"), Some("ringward.toml:4"));
+        assert_eq!(place("/upstreams/up/url"), Some("ringward.toml:12"));
+        assert_eq!(place("/route/0/policies"), Some("ringward.toml:18"));
+        assert_eq!(place("/route/0/max_body"), None, "a default has no place");
+        let path: Path = vec!["a/b".into(), "c~d".into(), 3.into()];
+        assert_eq!(pointer(&path), "/a~1b/c~0d/3");
+    }
+}
