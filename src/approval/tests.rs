@@ -449,7 +449,12 @@ fn a_freeze_refuses_what_waits_and_voids_what_was_granted() {
         by: "local:0".into(),
         at: String::new(),
     };
+    let other = Approver { reach: Reach::Routes(vec!["other".into()]), ..Approver::default() };
+    let grant = desk.book.grants().next().map(|grant| grant.id.clone()).unwrap();
+    let refused = desk.book.revoke(desk.now, &grant, &other);
+    assert!(matches!(refused, Err(Fault::NotFound(_))), "a grant of another's route");
     let frozen = desk.book.freeze(desk.now, freeze);
+    assert!(desk.book.thaw("frz_1", &other).is_err(), "not theirs to take away");
     assert_eq!((told(&frozen), recorded(&frozen)), (vec!["frozen"], vec!["denied", "grant"]));
     assert_eq!(told(&desk.ask(3, &question(3), b"3")), ["frozen"]);
     desk.book.thaw("frz_1", &Approver::default()).unwrap();

@@ -14,6 +14,9 @@ const CONSOLE = {
   redirect_uris: ['http://127.0.0.1/auth/callback'], response_types: ['code'],
   grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
 };
+const CONFIDENTIAL = {
+  ...CONSOLE, client_id: 'console-2', client_secret: 'console-secret:+/', token_endpoint_auth_method: 'client_secret_basic',
+};
 const CLIENT = { client_id: 'agent', client_secret: 'agent-secret' };
 
 // A fresh key of each kind, as private JWKs.
@@ -32,7 +35,7 @@ function provider(issuer) {
     clients: [{
       ...CLIENT, grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
       id_token_signed_response_alg: 'ES256',
-    }, CONSOLE],
+    }, CONSOLE, CONFIDENTIAL],
     claims: { openid: ['sub'], groups: ['groups'] },
     conformIdTokenClaims: false,
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, groups: GROUPS[id] ?? [] }) }),

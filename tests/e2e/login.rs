@@ -133,32 +133,61 @@ fn a_code_is_used_once_and_only_with_its_verifier() {
     assert!(!injected.head.to_lowercase().contains("ringward-session"), "{}", injected.head);
 }
 
-#[test]
-fn a_real_issuer_vouches_for_people() {
-    let Some(issuer) = Issuer::start(0) else { return };
-    let upstream = Upstream::answering("welcome");
+/// A gateway that people log in to at a real issuer, as this client.
+fn at_issuer(issuer: &Issuer, client: &str, upstream: &Upstream) -> (Gateway, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("console.secret");
+    // Characters that Basic has to encode (RFC 6749 section 2.3.1).
+    fs::write(&file, "console-secret:+/\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let admin = format!(
         "roles = {{ viewer = \"group:staff\", approver = \"group:sre\" }}\n[admin.login]\nissuer = \"{}\"\n\
-         client_id = \"console\"\nalgorithms = [\"RS256\"]\nscopes = [\"openid\", \"groups\"]\n",
+         {client}\nalgorithms = [\"RS256\"]\nscopes = [\"openid\", \"groups\"]\n",
         issuer.url
     );
-    let folder = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start_with(folder, &open_route("up", upstream.address), &admin, "");
+    let secret = match client.contains("client_secret") {
+        true => "[secrets.console]\nsource = { file = \"console.secret\" }\n",
+        false => "",
+    };
+    let routes = open_route("up", upstream.address) + secret;
+    let gateway = Gateway::start_with(folder, &routes, &admin, "");
     let console = format!("http://{}", gateway.find_address("admin").expect("an admin port"));
-    let mut browser = Browser::new();
+    (gateway, console)
+}
+
+/// Logs in at a real issuer; gives what the gateway says.
+fn sign_in_really(browser: &mut Browser, console: &str) -> super::support::http::Response {
     // Its keys may not be there yet: then the callback fetches them.
     let sign_in = browser.follow("GET", &format!("{console}/auth/login?then=/x"), None);
     assert_eq!(sign_in.status, 200, "{}", sign_in.text());
     let consent = browser.submit(&sign_in, &[("login", "sam"), ("password", "x")]);
-    let back = match consent.text().contains("Logged in") {
-        true => consent,
-        false => browser.submit(&consent, &[]),
-    };
-    assert!(back.status == 200 && back.text().contains("url=/x"), "{}", back.text());
-    let me = browser.api(&console, "GET", "/api/v1/me", None).json();
-    assert_eq!((&me["principal"], &me["groups"]), (&json!("user:sam"), &json!(["sre", "staff"])), "{me}");
-    assert_eq!(browser.api(&console, "GET", "/api/v1/approvals", None).status, 200);
-    assert_eq!(browser.api(&console, "POST", "/api/v1/drain", None).status, 403);
+    match consent.text().contains("<form") {
+        true => browser.submit(&consent, &[]),
+        false => consent,
+    }
+}
+
+#[test]
+fn a_real_issuer_vouches_for_people() {
+    let Some(issuer) = Issuer::start(0) else { return };
+    let upstream = Upstream::answering("welcome");
+    let confidential = "client_id = \"console-2\"\nclient_secret = \"${secret:console}\"";
+    for client in ["client_id = \"console\"", confidential] {
+        let (_gateway, console) = at_issuer(&issuer, client, &upstream);
+        let mut browser = Browser::new();
+        let back = sign_in_really(&mut browser, &console);
+        assert!(back.status == 200 && back.text().contains("url=/x"), "{client}: {}", back.text());
+        let me = browser.api(&console, "GET", "/api/v1/me", None).json();
+        assert_eq!((&me["principal"], &me["groups"]), (&json!("user:sam"), &json!(["sre", "staff"])), "{me}");
+        assert_eq!(browser.api(&console, "GET", "/api/v1/approvals", None).status, 200);
+        assert_eq!(browser.api(&console, "POST", "/api/v1/drain", None).status, 403);
+    }
+    // A client whose password the gateway does not have.
+    let (gateway, console) = at_issuer(&issuer, "client_id = \"console-2\"", &upstream);
+    let refused = sign_in_really(&mut Browser::new(), &console);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("invalid_client"), "{}", refused.text());
+    assert!(!refused.text().contains("console-secret") && !gateway.log().contains("console-secret"));
 }
 
 /// `ringward login` as it waits for somebody.
