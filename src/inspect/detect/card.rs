@@ -203,7 +203,7 @@ impl Digits {
         while let Some(word) = bytes[length..].first_chunk() {
             let numbers = u64::from_le_bytes(*word) ^ 0x3030_3030_3030_3030;
             // The highest bit of each byte that is no digit: a sum above 127, or the bit itself.
-            let others = (numbers & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676 | numbers;
+            let others = ((numbers & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676) | numbers;
             let run = (others & 0x8080_8080_8080_8080).trailing_zeros() as usize / WORD_BYTES;
             let at = FRONT_BYTES + self.count;
             self.bytes[at..at + WORD_BYTES].copy_from_slice(&numbers.to_le_bytes());
@@ -243,7 +243,7 @@ impl Digits {
             let digits = u64::from_le_bytes(word.unwrap_or_default());
             let doubled = (digits & DOUBLED) * 2;
             // Those of two digits become the sum of these: nine less.
-            let long = (doubled + 0x7676_7676_7676_7676 & 0x8080_8080_8080_8080) >> 7;
+            let long = ((doubled + 0x7676_7676_7676_7676) & 0x8080_8080_8080_8080) >> 7;
             // At most nine a byte, three times.
             sums += (digits & !DOUBLED) + doubled - long * 9;
         }
