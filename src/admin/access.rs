@@ -9,6 +9,7 @@ use super::{
     login::{self, By, LoginRules, Visit, check_origin, cookie_of, own_origins, session_cookie},
     problem::Problem,
     routes::Desk,
+    ui,
 };
 use crate::{
     approval::{Approver, Reach},
@@ -44,6 +45,8 @@ pub(super) enum Need {
     Nothing,
     /// Anybody who is known.
     Known,
+    /// Nobody has to be known, where there is a login at all.
+    Page,
     View,
     Audit,
     Approve,
@@ -53,7 +56,7 @@ pub(super) enum Need {
 impl Role {
     fn grants(self, need: Need) -> bool {
         match need {
-            Need::Nothing | Need::Known => true,
+            Need::Nothing | Need::Page | Need::Known => true,
             Need::View => matches!(self, Role::Viewer | Role::Admin),
             Need::Audit => matches!(self, Role::Auditor | Role::Admin),
             Need::Approve => matches!(self, Role::Approver | Role::Admin),
@@ -76,7 +79,7 @@ impl Need {
     /// The role that people ask for to get it.
     fn role(self) -> &'static str {
         match self {
-            Need::Nothing | Need::Known | Need::View => "viewer",
+            Need::Nothing | Need::Page | Need::Known | Need::View => "viewer",
             Need::Audit => "auditor",
             Need::Approve => "approver",
             Need::Operate => "admin (a login, or the socket)",
@@ -250,6 +253,9 @@ pub(super) fn role_of(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 fn need(method: &Method, path: &str) -> Need {
+    if ui::PLACES.contains(&path) {
+        return Need::Page;
+    }
     // A HEAD is answered as its GET (RFC 9110 section 9.3.2).
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
     let on_path = || NEEDS.iter().filter(|(_, known, _)| *known == path);
@@ -415,7 +421,7 @@ pub(super) async fn guard(
             let message = format!("this caller may not do that: it takes the role {}", need.role());
             return Err(Problem::new(StatusCode::FORBIDDEN, "role_required", message));
         }
-        Err(_) if need == Need::Nothing => {}
+        Err(_) if matches!(need, Need::Nothing | Need::Page) => {}
         Err(unknown) => return Err(unknown.problem(rules.is_some())),
     }
     Ok(next.run(request).await)

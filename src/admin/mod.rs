@@ -32,6 +32,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod ui;
 
 pub use access::{Credential, Role};
 pub use audit::{Consistency, ErasedBodies, Unproven};

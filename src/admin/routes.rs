@@ -10,7 +10,7 @@ use super::{
     login::{self, Handovers, Sessions, Transactions},
     openapi,
     problem::{Problem, answer, secure},
-    segments, sessions, trials,
+    segments, sessions, trials, ui,
 };
 use crate::{limits, metrics::Metrics};
 use axum::{
@@ -59,7 +59,9 @@ pub(super) fn local(desk: Arc<Desk>) -> Router {
 
 /// The admin port: what `access` lets through. Without a login that is alive or not, ready or not.
 pub(super) fn network(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
-    guarded(everything(&desk), desk, hosts)
+    // Browsers come here alone.
+    let pages = behind_guard(ui::routes(), &desk);
+    guarded(everything(&desk).merge(pages), desk, hosts)
 }
 
 /// The metrics port.
@@ -69,7 +71,11 @@ pub(super) fn scraped(desk: Arc<Desk>, hosts: Arc<Hosts>) -> Router {
 
 /// All that is served, behind the one guard that knows who may have it.
 fn everything(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
-    endpoint::router(endpoints()).layer(middleware::from_fn_with_state(desk.clone(), access::guard))
+    behind_guard(endpoint::router(endpoints()), desk)
+}
+
+fn behind_guard(router: Router<Arc<Desk>>, desk: &Arc<Desk>) -> Router<Arc<Desk>> {
+    router.layer(middleware::from_fn_with_state(desk.clone(), access::guard))
 }
 
 /// The table of everything that is served, which the description of the API is made of, too.

@@ -1,0 +1,158 @@
+/** Who did what: recorded sessions, the newest first. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { ago, count, time } from "../format";
+import { useNow, useResource } from "../hooks";
+import { Inert } from "../inert";
+import { Command, Empty, Failed, Link, Tag, Title, Waiting } from "../parts";
+import type { Session } from "../types";
+
+interface Page {
+  sessions: Session[];
+  next?: string;
+  encrypted_segments: number;
+}
+
+const DECISIONS = ["", "allow", "block", "approve", "refuse"];
+
+export function Sessions(): JSX.Element {
+  const [subject, setSubject] = useState("");
+  const [decision, setDecision] = useState("");
+  const [after, setAfter] = useState<string[]>([]);
+  const query = new URLSearchParams({ limit: "50" });
+  if (subject.trim()) query.set("subject", subject.trim());
+  if (decision) query.set("decision", decision);
+  const cursor = after.at(-1);
+  if (cursor) query.set("after", cursor);
+  const page = useResource<Page>(`/api/v1/sessions?${query}`, cursor ? 0 : 5_000);
+  const now = useNow(5_000);
+  const isFiltered = subject.trim() !== "" || decision !== "";
+  return (
+    <>
+      <Title note="what was recorded, the newest first">Sessions</Title>
+      <form class="filters" onSubmit={(event) => event.preventDefault()}>
+        <label>
+          <span>Caller</span>
+          <input
+            type="search"
+            value={subject}
+            placeholder="exact name"
+            onInput={(event) => {
+              setSubject(event.currentTarget.value);
+              setAfter([]);
+            }}
+          />
+        </label>
+        <label>
+          <span>With a decision</span>
+          <select
+            value={decision}
+            onChange={(event) => {
+              setDecision(event.currentTarget.value);
+              setAfter([]);
+            }}
+          >
+            {DECISIONS.map((one) => (
+              <option key={one} value={one}>
+                {one || "any"}
+              </option>
+            ))}
+          </select>
+        </label>
+      </form>
+      {page.problem && !page.data && <Failed problem={page.problem} again={page.reload} />}
+      {page.loading && <Waiting lines={6} />}
+      {page.data?.sessions.length === 0 &&
+        (isFiltered ? (
+          <Empty title="No session fits" />
+        ) : (
+          <Empty title="Nothing is recorded yet">
+            Sessions appear with their first request. Point an agent at the gateway:
+            <Command text="ringward env claude-code" />
+          </Empty>
+        ))}
+      {page.data && page.data.sessions.length > 0 && <Table sessions={page.data.sessions} now={now} />}
+      {page.data && page.data.encrypted_segments > 0 && (
+        <p class="soft">
+          {count(page.data.encrypted_segments)} segments are encrypted to auditors and not listed here.
+        </p>
+      )}
+      <div class="pager">
+        {after.length > 0 && (
+          <button type="button" onClick={() => setAfter(after.slice(0, -1))}>
+            Newer
+          </button>
+        )}
+        {page.data?.next && (
+          <button type="button" onClick={() => setAfter([...after, page.data?.next ?? ""])}>
+            Older
+          </button>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Table({ sessions, now }: { sessions: Session[]; now: number }): JSX.Element {
+  return (
+    <div tabIndex={0} role="group" aria-label="Table" class="scroll panel flush">
+      <table class="sessions">
+        <thead>
+          <tr>
+            <th scope="col">Caller</th>
+            <th scope="col">Purpose</th>
+            <th scope="col">Route</th>
+            <th scope="col">Decisions</th>
+            <th scope="col" class="number">
+              Requests
+            </th>
+            <th scope="col">Began</th>
+            <th scope="col">Last</th>
+          </tr>
+        </thead>
+        <tbody>
+          {sessions.map((one) => (
+            <tr key={one.id}>
+              <td>
+                <Link to={`sessions/${one.id}`}>
+                  <Inert text={one.subject ?? "no identity"} class="strong" />
+                </Link>
+                {one.owner && (
+                  <div class="soft">
+                    <Inert text={one.owner} />
+                  </div>
+                )}
+              </td>
+              <td>
+                <Inert text={one.purpose ?? "–"} />
+              </td>
+              <td>
+                <Inert text={one.route ?? "–"} />
+              </td>
+              <td class="nowrap">
+                <Decisions session={one} />
+              </td>
+              <td class="number">{count(one.requests)}</td>
+              <td class="nowrap">{time(one.started)}</td>
+              <td class="nowrap">{ago(one.last, now)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Decisions({ session }: { session: Session }): JSX.Element {
+  const met = (["allow", "approve", "block", "refuse"] as const).filter((one) => session.decisions[one] > 0);
+  return (
+    <span class="tags">
+      {met.map((one) => (
+        <Tag key={one} kind={one}>
+          {one} {count(session.decisions[one])}
+        </Tag>
+      ))}
+    </span>
+  );
+}
