@@ -22,7 +22,7 @@ const PROFILE: &str = "demo";
 /// SIGTERM.
 #[derive(Debug, Args)]
 pub(super) struct Command {
-    /// Open the status of the gateway in a browser
+    /// Open the web interface of the gateway in a browser
     #[arg(long)]
     open: bool,
     /// Leave the configuration and the audit log behind
@@ -84,9 +84,9 @@ impl Command {
             output.result(&screen.text(ms, self.keep.then(|| demo.directory())));
         }
         if self.open {
-            let page = format!("{}/readyz?verbose", demo.ready.admin);
+            let page = &demo.ready.ui;
             let opened = std::process::Command::new("xdg-open")
-                .arg(&page)
+                .arg(page)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
