@@ -70,7 +70,10 @@ impl Handle {
     pub fn erase(&self, erasure: &Erasure) -> Result<ErasedReport, EraseError> {
         let shared = self.0.packer.shared();
         let mut report = ErasedReport::default();
-        let exchanges = exchanges_of(&shared.folder, erasure)?;
+        let exchanges = {
+            let _turn = shared.turn();
+            exchanges_of(&segments::list(&shared.folder)?.0, erasure)?
+        };
         report.exchanges = exchanges.len() as u64;
         let Some((first, last)) = self.record_erasure(erasure, &exchanges)? else { return Ok(report) };
         let sealed = self.sealed_behind(last)?;
@@ -80,7 +83,7 @@ impl Handle {
             if segment.form == Form::Encrypted {
                 report.encrypted_segments += 1;
             } else {
-                erase_in(shared, segment, &exchanges, first, &mut report)?;
+                unless_removed(segment, erase_in(shared, segment, &exchanges, first, &mut report))?;
             }
             report.nonces += erase_nonces(shared, &self.0.openings_dir, segment.number, &exchanges)?;
         }
@@ -123,13 +126,21 @@ impl Handle {
     }
 }
 
-/// The exchanges of the subject in all segments that can be read.
-fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<ExchangeId>> {
+/// What came of reading a segment: nothing is left to be erased where retention has removed it meanwhile. Its
+/// other form cannot have come, as long as it is our turn.
+fn unless_removed(segment: &SegmentFile, read: io::Result<()>) -> io::Result<()> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.path.exists() => Ok(()),
+        read => read,
+    }
+}
+
+/// The exchanges of the subject in all of these segments that can be read.
+pub(super) fn exchanges_of(segments: &[SegmentFile], erasure: &Erasure) -> io::Result<BTreeSet<ExchangeId>> {
     let mut found = BTreeSet::new();
-    let (segments, _) = segments::list(folder)?;
     let last = segments.last().map_or(0, |segment| segment.number);
     for segment in segments.iter().filter(|segment| segment.form != Form::Encrypted) {
-        each_record(segment, &Keys::default(), segment.number == last, |_, record, _| {
+        let read = each_record(segment, &Keys::default(), segment.number == last, |_, record, _| {
             let (id, subject) = match &record {
                 Record::Intent(intent) => (intent.id, &intent.subject),
                 Record::Refusal(refusal) => (refusal.id, &refusal.subject),
@@ -141,7 +152,8 @@ fn exchanges_of(folder: &Path, erasure: &Erasure) -> io::Result<BTreeSet<Exchang
             {
                 found.insert(id);
             }
-        })?;
+        });
+        unless_removed(segment, read)?;
     }
     Ok(found)
 }
@@ -171,10 +183,13 @@ fn erase_in(
         let input = segment.open(&Keys::default())?;
         Ok(Box::new(Zeroed::new(input, Arc::clone(&ranges))))
     };
-    shared.replace(&segment.path, &segment.path, |mut output| match segment.form {
+    let is_there = shared.replace(&segment.path, &segment.path, |mut output| match segment.form {
         Form::Packed => shared.compress(&open, None, output).map(drop),
         _ => io::copy(&mut open()?, &mut output).map(drop),
     })?;
+    if !is_there {
+        return Ok(());
+    }
     report.contents += ranges.len() as u64;
     report.bytes += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
     Ok(())

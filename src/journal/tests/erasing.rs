@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     audit::{Content, Subject},
-    journal::erase::Erasure,
+    journal::erase::{Erasure, exchanges_of},
 };
 
 pub(super) const FORGET: &[u8] = b"the words that one subject wants forgotten";
@@ -66,6 +66,23 @@ fn erased_bodies_are_gone_and_everything_else_stays() {
     let left: usize = (1..=verified.segments).map(|n| read_openings(&openings, n).unwrap().len()).sum();
     assert_eq!(left, 2, "the nonces of bob's body and of the last one");
     house.open().0.close().unwrap();
+}
+
+/// Retention removed a segment between its name and its bytes: the erasure ended with an error.
+#[test]
+fn a_segment_that_retention_removes_meanwhile_has_nothing_to_erase() {
+    let mut house = House::signed();
+    house.packing = Packing { compress: true, recipients: Vec::new() };
+    let (journal, mut producer) = house.open();
+    for number in [1, 2] {
+        exchange(&mut producer, &house, number, "ada", FORGET);
+        journal.handle().erase(&erasure("ada")).unwrap();
+    }
+    journal.close().unwrap();
+    let (segments, _) = list(&house.log()).unwrap();
+    assert_eq!(exchanges_of(&segments, &erasure("ada")).unwrap().len(), 2);
+    std::fs::remove_file(&segments[0].path).unwrap();
+    assert_eq!(exchanges_of(&segments, &erasure("ada")).unwrap().len(), 1);
 }
 
 #[test]

@@ -19,6 +19,8 @@ const STRIDE: usize = 3;
 struct Done {
     key: Option<crate::audit::PublicKey>,
     erased: bool,
+    /// Why it was not.
+    not_erased: Option<String>,
 }
 
 /// One exchange with a body that takes most of a segment; what is turned away is left out.
@@ -57,7 +59,9 @@ fn live(journal: &Journal, producer: &mut Producer, acks: &Collected) -> Done {
             done.key = journal.handle().rotate_key().ok();
         }
         if number == EXCHANGES[1] {
-            done.erased = journal.handle().erase(&erasure("ada")).is_ok();
+            let erased = journal.handle().erase(&erasure("ada"));
+            done.erased = erased.is_ok();
+            done.not_erased = erased.err().map(|error| error.to_string());
         }
     }
     wait_until("the oldest segments are gone", || {
