@@ -267,6 +267,9 @@ fn need(method: &Method, path: &str) -> Need {
     }
 }
 
+/// The field with which an open page says that nobody has asked for this but its clock.
+const BACKGROUND: &str = "x-ringward-background";
+
 /// Why somebody is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unknown {
@@ -349,8 +352,8 @@ impl Entry<'_> {
     /// A cookie whose request comes from another site, or nobody who is known.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Result<Principal, Unknown>, Problem> {
         let now = self.desk.control.now();
-        // What goes on by itself is no use of a session.
-        let is_use = !login::STREAMS.contains(&self.path);
+        // What goes on by itself is no use of a session: nobody needs to sit in front of it.
+        let is_use = !login::STREAMS.contains(&self.path) && !headers.contains_key(BACKGROUND);
         let open = |rules: &LoginRules, by, secret: &str| {
             let visit = self.desk.sessions.find(now, rules, by, secret, is_use);
             visit.map(|visit| Principal::visiting(visit, rules)).ok_or(Unknown::Ended)

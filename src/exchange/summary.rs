@@ -1,6 +1,6 @@
 use super::{Cause, Exchange, Side};
 use crate::{
-    audit::ExchangeId,
+    audit::{self, ExchangeId},
     buffer::Tally,
     http::Method,
     identity::Principal,
@@ -74,6 +74,18 @@ pub struct Times {
     pub first_byte: Duration,
     /// From the response's head to its end.
     pub response: Duration,
+}
+
+impl Times {
+    /// Says them in a record, which has the whole time already.
+    pub fn tell(&self, stages: &mut audit::Stages) {
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        stages.record_us = micros(self.record);
+        stages.hold_us = micros(self.hold);
+        stages.connect_us = micros(self.connect);
+        stages.first_byte_us = micros(self.first_byte);
+        stages.response_us = micros(self.response);
+    }
 }
 
 impl Summary {

@@ -9,6 +9,7 @@ use super::{
     origin, pumps,
 };
 use crate::{
+    audit::Record,
     buffer::Segments,
     exchange::{Answer, Ask, Cause, Event, Exchange, Side, Step, Steps, Times, share::ShareId},
     protocol::Reply,
@@ -191,8 +192,11 @@ impl<'a> Relay<'a> {
     pub async fn carry_out(&self, step: Step) -> Result<(), crate::exchange::Unavailable> {
         match step {
             Step::Note(record) => self.shard.answers.note(self.share(), record).await,
-            Step::Finish(record, mut summary) => {
+            Step::Finish(mut record, mut summary) => {
                 summary.times = *self.times.borrow();
+                if let Some(Record::Outcome(outcome)) = &mut record {
+                    summary.times.tell(&mut outcome.stages);
+                }
                 let share = if record.is_some() { self.share() } else { ShareId::default() };
                 self.shard.finish(share, record, summary).await;
                 Ok(())

@@ -221,7 +221,10 @@ fn a_connection_is_made_and_taken_away() {
     assert_eq!(explained["request"]["route"], "llm-2");
     assert_eq!(explained["decision"]["action"], "allow");
     assert_eq!(explained["secrets"], json!(["anthropic"]));
-    assert!(explained["stages"]["total_us"].as_u64().unwrap() > 0 && explained["generation"] == 2);
+    for stage in ["total_us", "record_us", "connect_us", "first_byte_us"] {
+        assert!(explained["stages"][stage].as_u64().unwrap() > 0, "{stage}: {explained}");
+    }
+    assert_eq!(explained["generation"], 2);
     assert!(!explained["config_record"].is_null() && !explained["caller"]["subject"].is_null());
 
     let secrets = admin("GET", "/api/v1/secrets", &[], "").text();

@@ -55,6 +55,8 @@ export interface Asked {
   json?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** Nobody has asked for this but a clock: it keeps no session open. */
+  background?: boolean;
 }
 
 /** Asks, and gives the answer itself.
@@ -63,6 +65,7 @@ export async function ask(path: string, asked: Asked = {}): Promise<Response> {
   const headers: Record<string, string> = { ...asked.headers };
   const init: RequestInit = { method: asked.method ?? "GET", headers, cache: "no-store" };
   if (asked.signal) init.signal = asked.signal;
+  if (asked.background) headers["x-ringward-background"] = "1";
   if (asked.json !== undefined) {
     headers["content-type"] = "application/json";
     init.body = JSON.stringify(asked.json);

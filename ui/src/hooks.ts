@@ -73,10 +73,10 @@ export function useResource<T>(path: string | null, everyMs = 0): Resource<T> {
     }
     const abort = new AbortController();
     let timer = 0;
-    const load = async () => {
+    const load = async (background: boolean) => {
       try {
         if (!document.hidden || turn === 0) {
-          const answer = await json<T>(path, { signal: abort.signal });
+          const answer = await json<T>(path, { signal: abort.signal, background });
           if (abort.signal.aborted) return;
           setData(answer);
           setProblem(undefined);
@@ -86,9 +86,9 @@ export function useResource<T>(path: string | null, everyMs = 0): Resource<T> {
         setProblem(error instanceof Problem ? error : new Problem(0, "", words(error)));
       }
       setLoading(false);
-      if (everyMs > 0) timer = window.setTimeout(load, everyMs);
+      if (everyMs > 0) timer = window.setTimeout(() => void load(true), everyMs);
     };
-    void load();
+    void load(false);
     return () => {
       abort.abort();
       clearTimeout(timer);

@@ -63,7 +63,10 @@ async function listen(abort: AbortController) {
     if (!response.ok) throw await problemOf(response);
     if (!response.body) throw new Error("no stream");
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    const list = await json<{ approvals: Card[] }>("/api/v1/approvals", { signal: abort.signal });
+    const list = await json<{ approvals: Card[] }>("/api/v1/approvals", {
+      signal: abort.signal,
+      background: true,
+    });
     failures = 0;
     say({ cards: sorted(list.approvals), known: true, link: "open", problem: undefined });
     const events = new EventReader(lastId);

@@ -277,6 +277,24 @@ fn a_session_ends_by_itself() {
     assert_eq!(browser.me().status, 404, "nobody logs in any more");
 }
 
+/// A page that was left open asked every few seconds, so that no session was ever idle.
+#[test]
+fn what_a_page_asks_for_by_itself_keeps_no_session_open() {
+    let world = world(&[person("sam", &["sre"])]);
+    let mut browser = Browser::new(&world);
+    browser.log_in("sam");
+    let mut status_at = |minutes: u64, more: &str| {
+        *world.process.now.lock().unwrap() = Timestamp(minutes * MINUTE);
+        browser.ask("GET /api/v1/me", more).status
+    };
+    assert_eq!(status_at(9, ""), 200);
+    for minutes in [12, 15, 18] {
+        assert_eq!(status_at(minutes, "X-Ringward-Background: 1\r\n"), 200, "{minutes}");
+    }
+    assert_eq!(status_at(20, "X-Ringward-Background: 1\r\n"), 401);
+    assert_eq!(status_at(20, ""), 401);
+}
+
 #[test]
 fn another_site_does_nothing_with_the_cookie() {
     let world = world(&[person("alex", &[])]);
