@@ -117,7 +117,8 @@ function note(look: Look) {
 async function poll() {
   let problem: Problem | undefined;
   try {
-    if (!document.hidden) note({ atMs: Date.now(), ...buckets(await text("/metrics", { background: true }), NAME) });
+    if (!document.hidden)
+      note({ atMs: Date.now(), ...buckets(await text("/metrics", { background: true }), NAME) });
   } catch (error) {
     problem = error instanceof Problem ? error : new Problem(0, "", words(error));
   }
