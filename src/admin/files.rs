@@ -43,28 +43,49 @@ pub(super) struct How {
 
 /// What is served here.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = Vec::new();
-    all.extend([
-        get("/api/v1/policies.d", list_policies).says("The files of policies.d").json::<Listed>(),
-        get("/api/v1/policies.d/{name}", policy).says("A file of policies.d").json::<ConfigFile>(),
-        changed(put("/api/v1/policies.d/{name}", put_policy), "Writes a file of policies.d")
-            .body::<Written>(),
-        changed(delete("/api/v1/policies.d/{name}", delete_policy), "Removes a file of policies.d"),
-    ]);
-    all.extend([
-        get("/api/v1/connections.d", list_connections).says("The files of connections.d").json::<Listed>(),
-        get("/api/v1/connections.d/{name}", connection).says("A file of connections.d").json::<ConfigFile>(),
-        changed(put("/api/v1/connections.d/{name}", put_connection), "Writes a file of connections.d")
-            .body::<Written>(),
-        changed(delete("/api/v1/connections.d/{name}", delete_connection), "Removes a file of connections.d"),
-        post("/api/v1/connections", connect)
-            .says("Writes the file of a new connection")
-            .query::<How>()
-            .body::<Connection>()
-            .json_with::<Edited>(201)
-            .json::<Edited>(),
-    ]);
-    all
+    let policies = of_folder(
+        Folder::Policies,
+        ["/api/v1/policies.d", "/api/v1/policies.d/{name}"],
+        [
+            "The files of policies.d",
+            "A file of policies.d",
+            "Writes a file of policies.d",
+            "Removes a file of policies.d",
+        ],
+    );
+    let connections = of_folder(
+        Folder::Connections,
+        ["/api/v1/connections.d", "/api/v1/connections.d/{name}"],
+        [
+            "The files of connections.d",
+            "A file of connections.d",
+            "Writes a file of connections.d",
+            "Removes a file of connections.d",
+        ],
+    );
+    let connect = post("/api/v1/connections", connect)
+        .says("Writes the file of a new connection")
+        .query::<How>()
+        .body::<Connection>()
+        .json_with::<Edited>(201)
+        .json::<Edited>();
+    policies.into_iter().chain(connections).chain([connect]).collect()
+}
+
+/// A folder and each of its files; what is said of them when they are listed, shown, written and removed.
+fn of_folder(
+    folder: Folder,
+    [all, one]: [&'static str; 2],
+    [lists, shows, writes, removes]: [&'static str; 4],
+) -> [Endpoint; 4] {
+    let put = put(one, move |desk, who, path, how, request| write(desk, who, folder, path, how, request));
+    let remove = move |desk, who, path, how, request| remove(desk, who, folder, path, how, request);
+    [
+        get(all, move |desk| list(desk, folder)).says(lists).json::<Listed>(),
+        get(one, move |desk, path| show(desk, folder, path)).says(shows).json::<ConfigFile>(),
+        changed(put, writes).body::<Written>(),
+        changed(delete(one, remove), removes),
+    ]
 }
 
 /// What changes a file.
@@ -78,50 +99,14 @@ fn changed(endpoint: Endpoint, summary: &'static str) -> Endpoint {
         .json_with::<Edited>(201)
 }
 
-async fn list_policies(desk: Desked) -> Answer {
-    list(desk, Folder::Policies).await
-}
-
-async fn list_connections(desk: Desked) -> Answer {
-    list(desk, Folder::Connections).await
-}
-
 async fn list(State(desk): Desked, folder: Folder) -> Answer {
     let files = finished(async move { desk.control.editor().files(folder).await }).await??;
     Ok(answer(StatusCode::OK, &Listed { files }))
 }
 
-async fn policy(desk: Desked, path: Path<String>) -> Answer {
-    show(desk, Folder::Policies, path).await
-}
-
-async fn connection(desk: Desked, path: Path<String>) -> Answer {
-    show(desk, Folder::Connections, path).await
-}
-
 async fn show(State(desk): Desked, folder: Folder, Path(name): Path<String>) -> Answer {
     let file = finished(async move { desk.control.editor().file(folder, name).await }).await??;
     Ok(tagged(answer(StatusCode::OK, &file), Some(&file.digest)))
-}
-
-async fn put_policy(
-    desk: Desked,
-    who: Extension<Principal>,
-    path: Path<String>,
-    how: Asked<How>,
-    request: Request,
-) -> Answer {
-    write(desk, who, Folder::Policies, path, how, request).await
-}
-
-async fn put_connection(
-    desk: Desked,
-    who: Extension<Principal>,
-    path: Path<String>,
-    how: Asked<How>,
-    request: Request,
-) -> Answer {
-    write(desk, who, Folder::Connections, path, how, request).await
 }
 
 async fn write(
@@ -135,26 +120,6 @@ async fn write(
     let (expected, dry_run) = (expected(request.headers())?, asked(how)?);
     let Written { toml } = json_body(&desk, request, "{\"toml\": \"[[policy]]…\"}").await?;
     edit(desk, principal, Edit { folder, name, text: Some(toml), expected, dry_run }).await
-}
-
-async fn delete_policy(
-    desk: Desked,
-    who: Extension<Principal>,
-    path: Path<String>,
-    how: Asked<How>,
-    request: Request,
-) -> Answer {
-    remove(desk, who, Folder::Policies, path, how, request).await
-}
-
-async fn delete_connection(
-    desk: Desked,
-    who: Extension<Principal>,
-    path: Path<String>,
-    how: Asked<How>,
-    request: Request,
-) -> Answer {
-    remove(desk, who, Folder::Connections, path, how, request).await
 }
 
 async fn remove(

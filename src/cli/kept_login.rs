@@ -1,12 +1,11 @@
 //! What `ringward login` keeps: the tokens of sessions, by gateway, in a file that only this user reads.
 
-use super::profile::user_dir;
+use super::profile::{user_dir, write_private};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -71,17 +70,8 @@ fn read(file: &Path) -> Result<BTreeMap<String, Kept>, String> {
         .map_err(|_| format!("{} is damaged: remove it and log in again", file.display()))
 }
 
-/// Writes it beside and renames, so that nobody ever reads half of it.
 fn write(file: &Path, all: &BTreeMap<String, Kept>) -> io::Result<()> {
-    if let Some(dir) = file.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    let text = Zeroizing::new(serde_json::to_vec_pretty(all)?);
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    opened.set_permissions(fs::Permissions::from_mode(0o600))?;
-    opened.write_all(&text)?;
-    fs::rename(&beside, file)
+    write_private(file, &Zeroizing::new(serde_json::to_vec_pretty(all)?))
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env::{self, VarError};
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -165,4 +166,18 @@ fn private(path: &Path) -> Result<Zeroizing<String>, Error> {
         return Err(Error::Foreign(path.into()));
     }
     fs::read_to_string(path).map(Zeroizing::new).map_err(io)
+}
+/// Writes a file that only this user reads: beside it first, then renamed, so that nobody reads half of it.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn write_private(file: &Path, text: &[u8]) -> io::Result<()> {
+    if let Some(dir) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    opened.set_permissions(Permissions::from_mode(0o600))?;
+    opened.write_all(text)?;
+    fs::rename(&beside, file)
 }

@@ -2,17 +2,16 @@
 
 use super::admin_client::cause;
 use super::output::{Output, hex};
-use super::profile::{Profile, user_dir};
+use super::profile::{Profile, user_dir, write_private};
 use super::{block_on, exit};
 use crate::background;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -192,18 +191,8 @@ async fn discover(http: &reqwest::Client, issuer: &str) -> Result<String, String
     discovery.map(|found| found.token_endpoint).map_err(|_| format!("{url} names no token endpoint"))
 }
 
-/// Writes it beside and renames, so that a second call never reads half of it.
-fn keep(file: &PathBuf, kept: &Kept) -> io::Result<()> {
-    let Some(dir) = file.parent() else { return Ok(()) };
-    if !dir.exists() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    let text = Zeroizing::new(serde_json::to_vec(kept)?);
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    opened.set_permissions(fs::Permissions::from_mode(0o600))?;
-    opened.write_all(&text)?;
-    fs::rename(&beside, file)
+fn keep(file: &Path, kept: &Kept) -> io::Result<()> {
+    write_private(file, &Zeroizing::new(serde_json::to_vec(kept)?))
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ pub fn is_beside(text: &Text, at: usize, words: &KeyWords) -> bool {
 }
 
 /// How many bytes from `back` places left of `at` on leftwards are what `is_gap` says.
-pub fn gap(text: &Text, at: usize, back: usize, is_gap: impl Fn(u8) -> bool) -> usize {
+fn gap(text: &Text, at: usize, back: usize, is_gap: impl Fn(u8) -> bool) -> usize {
     (0..GAP_BYTES_MAX).take_while(|more| is_gap(text.before(at, back + more))).count()
 }
 
