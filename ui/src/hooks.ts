@@ -1,6 +1,6 @@
 /** What pages share: where they are, what time it is, and what they have asked for. */
 
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { gatewayNow, json, Problem, words } from "./api";
 
 const ROOT = "/ui";
@@ -107,11 +107,12 @@ export function isTyping(event: KeyboardEvent): boolean {
   return Boolean(writes) || event.ctrlKey || event.metaKey || event.altKey;
 }
 
-/** Keys of a page: what is pressed and what it does. */
+/** Keys of a page: what is pressed and what it does. They are heard before the page they act on is painted:
+ *  a key that is pressed at once must not be lost. */
 export function useKeys(keys: Record<string, (event: KeyboardEvent) => void>) {
   const latest = useRef(keys);
   latest.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.defaultPrevented || isTyping(event) || document.querySelector("dialog[open]")) return;
       const act = latest.current[event.key];

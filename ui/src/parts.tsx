@@ -1,7 +1,7 @@
 /** Small things that all pages are made of. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Problem } from "./api";
 import { go, hrefOf } from "./hooks";
 import { Inert } from "./inert";
@@ -223,7 +223,7 @@ export function Dialog(props: {
   children: ComponentChildren;
 }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   return (
     <dialog ref={dialog} aria-labelledby="dialog-title" onClose={props.close}>
       <header>

@@ -2,7 +2,7 @@
  *  the gateway refuses it, and the new revision is shown. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { json, Problem, words } from "../api";
 import { useKeys } from "../hooks";
 import { Inert } from "../inert";
@@ -97,7 +97,7 @@ function ApproveForm({ card, busy, decide, close }: Form & { card: Card }): JSX.
   const [scope, setScope] = useState("once");
   const [note, setNote] = useState("");
   const confirm = useRef<HTMLButtonElement>(null);
-  useEffect(() => confirm.current?.focus(), []);
+  useLayoutEffect(() => confirm.current?.focus(), []);
   const submit = (event: Event) => {
     event.preventDefault();
     const period = scope === "period" ? { period_s: 1_800 } : {};
@@ -155,7 +155,7 @@ function ApproveForm({ card, busy, decide, close }: Form & { card: Card }): JSX.
 function DenyForm({ busy, decide, close }: Form): JSX.Element {
   const [reason, setReason] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => field.current?.focus(), []);
+  useLayoutEffect(() => field.current?.focus(), []);
   const submit = (event: Event) => {
     event.preventDefault();
     if (reason.trim()) void decide({ decision: "deny", reason: reason.trim() });
