@@ -28,4 +28,5 @@ pub mod secrets;
 pub mod segments;
 pub mod shard;
 pub mod time;
+pub mod tune;
 pub mod upstream;

@@ -16,5 +16,9 @@ pub const UNREACHABLE: u8 = 5;
 pub const AUDIT: u8 = 6;
 /// A threshold was missed.
 pub const THRESHOLD: u8 = 7;
+/// `tune check` found warnings, and no failures.
+pub const TUNE_WARNINGS: u8 = 8;
+/// `tune check` found failures.
+pub const TUNE_FAILURES: u8 = 9;
 /// A drain timed out.
 pub const DRAIN: u8 = 124;

@@ -35,6 +35,7 @@ mod run;
 mod sessions;
 mod status;
 mod token;
+mod tune;
 mod version;
 
 pub use profile::{Profile, runtime_profiles};
@@ -104,6 +105,7 @@ enum Command {
     Audit(audit::Command),
     Mask(mask::Command),
     Token(token::Command),
+    Tune(tune::Command),
     Login(login::Login),
     Logout(login::Logout),
     Env(env::Command),
@@ -145,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(&mut output),
         Command::Mask(command) => command.run(&mut output),
         Command::Token(command) => command.run(&mut output),
+        Command::Tune(command) => command.run(&mut output),
         Command::Login(command) => command.run(&mut output),
         Command::Logout(command) => command.run(&mut output),
         Command::Env(command) => command.run(&mut output),
