@@ -66,8 +66,8 @@ fn with_a_core_kept(text: &mut String, topology: &Topology) {
     );
     if topology.nodes() > 1 {
         text.push_str(
-            "\n# There are several NUMA nodes. A shard's memory is allocated by its own thread, so on its own\n\
-             # node; whether callers come in there is for the network card to say.\n",
+            "\n# There are several NUMA nodes. A shard's memory is allocated by its own thread, on its own node;\n\
+             # whether callers come in there is for the network card to say.\n",
         );
     }
 }
