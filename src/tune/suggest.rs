@@ -66,7 +66,7 @@ fn with_a_core_kept(text: &mut String, topology: &Topology) {
     );
     if topology.nodes() > 1 {
         text.push_str(
-            "\n# There are several NUMA nodes. A shard's memory is allocated by its own thread, on its own node;\n\
+            "\n# There are several NUMA nodes. Memory of a shard is on the node of its own thread;\n\
              # whether callers come in there is for the network card to say.\n",
         );
     }
