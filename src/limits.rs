@@ -388,7 +388,9 @@ const _: () = assert!(TLS_WRITE_BYTES / TLS_RECORD_BYTES * TLS_RECORD_OVERHEAD <
 pub const TLS_CLIENT_SESSIONS: usize = KIB;
 /// `ringward check` warns of certificates that expire within this time.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
-/// Connections that the kernel queues for one listener.
+/// Entries of a shard's ring, unless they are configured.
+pub const RING_ENTRIES: u32 = 4096;
+/// Connections that the kernel queues for one listener, unless it is configured.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// A connection whose deadline has passed may still be written to for this long, to say why.
 pub const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);

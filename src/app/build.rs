@@ -55,11 +55,11 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
     let host = |what| move |source| Error::Host { what, source };
     sys::forbid_dumps().map_err(host("cannot switch core files off"))?;
     let snapshot = reload::read(path, None, &options)?;
-    let placed = shards::place(&snapshot.runtime)?;
+    let (placed, all) = shards::place(&snapshot.runtime)?;
     let room = Room::take(placed.len()).map_err(host("descriptor limit"))?;
     let metrics = Arc::new(Metrics::default());
     metrics.epoll_fallback.set(i64::from(placed.iter().any(|shard| shard.driver == Driver::Epoll)));
-    let sockets = Sockets::bind(&snapshot, placed.len())?;
+    let sockets = Sockets::bind(&snapshot, &placed)?;
     let (senders, mailboxes) = mailboxes(placed.len())?;
     let (journal, producers) = open_journal(disk, &snapshot, placed.len(), senders.clone())?;
     let (background, handle, stop_background) = background_thread()?;
@@ -95,7 +95,7 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         world,
         producers: producers.into_iter(),
         mailboxes: mailboxes.into_iter(),
-        sockets: sockets.shards,
+        sockets: sockets.shards.into_iter().map(Vec::into_iter).collect(),
         errands,
         lines,
         metrics,
@@ -104,7 +104,7 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         drained: drained_sender,
         count: placed.len(),
     };
-    let spawned = placed.into_iter().map(|shard| shards::spawn(shard, ends.parts(shard.index)));
+    let spawned = placed.into_iter().map(|shard| shards::spawn(shard, all.clone(), ends.parts(shard)));
     Ok(Running {
         addresses: sockets.addresses,
         core,
@@ -135,10 +135,11 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(snapshot: &Snapshot, shards: usize) -> Result<Sockets, Error> {
+    fn bind(snapshot: &Snapshot, shards: &[shards::Placed]) -> Result<Sockets, Error> {
         let mut bound = Vec::new();
+        let shards: Vec<_> = shards.iter().map(|shard| shard.tuning).collect();
         for listener in &snapshot.listeners {
-            bound.push(sockets::bind(listener, shards)?);
+            bound.push(sockets::bind(listener, &shards)?);
         }
         let plain = |name: &str, addr: Option<SocketAddr>| {
             addr.map(|addr| sockets::bind_plain(name, addr)).transpose()
@@ -170,7 +171,7 @@ struct Ends {
     producers: std::vec::IntoIter<Producer>,
     mailboxes: std::vec::IntoIter<Mailbox<Delivery>>,
     /// By listener, then one a shard.
-    sockets: Vec<Vec<TcpListener>>,
+    sockets: Vec<std::vec::IntoIter<TcpListener>>,
     errands: queue::Sender<Errand>,
     lines: Option<Arc<access_log::Lines>>,
     metrics: Arc<Metrics>,
@@ -183,20 +184,21 @@ struct Ends {
 
 impl Ends {
     /// The parts of one shard, made on its thread: sockets belong to the executor that uses them.
-    fn parts(&mut self, index: usize) -> impl FnOnce() -> std::io::Result<Parts> + Send + use<> {
+    fn parts(&mut self, shard: shards::Placed) -> impl FnOnce() -> std::io::Result<Parts> + Send + use<> {
         // There are as many producers, mailboxes and sockets as shards.
         let producer = self.producers.next().expect("one producer a shard");
         let mailbox = self.mailboxes.next().expect("one mailbox a shard");
-        let sockets: Vec<_> = self.sockets.iter_mut().filter_map(Vec::pop).collect();
+        let sockets: Vec<_> = self.sockets.iter_mut().filter_map(Iterator::next).collect();
         let (world, metrics, errands) = (self.world.clone(), self.metrics.clone(), self.errands.clone());
         let (lines, token_key, drained) = (self.lines.clone(), self.token_key, self.drained.clone());
-        let (census, count) = (self.census.clone(), self.count);
+        let (census, count, index, backlog) =
+            (self.census.clone(), self.count, shard.index, shard.tuning.backlog);
         move || {
-            let listeners: Result<Vec<_>, _> = sockets
+            let listeners = sockets
                 .into_iter()
                 .enumerate()
-                .map(|(index, socket)| Ok::<_, std::io::Error>((index, Listener::from_std(socket)?)))
-                .collect();
+                .map(|(index, socket)| Ok((index, Listener::from_std(socket)?.with_backlog(backlog))))
+                .collect::<std::io::Result<_>>();
             Ok(Parts {
                 index,
                 count,
@@ -265,7 +267,9 @@ fn open_journal(
     options.key = Some(snapshot.audit.key.clone());
     options.packing = snapshot.audit.packing.clone();
     options.keep = keep(&snapshot.audit);
-    Ok(Journal::open_on(disk, options, shards, Box::new(Acknowledgements(senders)))?)
+    let open = || Journal::open_on(disk, options, shards, Box::new(Acknowledgements(senders)));
+    let cpus = snapshot.runtime.tuning.threads.journal.as_ref();
+    Ok(shards::on("threads.journal", cpus, open)??)
 }
 
 /// How the configuration bounds the log.

@@ -34,6 +34,9 @@ pub enum Error {
     /// io_uring is asked for but not to be had.
     #[error("runtime.driver = \"io_uring\", but {0}; write \"auto\" to fall back to epoll")]
     Driver(String),
+    /// Threads are to run where they may not.
+    #[error("{what}: this process may not run on CPU {cpu}; it may on {allowed:?}")]
+    Cpu { what: &'static str, cpu: usize, allowed: Vec<usize> },
     /// A reload changes what only a restart can change.
     #[error("{0} cannot change while running: restart the gateway for that")]
     NeedsRestart(&'static str),

@@ -283,6 +283,7 @@ fn check_fixed(old: &Snapshot, new: &Snapshot) -> Result<(), Error> {
         (old.audit.packing != new.audit.packing, "how audit segments are packed"),
         (kept(old) != kept(new), "what is kept of the audit log"),
         (old.runtime.cores != new.runtime.cores || old.runtime.driver != new.runtime.driver, "cores"),
+        (old.runtime.tuning != new.runtime.tuning, "what is taken of the machine (runtime.tuning)"),
         (old.log.access != new.log.access, "the access log"),
     ];
     match fixed.into_iter().find(|(differs, _)| *differs) {

@@ -2,14 +2,11 @@
 
 use super::Error;
 use crate::{
-    config,
+    config::{self, CpuList, ShardTuning},
     runtime::{self, Driver, Probe, StartOptions, probe, sys},
     shard::{self, Parts},
 };
 use std::thread::{self, JoinHandle};
-
-/// Entries of a shard's ring.
-const RING_ENTRIES: u32 = 4096;
 
 /// One shard and its core.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +14,15 @@ pub struct Placed {
     pub index: usize,
     pub cpu: Option<usize>,
     pub driver: Driver,
+    pub tuning: ShardTuning,
 }
 
-/// Decides where the shards run.
+/// Decides where the shards run, and where whatever is not bound to a CPU may. The calling thread, and what
+/// it starts, is one of the operators' side from then on.
 ///
 /// # Errors
-/// io_uring is asked for by name, but the kernel or the container forbids it.
-pub fn place(runtime: &config::RuntimePlan) -> Result<Vec<Placed>, Error> {
+/// io_uring is asked for by name, but the kernel or the container forbids it; or a CPU is.
+pub fn place(runtime: &config::RuntimePlan) -> Result<(Vec<Placed>, Vec<usize>), Error> {
     let probed = probe();
     let driver = match (runtime.driver, probed.driver()) {
         (config::Driver::Epoll, _) => Driver::Epoll,
@@ -38,27 +37,77 @@ pub fn place(runtime: &config::RuntimePlan) -> Result<Vec<Placed>, Error> {
     };
     let allowed = sys::allowed_cpus();
     let cpus: Vec<Option<usize>> = match runtime.cores.clone() {
-        config::Cores::Auto => allowed.into_iter().map(Some).collect(),
+        config::Cores::Auto => allowed.iter().copied().map(Some).collect(),
         config::Cores::Count(count) => {
-            let pinned = allowed.into_iter().map(Some).chain(std::iter::repeat(None));
+            let pinned = allowed.iter().copied().map(Some).chain(std::iter::repeat(None));
             pinned.take(usize::from(count).max(1)).collect()
         }
-        config::Cores::List(list) => list.into_iter().map(|cpu| Some(usize::from(cpu))).collect(),
+        config::Cores::List(list) => {
+            let list: Vec<_> = list.into_iter().map(usize::from).collect();
+            check_cpus("a shard", &list)?;
+            list.into_iter().map(Some).collect()
+        }
     };
     let cpus = if cpus.is_empty() { vec![None] } else { cpus };
-    Ok(cpus.into_iter().enumerate().map(|(index, cpu)| Placed { index, cpu, driver }).collect())
+    let placed = |(index, cpu)| Placed { index, cpu, driver, tuning: runtime.tuning.of(cpu) };
+    let placed = cpus.into_iter().enumerate().map(placed).collect();
+    move_to("threads.admin", runtime.tuning.threads.admin.as_ref())?;
+    Ok((placed, allowed))
 }
 
-/// Starts a shard's thread. `make` runs on that thread and gives the shard's parts.
+/// Tries each of the CPUs; the calling thread is where it was before.
+fn check_cpus(what: &'static str, cpus: &[usize]) -> Result<(), Error> {
+    let allowed = sys::allowed_cpus();
+    let refused = cpus.iter().find(|cpu| sys::pin_thread(**cpu).is_err());
+    let back = sys::set_affinity(&allowed);
+    match refused {
+        Some(cpu) => Err(Error::Cpu { what, cpu: *cpu, allowed }),
+        None => back.map_err(|source| Error::Host { what: "cannot use every CPU again", source }),
+    }
+}
+
+/// Moves the calling thread, and those that it starts from now on, to `cpus`, if there is such a list.
+///
+/// # Errors
+/// One of them is none, or forbidden.
+fn move_to(what: &'static str, cpus: Option<&CpuList>) -> Result<(), Error> {
+    let Some(cpus) = cpus else { return Ok(()) };
+    let cpus = cpus.numbers();
+    check_cpus(what, &cpus)?;
+    sys::set_affinity(&cpus).map_err(|source| Error::Host { what, source })
+}
+
+/// Runs `start` on `cpus`, where the threads that it starts stay.
+///
+/// # Errors
+/// As [`move_to`].
+pub fn on<T>(what: &'static str, cpus: Option<&CpuList>, start: impl FnOnce() -> T) -> Result<T, Error> {
+    let before = sys::allowed_cpus();
+    move_to(what, cpus)?;
+    let started = start();
+    if cpus.is_some() {
+        sys::set_affinity(&before).map_err(|source| Error::Host { what, source })?;
+    }
+    Ok(started)
+}
+
+/// Starts a shard's thread, on its CPU or else `everywhere`. `make` runs on that thread and gives the shard's
+/// parts.
 ///
 /// # Errors
 /// The host gives no thread.
 pub fn spawn(
     placed: Placed,
+    everywhere: Vec<usize>,
     make: impl FnOnce() -> std::io::Result<Parts> + Send + 'static,
 ) -> Result<JoinHandle<()>, Error> {
     let run = move || {
-        let options = StartOptions { driver: placed.driver, entries: RING_ENTRIES, cpu: placed.cpu };
+        if placed.cpu.is_none() {
+            // It starts where the thread is that starts it, which may be bound to a few.
+            let _ = sys::set_affinity(&everywhere);
+        }
+        let entries = placed.tuning.ring_entries;
+        let options = StartOptions { driver: placed.driver, entries, cpu: placed.cpu };
         let ended = runtime::start(options, || async move {
             match make() {
                 Ok(parts) => shard::run(parts).await,

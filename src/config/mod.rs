@@ -33,6 +33,7 @@ mod secrets;
 pub mod snapshot;
 pub mod structure;
 pub mod tree;
+mod tuning;
 mod upstreams;
 mod value;
 
@@ -69,6 +70,7 @@ pub use policy::{
 pub use route::{Bodies, Match, Record, RecordTable, Route, Thinking};
 pub use runtime::{Cores, Driver, Runtime};
 pub use secrets::{ClientAuth, ExchangeKind, ExchangeSource, Secret, Source};
+pub use tuning::{CpuList, ShardTuning, Tuning, load_tuning};
 pub use upstreams::{
     Authorization, CaSource, EndpointTls, Inject, Pool, Protocol, Timeouts, Upstream, UpstreamTls,
 };

@@ -3,7 +3,7 @@
 use super::Period;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 /// Cores, driver, drain.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -17,11 +17,20 @@ pub struct Runtime {
     pub driver: Driver,
     /// How long a stop waits for exchanges in flight.
     pub drain: Period,
+    /// File that says more of what is taken of the machine: threads, rings and sockets a core. `ringward tune
+    /// suggest` writes one that fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<PathBuf>,
 }
 
 impl Default for Runtime {
     fn default() -> Runtime {
-        Runtime { cores: Cores::Auto, driver: Driver::Auto, drain: Period(Duration::from_secs(600)) }
+        Runtime {
+            cores: Cores::Auto,
+            driver: Driver::Auto,
+            drain: Period(Duration::from_secs(600)),
+            tuning: None,
+        }
     }
 }
 

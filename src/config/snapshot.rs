@@ -1,7 +1,7 @@
 //! What runs: the compiled configuration, immutable. A reload makes a new one and swaps it in.
 
 use super::origin::ListenAddr;
-use super::{Cores, Diagnostic, Document, Driver, Level, Tree};
+use super::{Cores, Diagnostic, Document, Driver, Level, Tree, Tuning};
 use crate::audit::Commit;
 use crate::exchange::plan::Plan;
 use crate::identity::Issuer;
@@ -167,4 +167,5 @@ pub struct RuntimePlan {
     pub driver: Driver,
     /// How long a stop waits for exchanges in flight.
     pub drain: Duration,
+    pub tuning: Tuning,
 }

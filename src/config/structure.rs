@@ -6,7 +6,7 @@ use super::diagnostic::{nearest, suggestion};
 use super::schema::{alternatives, has_type, resolve, schema, words};
 use super::tree::{Entry, Node, Path, Step, Value as Toml};
 use super::value::{PERIOD_EXAMPLE, SHARE_EXAMPLE, SIZE_EXAMPLE};
-use super::{Cores, Diagnostic, Period, Severity, Share, Size, Tree};
+use super::{Cores, CpuList, Diagnostic, Period, Severity, Share, Size, Tree};
 use serde_json::Value;
 
 /// Code of a key that the schema does not know. The document can still be read without it.
@@ -17,9 +17,13 @@ const WRONG_VALUE: &str = "wrong-value";
 
 /// Compares the text with the schema.
 pub fn check(tree: &Tree) -> Vec<Diagnostic> {
-    let root = schema();
-    let mut checker = Checker { root: &root, tree, found: Vec::new() };
-    checker.node(&root, &tree.root, &mut Path::new());
+    check_against(&schema(), tree)
+}
+
+/// Compares the text with the schema of another file than the configuration.
+pub fn check_against(root: &Value, tree: &Tree) -> Vec<Diagnostic> {
+    let mut checker = Checker { root, tree, found: Vec::new() };
+    checker.node(root, &tree.root, &mut Path::new());
     checker.found
 }
 
@@ -226,6 +230,7 @@ fn unit_accepts(unit: &str, text: &str) -> bool {
         "duration" => text.parse::<Period>().is_ok(),
         "size" => text.parse::<Size>().is_ok(),
         "share" => text.parse::<Share>().is_ok(),
+        "cpus" => CpuList::parse(text).is_some(),
         _ => Cores::parse(text).is_some(),
     }
 }
@@ -235,6 +240,7 @@ fn unit_example(unit: &str) -> &'static str {
         "duration" => PERIOD_EXAMPLE,
         "size" => SIZE_EXAMPLE,
         "share" => SHARE_EXAMPLE,
+        "cpus" => "a list such as \"0-3,8-11\"",
         _ => "\"auto\", a list such as \"0-3,8-11\"",
     }
 }

@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// Connections that the kernel may have queued for one listener: it takes one more than the backlog.
+/// Connections that the kernel may have queued for one listener of the default backlog: it takes one more.
 const QUEUE_MAX: usize = limits::LISTEN_BACKLOG as usize + 1;
 
 type Accepted = io::Result<(TcpStream, SocketAddr)>;
@@ -74,6 +74,13 @@ impl Listener {
             left: Cell::new(QUEUE_MAX),
             errors: Cell::new(0),
         })
+    }
+
+    /// Says which backlog the socket has, where it is not the default one.
+    #[must_use]
+    pub fn with_backlog(self, backlog: u32) -> Listener {
+        self.left.set(backlog as usize + 1);
+        self
     }
 
     /// The address it is bound to, with the port that was found.

@@ -12,14 +12,22 @@ fn check(result: libc::c_int) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` if the CPU does not exist or the process may not use it: the operator's fault.
 pub fn pin_thread(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
+    set_affinity(&[cpu])
+}
+
+/// Lets the calling thread run on these logical CPUs alone; threads that it starts do as well.
+///
+/// # Errors
+/// `EINVAL` if the process may use none of them, or one does not exist: the operator's fault.
+pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
+    if cpus.iter().any(|cpu| *cpu >= libc::CPU_SETSIZE as usize) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: `cpu_set_t` is a plain bit array for which zeroes are a value; `cpu` was checked to lie within
-    // it; the kernel only reads the set, for the length that is given.
+    // SAFETY: `cpu_set_t` is a plain bit array for which zeroes are a value; each CPU was checked to lie
+    // within it; the kernel only reads the set, for the length that is given.
     check(unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        cpus.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
         libc::sched_setaffinity(0, mem::size_of_val(&set), &set)
     })
 }
@@ -34,7 +42,7 @@ pub fn run_when_idle() -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) })
 }
 
-/// Logical CPUs that this process may use, in ascending order.
+/// Logical CPUs that the calling thread may use, in ascending order.
 pub fn allowed_cpus() -> Vec<usize> {
     // SAFETY: as in `pin_thread`; the kernel writes at most the length that is given.
     let set = unsafe {

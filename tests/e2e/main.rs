@@ -17,5 +17,6 @@ mod login;
 mod policy_replay;
 mod sdk;
 mod sessions;
+mod tuning;
 mod upstream_tls;
 mod wire;

@@ -5,11 +5,12 @@ mod files;
 mod listeners;
 mod policies;
 mod routes;
+mod tuning;
 mod upstreams;
 
 pub use routes::{mask_rule, mask_rules};
 
-use super::snapshot::{AccessLog, AuditPlan, CapacityPlan, LogPlan, RuntimePlan, Snapshot};
+use super::snapshot::{AccessLog, AuditPlan, CapacityPlan, LogPlan, Snapshot};
 use super::tree::{Path, at};
 use super::{Diagnostic, Document, Host, Loaded, Severity, Text, diagnostic};
 use crate::exchange::plan::{CallerLimits, Plan};
@@ -96,6 +97,7 @@ impl Compiler<'_> {
         let (access, packing) = (self.access_log(), self.packing());
         let dir = self.audit_dir();
         let key = self.audit_key(&dir);
+        let runtime = self.runtime();
         if !self.found.is_empty() {
             return None;
         }
@@ -135,11 +137,7 @@ impl Compiler<'_> {
                 disk_refuse_percent: document.audit.disk_refuse_percent,
             },
             log: LogPlan { access, level: document.log.level },
-            runtime: RuntimePlan {
-                cores: document.runtime.cores.clone(),
-                driver: document.runtime.driver,
-                drain: document.runtime.drain.0,
-            },
+            runtime,
             capacity: CapacityPlan {
                 connections_max: document.limits.connections_max.map(|count| count as usize),
                 memory_bytes: document.limits.memory.map(|size| size.0),
