@@ -29,6 +29,7 @@ use serde::Deserialize;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -57,6 +58,9 @@ pub struct Options {
     /// Pause before the first byte of an answer, such as 30ms
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = milliseconds)]
     pub ttft: Duration,
+    /// Stop all of the mock once, when so many requests have come, for so long: 500/300ms
+    #[arg(long, value_name = "N/TIME", value_parser = Stall::parse)]
+    pub stall: Option<Stall>,
     /// Bytes of the answer to everything else
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub body_bytes: usize,
@@ -70,8 +74,26 @@ impl Default for Options {
             tokens: 50,
             itl: Duration::ZERO,
             ttft: Duration::ZERO,
+            stall: None,
             body_bytes: 200,
         }
+    }
+}
+
+/// Once, nothing is answered: as when a collector of garbage stops the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The request with which it begins, counted from 1.
+    pub at: u64,
+    pub time: Duration,
+}
+
+impl Stall {
+    fn parse(text: &str) -> Result<Stall, String> {
+        const FORM: &str = "write 500/300ms: at the 500th request, for 300 ms";
+        let (at, time) = text.split_once('/').ok_or(FORM)?;
+        let at = at.parse().ok().filter(|at| *at > 0).ok_or(FORM)?;
+        Ok(Stall { at, time: milliseconds(time)? })
     }
 }
 
@@ -123,6 +145,7 @@ pub async fn start(options: &Options) -> io::Result<SocketAddr> {
 /// What all requests share.
 struct Mock {
     options: Options,
+    requests: AtomicU64,
     anthropic: Model,
     openai: Model,
     other: Bytes,
@@ -131,6 +154,7 @@ struct Mock {
 fn router(options: &Options) -> Router {
     let mock = Mock {
         options: options.clone(),
+        requests: AtomicU64::new(0),
         anthropic: Model::new(Dialect::Anthropic, options.tokens),
         openai: Model::new(Dialect::OpenAi, options.tokens),
         other: object(options.body_bytes),
@@ -193,6 +217,11 @@ impl Mock {
     }
 
     async fn wait(&self) {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(stall) = self.options.stall.filter(|stall| stall.at == count) {
+            // All of it has to stop, other connections as well: this thread is the mock's only one.
+            std::thread::sleep(stall.time);
+        }
         if !self.options.ttft.is_zero() {
             tokio::time::sleep(self.options.ttft).await;
         }

@@ -131,3 +131,12 @@ fn times_are_milliseconds_unless_they_say_seconds() {
         check(text, None);
     }
 }
+
+#[test]
+fn a_stall_has_a_place_and_a_time() {
+    let stall = Stall { at: 500, time: Duration::from_millis(300) };
+    assert_eq!(Stall::parse("500/300ms"), Ok(stall));
+    for text in ["", "500", "0/1ms", "x/1ms", "5/x", "/"] {
+        assert!(Stall::parse(text).is_err(), "{text}");
+    }
+}
