@@ -496,6 +496,21 @@ pub const HOLD_MEMORY_BYTES: usize = 64 * MIB;
 pub const HOLD_EVENTS: usize = KIB;
 /// How often what waits is looked at.
 pub const HOLD_TICK: Duration = Duration::from_millis(250);
+/// Blocks of one conversation that are told apart; one with more is looked at whole every turn.
+pub const CONVERSATION_BLOCKS_MAX: usize = 16 * KIB;
+/// Turns that are remembered of one subject; the one that was met longest ago is forgotten first.
+pub const CONVERSATION_TURNS_PER_SUBJECT: usize = 512;
+/// Turns that are remembered of all subjects.
+pub const CONVERSATION_TURNS_MAX: usize = 64 * KIB;
+/// Blocks of one conversation that are replaced; one with more is refused.
+pub const CONVERSATION_REMOVED_MAX: usize = 64;
+/// Changes of what is remembered that wait to be stored; a restart forgets more.
+pub const CONVERSATION_CHANGES_MAX: usize = 16 * KIB;
+/// How often they are stored.
+pub const CONVERSATION_STORE_INTERVAL: Duration = Duration::from_millis(500);
+/// A held body up to this size is read once more for what is new in it; of a longer one people see the
+/// beginning.
+pub const CONVERSATION_EXCERPT_BODY_MAX: usize = 8 * MIB;
 /// Longest life of a grant, and the uses of one for a session.
 pub const GRANT_MAX: Duration = Duration::from_secs(8 * 3_600);
 pub const GRANT_SESSION_USES: u64 = 50;

@@ -346,6 +346,8 @@ fn hold_keeper(
         freezer: snapshot.plan.freezer.clone(),
         metrics: metrics.clone(),
         generation: snapshot.plan.generation,
+        conversations: snapshot.plan.conversations.clone(),
+        remembers: snapshot.plan.remembers(),
         may_hold: snapshot.plan.routes.iter().any(|route| route.rules.may_approve()),
     };
     Holds::start(&snapshot.audit.dir, parts).map_err(Error::Approvals)

@@ -257,7 +257,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     core.services.follow(&snapshot, http, login);
     core.snapshot.store(snapshot);
     core.world.store(Arc::new(world));
-    core.holds.reloaded(generation);
+    core.holds.reloaded(generation, core.snapshot.load().plan.remembers());
     core.loaded_at.store(runtime::now().wall.0, Ordering::Relaxed);
     Ok(generation)
 }

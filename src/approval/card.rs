@@ -37,8 +37,13 @@ pub struct Card {
     pub method: String,
     pub target: String,
     pub body_bytes: u64,
-    /// The beginning of the body, masked.
+    /// What people see of the body, masked, and how many bytes of it they do not see.
     pub excerpt: String,
+    #[serde(default)]
+    pub hidden_bytes: u64,
+    /// Whether it is what is new in a conversation, not the beginning of the body.
+    #[serde(default)]
+    pub is_new: bool,
     pub secrets: Vec<String>,
     pub policy: String,
     pub place: String,
@@ -219,8 +224,12 @@ pub struct CardView {
     pub route: String,
     pub upstream: String,
     pub body_bytes: u64,
-    /// The beginning of the body, masked.
+    /// What is new in a conversation, what matched first, or the beginning of the body; masked.
     pub excerpt: String,
+    /// Whether it is what is new.
+    pub excerpt_is_new: bool,
+    /// Bytes of what would go upstream that the excerpt does not show.
+    pub hidden_bytes: u64,
     pub policy: String,
     pub reason: String,
     pub place: String,
@@ -274,7 +283,9 @@ impl Card {
             method: question.method.clone(),
             target: target::without_credentials(&question.target).into_owned(),
             body_bytes: body_bytes as u64,
-            excerpt: question.excerpt.clone(),
+            excerpt: question.excerpt.text.clone(),
+            hidden_bytes: question.excerpt.hidden_bytes,
+            is_new: question.excerpt.is_new,
             secrets: question.secrets.iter().map(text).collect(),
             policy: text(&question.policy),
             place: text(&question.place),
@@ -380,6 +391,8 @@ impl Card {
             upstream: self.upstream.clone(),
             body_bytes: self.body_bytes,
             excerpt: self.excerpt.clone(),
+            excerpt_is_new: self.is_new,
+            hidden_bytes: self.hidden_bytes,
             policy: self.policy.clone(),
             reason: self.reason.clone(),
             place: self.place.clone(),

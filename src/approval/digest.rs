@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// The key of a gateway's digests.
+#[derive(Clone)]
 pub struct Key(hmac::Key);
 
 /// What finds a card again, what a verdict covers, and of which named parts that is made, for people.
@@ -73,12 +74,13 @@ impl Key {
             None => ask.texts(["", &question.address, ""]),
         }
         ask.texts([&*question.policy, &question.route, &question.method, &question.target]);
-        match members {
-            Some(members) => {
+        match (&question.asked, members) {
+            (Some(asked), _) => ask.add(asked),
+            (None, Some(members)) => {
                 let content = members.iter().filter(|(name, _)| CONTENT.contains(&&**name));
                 content.for_each(|(name, value)| ask.texts([name, &*without_cache_control(value)]));
             }
-            None => ask.add(body),
+            (None, None) => ask.add(body),
         }
         ask.finish()
     }
@@ -137,33 +139,38 @@ impl fmt::Debug for Key {
 }
 
 /// Adds parts, each behind its length, so that no two can pass for one.
-struct Hasher(hmac::Context);
+pub(super) struct Hasher(hmac::Context);
 
 impl Hasher {
-    fn new(key: &Key, what: &str) -> Hasher {
+    pub(super) fn new(key: &Key, what: &str) -> Hasher {
         let mut hasher = Hasher(hmac::Context::with_key(&key.0));
         hasher.text(what);
         hasher
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
         self.number(bytes.len());
         self.0.update(bytes);
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.add(text.as_bytes());
     }
 
-    fn texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
+    pub(super) fn texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
         texts.into_iter().for_each(|text| self.text(text));
+    }
+
+    /// More of a part that says itself where it ends.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
     fn number(&mut self, number: usize) {
         self.0.update(&(number as u64).to_le_bytes());
     }
 
-    fn finish(self) -> [u8; 32] {
+    pub(super) fn finish(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(self.0.sign().as_ref());
         bytes

@@ -16,6 +16,7 @@
 mod approver;
 mod book;
 mod card;
+mod conversation;
 mod digest;
 mod freeze;
 mod grant;
@@ -27,11 +28,12 @@ mod tests;
 pub use approver::{Approver, Reach};
 pub use book::{Book, Decision, Effects, Fault, Given, Scope};
 pub use card::{Card, CardView, Changed, Client, State, Voice};
+pub use conversation::{Change, Conversations, Head, Judged, Remembered, Setting, Turn};
 pub use digest::{Digests, Key};
 pub use freeze::{Freeze, Freezer, Whom};
 pub use grant::{Grant, GrantView};
 pub use order::{Answered, Order};
-pub use question::{Question, Seat, Settlement, Verdict};
+pub use question::{Excerpt, Question, Seat, Settlement, Verdict};
 
 /// Crockford's base 32, as in request ids.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -8,6 +8,7 @@ use crate::{
     protocol::Protocol,
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// A request that a policy holds. Its body is whole.
@@ -44,10 +45,23 @@ pub struct Question {
     pub route_digest: [u8; 32],
     /// How long the caller is kept without an answer.
     pub slice: Duration,
-    /// The beginning of the body for people, masked.
-    pub excerpt: String,
+    /// Of what is new in a conversation: it finds the card in place of the body.
+    pub asked: Option<[u8; 32]>,
+    /// What people see of the body, masked.
+    pub excerpt: Excerpt,
     /// The body as it arrived, decoded.
     pub body: Segments,
+}
+
+/// What people see of a held body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excerpt {
+    /// As it would go upstream.
+    pub text: String,
+    /// Bytes of what would go upstream that are not shown.
+    pub hidden_bytes: u64,
+    /// Whether it is what is new in a conversation, and not the beginning of the body.
+    pub is_new: bool,
 }
 
 /// The place of a waiting exchange: its shard, and its ticket there.

@@ -52,7 +52,8 @@ fn question(number: u8) -> Question {
         terms: Arc::new(terms(1)),
         route_digest: [4; 32],
         slice: Duration::from_secs(90),
-        excerpt: "hello".into(),
+        asked: None,
+        excerpt: Excerpt { text: "hello".into(), ..Excerpt::default() },
         body: Chunk::from_static(b"hello").into(),
     }
 }

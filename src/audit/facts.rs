@@ -7,12 +7,27 @@ use super::{
     wire::{DecodeError, Fields, Reader, Writer, array, choice, present, short, text, time},
 };
 use crate::http::{Headers, Method};
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 const SCHEMES: [(u8, Scheme); 2] = [(1, Scheme::Http), (2, Scheme::Https)];
 /// How the caller's connection was protected. A reader may skip it.
 const SCHEME_TAG: u8 = 0x80;
+/// What was judged of a conversation in former turns. A reader may skip it.
+const PASSED_TAG: u8 = 0x80;
+const REMOVED_TAG: u8 = 0x81;
 const ACTIONS: [(u8, Action); 3] = [(1, Action::Allow), (2, Action::Block), (3, Action::Approve)];
+
+/// A block of a conversation that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Its number in the conversation, from 0.
+    pub block: u64,
+    /// The policy that blocked it.
+    pub policy: Arc<str>,
+}
 
 impl Fields for Subject {
     fn write(&self, out: &mut Writer<'_>) {
@@ -158,12 +173,16 @@ impl Fields for Decision {
         for predicate in &self.predicates {
             out.nested(6, |out| predicate.write(out));
         }
+        out.number(PASSED_TAG, self.passed);
+        for removed in &self.removed {
+            out.nested(REMOVED_TAG, |out| removed.write(out));
+        }
     }
 
     fn read(bytes: &[u8]) -> Result<Decision, DecodeError> {
         let mut decision = Decision::default();
         let mut action = None;
-        let mut fields = Reader::new(bytes, &[5, 6]);
+        let mut fields = Reader::new(bytes, &[5, 6, REMOVED_TAG]).knowing(&[PASSED_TAG, REMOVED_TAG]);
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => action = Some(choice(tag, value, &ACTIONS)?),
@@ -172,6 +191,8 @@ impl Fields for Decision {
                 4 => decision.reason = Some(text(tag, value)?.into()),
                 5 => decision.dry_runs.push(DryRun::read(value)?),
                 6 => decision.predicates.push(Predicate::read(value)?),
+                PASSED_TAG => decision.passed = present(tag, value)?,
+                REMOVED_TAG => decision.removed.push(Removed::read(value)?),
                 _ => return Err(DecodeError::Unknown(tag)),
             }
         }
@@ -219,6 +240,26 @@ impl Fields for Predicate {
             }
         }
         Ok(predicate)
+    }
+}
+
+impl Fields for Removed {
+    fn write(&self, out: &mut Writer<'_>) {
+        out.number(1, self.block);
+        out.text(2, &self.policy);
+    }
+
+    fn read(bytes: &[u8]) -> Result<Removed, DecodeError> {
+        let mut removed = Removed { block: 0, policy: "".into() };
+        let mut fields = Reader::new(bytes, &[]);
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => removed.block = present(tag, value)?,
+                2 => removed.policy = text(tag, value)?.into(),
+                _ => return Err(DecodeError::Unknown(tag)),
+            }
+        }
+        Ok(removed)
     }
 }
 

@@ -37,6 +37,7 @@ mod witness;
 pub use approval::{Approval, CardEvent, Consume, Grant, GrantEvent};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, Distrust, KeyChain, KeyStatement, SALT_BYTES, origin};
+pub use facts::Removed;
 pub use frame::{Frame, Hashes, TooLarge, encode};
 pub use hash::{Body, Hash};
 pub use heads::{Copied, SignatureReport, Trust};

@@ -1,5 +1,6 @@
 use super::{
     Approval, Consume, ExchangeId, Grant,
+    facts::Removed,
     merkle::Frontier,
     signed::{Signed, StatedKey},
 };
@@ -170,6 +171,10 @@ pub struct Decision {
     pub dry_runs: Vec<DryRun>,
     /// Every predicate that was evaluated, in order.
     pub predicates: Vec<Predicate>,
+    /// How many blocks of the conversation, from the first one, were judged in former turns and not again.
+    pub passed: u64,
+    /// Blocks that were taken out because a policy had blocked them in a former turn.
+    pub removed: Vec<Removed>,
 }
 
 /// What a policy on trial would have done.
@@ -236,8 +241,14 @@ pub struct Edit {
     pub offset: u64,
     /// Bytes replaced.
     pub len: u64,
-    /// Index of the mask in the configuration of the exchange.
+    /// Index of the mask in the configuration of the exchange, or [`Edit::REMOVED`].
     pub rule: u16,
+}
+
+impl Edit {
+    /// Stands for a mask where a policy had a block of a conversation taken out: [`Decision::removed`] says
+    /// which.
+    pub const REMOVED: u16 = u16::MAX;
 }
 
 /// CONTENT: body bytes in the order in which they passed. The journal cuts what is longer than

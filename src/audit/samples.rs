@@ -55,6 +55,7 @@ pub fn decision() -> Decision {
             Predicate { policy: "no-drop".into(), name: "body.contains_any".into(), held: true },
             Predicate { policy: "default".into(), name: "".into(), held: false },
         ],
+        ..Decision::default()
     }
 }
 

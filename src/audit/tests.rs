@@ -141,6 +141,17 @@ fn approved() -> Vec<Record> {
 }
 
 #[test]
+fn what_was_judged_of_a_conversation_before_is_read_back() {
+    let Record::Intent(mut intent) = intent(1) else { unreachable!("a sample of that kind") };
+    intent.decision.passed = 300;
+    intent.decision.removed =
+        [0, 7].map(|block| Removed { block, policy: "no-drop".into() }).into_iter().collect();
+    let written = [Record::Intent(intent)];
+    let read: Vec<_> = frames(&segment_of(&written)).into_iter().map(|(_, record)| record).collect();
+    assert_eq!(format!("{read:?}"), format!("{written:?}"));
+}
+
+#[test]
 #[ignore = "writes a golden file"]
 fn write_the_golden_file_of_approvals() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit/v1-approvals");

@@ -357,8 +357,9 @@ fn say(card: &CardView, as_json: bool, output: &mut Output) {
         rows.push(("changed", format!("{}: {before} -> {after}", line(&changed.what))));
     }
     let mut text: String = rows.iter().map(|(name, value)| format!("{name:9} {value}\n")).collect();
-    let hidden = card.body_bytes.saturating_sub(card.excerpt.len() as u64);
-    text += &format!("body      {}, {hidden} bytes not shown\n", size(card.body_bytes));
+    let what = if card.excerpt_is_new { ", what is new first" } else { "" };
+    let hidden = card.hidden_bytes;
+    text += &format!("body      {}{what}, {hidden} bytes not shown\n", size(card.body_bytes));
     if !card.excerpt.is_empty() {
         text += &format!("\n{}\n", inert::block(&card.excerpt));
     }

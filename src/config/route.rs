@@ -26,6 +26,11 @@ pub struct Route {
     pub all_paths: bool,
     /// Names of the policies, tried in order: the first that matches decides. The last must match always.
     pub policies: Vec<String>,
+    /// Whether content that was allowed or approved in a turn of a conversation is not judged again in later
+    /// ones, and what was blocked is replaced there. Only callers with an identity of a language model's
+    /// route are remembered.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub remember: bool,
     /// Names of the masks that apply.
     #[serde(default)]
     pub masks: Vec<String>,
@@ -42,6 +47,14 @@ pub struct Route {
     /// Largest request body.
     #[serde(default = "max_body")]
     pub max_body: Size,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn max_body() -> Size {

@@ -212,6 +212,8 @@ impl Exchange {
             reason,
             dry_runs: dry_runs.collect(),
             predicates: predicates.collect(),
+            passed: self.said.as_ref().map_or(0, |said| said.passed as u64),
+            removed: self.said.iter().flat_map(|said| said.removed()).collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Arrival, Ask, Exchange, Stage, Step, Steps, Surroundings,
+    conversation::Judged,
     plan::{Recording, Route},
 };
 use crate::{
@@ -213,7 +214,7 @@ impl Exchange {
     pub(super) fn decide_body(
         &mut self,
         around: &mut Surroundings<'_>,
-        arrival: Arrival,
+        mut arrival: Arrival,
         needs: Needs,
         steps: &mut Steps,
     ) {
@@ -224,13 +225,18 @@ impl Exchange {
         if self.upstream().is_some_and(|upstream| upstream.protocol == Protocol::Mcp) {
             self.facts.rpc_id = protocol::tools_call_id(&body).map(Into::into);
         }
-        let facts = match BodyFacts::from_request(&arrival.head.headers, &body, needs) {
-            Ok(facts) => facts,
-            Err(_) if !needs.decides => BodyFacts::none(),
+        let judged = match self.judge(&arrival, &body, needs, &route) {
+            Ok(judged) => judged,
+            Err(_) if !needs.decides => {
+                let decision = route.rules.decide(&self.head_facts(&arrival), &BodyFacts::none());
+                Judged { decision, replaced: None }
+            }
             Err(error) => return self.refuse(Code::BodyUnreadable, error.to_string(), steps),
         };
-        let decision = route.rules.decide(&self.head_facts(&arrival), &facts);
-        self.decided(around, arrival, decision, steps);
+        if let Some(replaced) = judged.replaced {
+            self.put(replaced, &mut arrival);
+        }
+        self.decided(around, arrival, judged.decision, steps);
     }
 
     fn decided(
@@ -245,6 +251,7 @@ impl Exchange {
         match ruling {
             Ruling::Allow => self.prepare(around.now, arrival, steps),
             Ruling::Block { reason, .. } => {
+                self.remember_refusal();
                 self.keep_refused(arrival);
                 self.refuse(Code::PolicyDenied, &*reason, steps);
             }
@@ -252,7 +259,7 @@ impl Exchange {
         }
     }
 
-    fn head_facts<'a>(&'a self, arrival: &'a Arrival) -> HeadFacts<'a> {
+    pub(super) fn head_facts<'a>(&'a self, arrival: &'a Arrival) -> HeadFacts<'a> {
         let principal = self.principal.as_deref();
         HeadFacts {
             method: &arrival.head.method,

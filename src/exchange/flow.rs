@@ -1,11 +1,13 @@
 use super::received::Received;
 use crate::{
+    audit,
     buffer::{Segments, Tally},
     inspect::{
         self, Edit, Inspector,
         echo::Scrub,
         encoding::{self, Decoder},
     },
+    policy::Removal,
 };
 use smallvec::SmallVec;
 
@@ -28,6 +30,10 @@ pub struct Flow {
     /// Boxed: most exchanges have none, and they are large.
     filters: Option<Box<Filters>>,
     edits: Vec<Edit>,
+    /// What a policy had taken out before the masks saw it.
+    removals: Vec<Removal>,
+    /// Whether the record says so already.
+    removals_recorded: bool,
     /// What the record gets instead of what was passed on last.
     apart: Option<Segments>,
     /// Whether it ever got something else.
@@ -123,12 +129,12 @@ impl Flow {
         data.join_tiny(&mut self.tally);
         let out = match &mut self.filters {
             None => {
-                self.received += data.len_bytes() as u64;
+                self.received = self.received.wrapping_add(data.len_bytes() as u64);
                 data
             }
             Some(filters) => {
                 if filters.decoder.is_none() {
-                    self.received += data.len_bytes() as u64;
+                    self.received = self.received.wrapping_add(data.len_bytes() as u64);
                 }
                 let data = scrub(&mut filters.scrubs, data, end);
                 match &mut filters.inspector {
@@ -185,9 +191,36 @@ impl Flow {
         inspector.map_or(0, Inspector::shown)
     }
 
+    /// What is pushed from now on is what the peer sent but for these: its offsets are those of what it sent.
+    pub fn removed(&mut self, removals: &[Removal]) {
+        let (gone, put) = removals.iter().fold((0, 0), |(gone, put), one| (gone + one.len, put + one.put));
+        let is_decoded = self.filters.as_ref().is_some_and(|filters| filters.decoder.is_some());
+        if !is_decoded {
+            // What is put in is counted when it is pushed, and was not received: until then the count may
+            // lie below zero.
+            self.received = self.received.wrapping_add(gone).wrapping_sub(put);
+        }
+        self.removals = removals.to_vec();
+    }
+
+    /// What [`Flow::removed`] was told.
+    pub fn removals(&self) -> &[Removal] {
+        &self.removals
+    }
+
     /// Takes the edits made since the last call.
     pub fn take_edits(&mut self) -> Vec<Edit> {
-        std::mem::take(&mut self.edits)
+        let mut edits = std::mem::take(&mut self.edits);
+        if !self.removals.is_empty() {
+            edits.iter_mut().for_each(|edit| edit.offset = offset_before(&self.removals, edit.offset));
+            if !std::mem::replace(&mut self.removals_recorded, true) {
+                let rule = audit::Edit::REMOVED;
+                let removed = |one: &Removal| Edit { offset: one.offset, len: one.len, rule };
+                edits.extend(self.removals.iter().map(removed));
+                edits.sort_by_key(|edit| edit.offset);
+            }
+        }
+        edits
     }
 
     /// How often each rule matched: (index of the rule, count), without rules that never did.
@@ -208,6 +241,21 @@ impl Flow {
     }
 }
 
+/// The offset, in what was received, of a byte that is at `offset` now.
+fn offset_before(removals: &[Removal], offset: u64) -> u64 {
+    let (mut gone, mut put) = (0, 0);
+    for one in removals {
+        if offset + gone < one.offset + put {
+            break;
+        }
+        if offset + gone < one.offset + put + one.put {
+            return one.offset;
+        }
+        (gone, put) = (gone + one.len, put + one.put);
+    }
+    offset + gone - put
+}
+
 fn scrub(scrubs: &mut [Scrub], mut data: Segments, end: bool) -> Segments {
     for scrub in scrubs {
         let mut out = Segments::new();
@@ -222,4 +270,27 @@ fn scrub(scrubs: &mut [Scrub], mut data: Segments, end: bool) -> Segments {
         data = out;
     }
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Chunk;
+
+    #[test]
+    fn what_was_taken_out_is_recorded_where_it_stood() {
+        // "0123456789" became "0[x]45[long]9".
+        let removals = [Removal { offset: 1, len: 3, put: 3 }, Removal { offset: 6, len: 3, put: 6 }];
+        let now = b"0[x]45[long]9";
+        let expected = [0, 1, 1, 1, 4, 5, 6, 6, 6, 6, 6, 6, 9];
+        let found: Vec<u64> = (0..now.len() as u64).map(|at| offset_before(&removals, at)).collect();
+        assert_eq!(found, expected);
+        let mut flow = Flow::default();
+        flow.removed(&removals);
+        flow.push(Chunk::from(now.to_vec()).into(), true).unwrap();
+        assert_eq!((flow.received, flow.passed), (10, 13));
+        let edits: Vec<_> = flow.take_edits().iter().map(|edit| (edit.offset, edit.len, edit.rule)).collect();
+        assert_eq!(edits, [(1, 3, audit::Edit::REMOVED), (6, 3, audit::Edit::REMOVED)]);
+        assert!(flow.take_edits().is_empty());
+    }
 }

@@ -268,6 +268,7 @@ impl Exchange {
                 forward.injected = injected;
                 self.stage = Stage::Open;
                 self.was_forwarded = true;
+                self.remember_passage();
                 steps.push(Step::Forward(forward));
             }
             Err(name) => {

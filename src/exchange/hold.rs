@@ -1,16 +1,12 @@
 //! A request that a policy holds: the whole of it is handed over to be decided by people, and comes back with
 //! their verdict.
 
-use super::{Arrival, Ask, Exchange, Stage, Steps, Surroundings, plan::Route, response::content_type};
+use super::{Arrival, Ask, Exchange, Stage, Steps, Surroundings, plan::Route};
 use crate::{
     approval::{Question, Settlement, Verdict},
-    buffer::{Segments, Tally},
+    buffer::Segments,
     http::{Headers, RequestHead},
-    inspect::{self, Inspector, encoding::Coding},
-    limits::{
-        HOLD_EXCERPT_BYTES, HOLD_SLICE_HTTP, HOLD_SLICE_LLM_MAX, HOLD_SLICE_MARGIN, HOLD_SLICE_MCP,
-        HOLD_SLICE_MIN,
-    },
+    limits::{HOLD_SLICE_HTTP, HOLD_SLICE_LLM_MAX, HOLD_SLICE_MARGIN, HOLD_SLICE_MCP, HOLD_SLICE_MIN},
     policy::{ApprovalTerms, Needs},
     protocol::{Code, Protocol},
     time::{Now, Timestamp},
@@ -74,6 +70,7 @@ impl Exchange {
             terms,
             route_digest: route.digest,
             slice: self.slice(&head.headers),
+            asked: self.said.as_ref().and_then(|said| said.asked),
             excerpt: self.excerpt(&head.headers, &body, route),
             body,
         }
@@ -85,26 +82,6 @@ impl Exchange {
         let issuer = route.issuers.iter().find(|issuer| *issuer.name() == principal.identity);
         let skew = issuer.map_or(0, |issuer| issuer.settings().clock_skew.as_micros() as u64);
         Some(Timestamp(principal.expires.0.saturating_add(skew)))
-    }
-
-    /// The beginning of the body for people, as it would go upstream. What cannot be masked is not shown.
-    fn excerpt(&self, headers: &Headers, body: &Segments, route: &Route) -> String {
-        let is_whole = body.len_bytes() <= HOLD_EXCERPT_BYTES;
-        let mut begin = body.clone().split_to(HOLD_EXCERPT_BYTES.min(body.len_bytes()));
-        if !matches!(Coding::of(headers.get_all("content-encoding")), Ok(None)) {
-            return String::new();
-        }
-        if let Some(masks) = &route.request_masks {
-            let context = content_type(headers).ok();
-            let context = context.and_then(|kind| inspect::Context::of(kind, self.dialect()));
-            let Some(context) = context else { return String::new() };
-            let inspector = Inspector::new(masks.clone(), inspect::Direction::Request, context);
-            let Some(shown) = masked(inspector.with_tokens(|| self.tokens()), begin, is_whole) else {
-                return String::new();
-            };
-            begin = shown;
-        }
-        String::from_utf8_lossy(&begin.to_vec()).into_owned()
     }
 
     /// How long the caller is kept waiting at most: shorter than it has patience (PROTOCOLS).
@@ -131,6 +108,7 @@ impl Exchange {
                 (Code::ApprovalPending, Some(approval), detail)
             }
             Verdict::Denied { approval, reason } => {
+                self.remember_refusal();
                 (Code::ApprovalDenied, Some(approval), reason.to_string())
             }
             Verdict::Expired { approval } => {
@@ -173,18 +151,6 @@ impl Exchange {
         let subject = self.principal.as_deref().map(|principal| principal.subject.as_str());
         self.plan.freezer.reason(subject, &self.facts.session, &route.name)
     }
-}
-
-/// What the masks make of the beginning of a body; `None` where it cannot be masked.
-fn masked(mut inspector: Inspector, data: Segments, is_whole: bool) -> Option<Segments> {
-    let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
-    for chunk in data {
-        inspector.push(chunk, &mut out, &mut edits, &mut tally).ok()?;
-    }
-    if is_whole {
-        inspector.finish(&mut out, &mut edits, &mut tally).ok()?;
-    }
-    Some(out)
 }
 
 /// `x-stainless-timeout` is what the client waits for an answer, in seconds, where it says a number.

@@ -24,7 +24,9 @@
 
 mod account;
 mod admit;
+mod conversation;
 mod event;
+mod excerpt;
 mod flow;
 pub mod fold;
 mod forward;
@@ -84,6 +86,10 @@ pub struct Exchange {
     route: Option<Arc<Route>>,
     principal: Option<Arc<Principal>>,
     decision: Option<Decision>,
+    /// What was said, and what is known of it; boxed: most exchanges have none.
+    said: Option<Box<conversation::Said>>,
+    /// A request from the record: nothing is remembered of it, and this was known then.
+    then: Option<conversation::Then>,
     /// How the policy must read the body.
     needs: Needs,
     request: Flow,
@@ -178,6 +184,8 @@ impl Exchange {
             route: None,
             principal: None,
             decision: None,
+            said: None,
+            then: None,
             needs: Needs::default(),
             request: Flow::default(),
             response: Flow::default(),

@@ -2,7 +2,7 @@
 //! plan it began with (DESIGN invariant 5).
 
 use crate::{
-    approval::Freezer,
+    approval::{Conversations, Freezer},
     audit::Commit,
     http::client_address::{ClientAddress, Network},
     identity::Issuer,
@@ -41,6 +41,8 @@ pub struct Plan {
     pub limits: CallerLimits,
     /// What operators have stopped; one for all configurations of this process.
     pub freezer: Arc<Freezer>,
+    /// What was judged of conversations; one for all configurations of this process.
+    pub conversations: Arc<Conversations>,
     /// Longest that a held request is kept without an answer.
     pub hold_slice: Duration,
 }
@@ -107,6 +109,17 @@ pub struct Route {
     pub all_paths: bool,
     /// Of the route, its upstream and its masks, as they are configured: an approval is good for no others.
     pub digest: [u8; 32],
+    /// Of its policies, as they are configured: what they judged is judged again by others.
+    pub rules_digest: [u8; 32],
+    /// Whether what was judged in a turn of a conversation is remembered in the next one.
+    pub remembers: bool,
+}
+
+impl Plan {
+    /// Whether a route remembers conversations.
+    pub fn remembers(&self) -> bool {
+        self.routes.iter().any(|route| route.remembers)
+    }
 }
 
 impl Route {

@@ -152,6 +152,7 @@ impl Exchange {
         let route = self.route.clone()?;
         // Nothing was forwarded: neither the log line nor a metric counts these bytes and masks.
         let counted = std::mem::take(&mut self.request);
+        self.request.removed(counted.removals());
         let inspected = self.inspect_request(&mut head, &mut data, &mut end, &route).is_ok();
         let masked = if inspected { self.push_all(data.clone(), end).ok() } else { None };
         let is_masked = masked.is_some();

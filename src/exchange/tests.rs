@@ -1,6 +1,7 @@
 //! One exchange after the other, driven by hand: the order of steps is the contract.
 
 mod canonical;
+mod conversations;
 mod decoding;
 mod holds;
 mod hygiene;
@@ -12,6 +13,7 @@ use super::{
     *,
 };
 use crate::{
+    approval::Conversations,
     audit::{self, Commit, ExchangeId, Record},
     buffer::{Budget, Chunk},
     http::{Framing, RequestHead, ResponseHead, Version, client_address::ClientAddress},
@@ -40,6 +42,8 @@ struct World {
     server_name: Option<&'static str>,
     /// Paths that the route takes.
     path: &'static str,
+    /// Closed: nothing is remembered.
+    conversations: Arc<Conversations>,
 }
 
 impl Default for World {
@@ -54,6 +58,7 @@ impl Default for World {
             protocol: Protocol::Http,
             server_name: None,
             path: "/api/**",
+            conversations: Arc::default(),
         }
     }
 }
@@ -128,6 +133,8 @@ impl World {
             strip_prefix: Some("/api".to_owned()),
             all_paths: true,
             digest: [0; 32],
+            rules_digest: [self.rules.len() as u8; 32],
+            remembers: true,
         };
         let path = PathPattern::parse(self.path).expect("a pattern");
         let found = RouteMatch { listen: None, host: HostPattern::Any, path, methods: Vec::new() };
@@ -145,6 +152,7 @@ impl World {
             tokens: Arc::new(inspect::token::TokenBook::new([7; 32])),
             limits: Default::default(),
             freezer: Arc::default(),
+            conversations: self.conversations,
             hold_slice: Duration::from_secs(90),
         })
     }

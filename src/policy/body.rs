@@ -1,7 +1,10 @@
 use super::Needs;
-use super::document::{Document, Found, Pointer, Subtree, refuse_other_encodings};
-use super::text;
+use super::blocks::{Block, Ranges, blocks};
+use super::document::{Document, Found, Lookalike, Pointer, Subtree, refuse_other_encodings};
+use super::{removal, text};
 use crate::http::Headers;
+use aho_corasick::AhoCorasick;
+use std::ops::Range;
 
 /// Why a body cannot be read for the policy (SECURITY R15). The caller is at fault; the answer is 415.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,14 +54,36 @@ impl Unreadable {
 pub struct BodyFacts<'a> {
     /// The whole body.
     raw: &'a [u8],
-    document: Option<Document>,
-    /// The searchable texts with folded white space, each ended by [`text::END`].
+    pub(super) document: Option<Document>,
+    kind: Kind,
+    /// The searchable texts with folded white space, each ended by [`text::END`]; without those that were
+    /// judged before.
     folded: Vec<u8>,
+    /// The latter.
+    folded_judged: Vec<u8>,
+    /// Of a conversation, once it was looked for.
+    pub(super) blocks: Vec<Block>,
+    /// Nodes that were judged before, in order.
+    judged: Vec<Range<usize>>,
+    /// How many blocks from the first one were.
+    passed: usize,
+}
+
+/// How much of a body a condition looks at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum View<'v> {
+    /// All of it.
+    Whole,
+    /// What was not judged before.
+    Fresh,
+    /// These nodes.
+    Only(&'v Ranges),
 }
 
 /// How a body is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
+    #[default]
     Json,
     Text,
     Form,
@@ -72,7 +97,8 @@ impl<'a> BodyFacts<'a> {
         BodyFacts::default()
     }
 
-    /// Reads a body with the headers of its request. The whole body must be there.
+    /// Reads a body with the headers of its request. The whole body must be there, and
+    /// [`BodyFacts::gather`] must follow.
     ///
     /// # Errors
     /// [`Unreadable`], see [`BodyFacts::parse`]; several `content-type` fields are unreadable, because
@@ -89,7 +115,7 @@ impl<'a> BodyFacts<'a> {
         };
         let content_type = one("content-type", Unreadable::Type)?;
         let content_encoding = one("content-encoding", Unreadable::Encoded)?;
-        BodyFacts::parse(bytes, content_type, content_encoding, needs)
+        BodyFacts::read(bytes, content_type, content_encoding, needs)
     }
 
     /// Reads a body: JSON strictly, text and forms as UTF-8. An empty body has no facts and is readable.
@@ -99,6 +125,15 @@ impl<'a> BodyFacts<'a> {
     /// # Errors
     /// [`Unreadable`] when a policy could not see what an upstream might see (SECURITY R15).
     pub fn parse(
+        bytes: &'a [u8],
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+        needs: Needs,
+    ) -> Result<BodyFacts<'a>, Unreadable> {
+        BodyFacts::read(bytes, content_type, content_encoding, needs)?.gather(needs, false)
+    }
+
+    fn read(
         bytes: &'a [u8],
         content_type: Option<&str>,
         content_encoding: Option<&str>,
@@ -123,16 +158,46 @@ impl<'a> BodyFacts<'a> {
             Kind::Text | Kind::Form | Kind::Unsaid if looks_like_json(bytes) => Document::parse(bytes).ok(),
             Kind::Text | Kind::Form | Kind::Unsaid => None,
         };
-        let mut folded = Vec::new();
-        if needs.text {
-            fold(bytes, kind, document.as_ref(), needs.raw, &mut folded)?;
-        }
-        Ok(BodyFacts { raw: bytes, document, folded })
+        Ok(BodyFacts { raw: bytes, document, kind, ..BodyFacts::default() })
     }
 
-    /// The texts to search.
-    pub(super) fn folded(&self) -> &[u8] {
-        &self.folded
+    /// Gathers the texts to search, where they are needed: those that were judged before only where `whole`
+    /// says that a policy looks at them all the same.
+    ///
+    /// # Errors
+    /// [`Unreadable::NotUtf8`].
+    pub fn gather(mut self, needs: Needs, whole: bool) -> Result<BodyFacts<'a>, Unreadable> {
+        if !needs.text || self.raw.is_empty() {
+            return Ok(self);
+        }
+        let (mut folded, mut judged) = (Vec::with_capacity(64), Vec::new());
+        if let Some(document) = &self.document {
+            folded.reserve(self.raw.len());
+            self.strings(0..document.nodes.len(), View::Fresh, |string| text::fold_into(string, &mut folded));
+            if whole {
+                let texts = self.judged.iter().flat_map(Range::clone).filter_map(|node| document.text(node));
+                texts.for_each(|string| text::fold_into(string, &mut judged));
+            }
+        }
+        if self.kind != Kind::Json || needs.raw {
+            fold_whole(self.raw, self.kind, &mut folded)?;
+        }
+        (self.folded, self.folded_judged) = (folded, judged);
+        Ok(self)
+    }
+
+    /// Whether the texts hold one of the patterns.
+    pub(super) fn holds(&self, patterns: &AhoCorasick, view: View<'_>) -> bool {
+        match view {
+            View::Whole => patterns.is_match(&self.folded) || patterns.is_match(&self.folded_judged),
+            View::Fresh => patterns.is_match(&self.folded),
+            View::Only(_) => {
+                let mut folded = Vec::new();
+                let nodes = self.document.as_ref().map_or(0, |document| document.nodes.len());
+                self.strings(0..nodes, view, |string| text::fold_into(string, &mut folded));
+                patterns.is_match(&folded)
+            }
+        }
     }
 
     /// The whole body as text; `None` if it is not UTF-8.
@@ -141,33 +206,108 @@ impl<'a> BodyFacts<'a> {
     }
 
     /// What a pointer leads to; nothing when there is no JSON document.
-    pub(super) fn find(&self, pointer: &Pointer) -> Found<'_> {
-        self.document.as_ref().map_or(Found::Missing, |document| document.find(pointer))
+    pub(super) fn find(&self, pointer: &Pointer, view: View<'_>) -> Found<'_> {
+        let Some(document) = &self.document else { return Found::Missing };
+        match (document.locate(pointer), view) {
+            (Ok(Some(index)), _) if self.is_seen(index, view) => {
+                document.value(index).map_or(Found::Missing, Found::Value)
+            }
+            // Where only a part is looked at, what is nowhere says nothing of that part.
+            (Ok(Some(_)), _) | (_, View::Only(_)) => Found::Judged,
+            (Ok(None), _) => Found::Missing,
+            (Err(Lookalike), _) => Found::Lookalike,
+        }
     }
 
-    /// Every string below a value that [`BodyFacts::find`] gave.
-    pub(super) fn strings_below(&self, tree: Subtree) -> impl Iterator<Item = &str> {
-        self.document.iter().flat_map(move |document| document.strings_below(tree))
+    /// Whether a value is looked at: lists and objects are wherever a part of them may be.
+    fn is_seen(&self, index: usize, view: View<'_>) -> bool {
+        let end = self.document.as_ref().map_or(index, |document| document.behind(index));
+        match view {
+            View::Whole => true,
+            View::Fresh => !self.judged.iter().any(|range| range.start <= index && end <= range.end),
+            View::Only(ranges) => ranges.iter().any(|range| range.start < end && index < range.end),
+        }
+    }
+
+    /// Whether a string below a value that [`BodyFacts::find`] gave is as `test` says.
+    pub(super) fn any_string_below(
+        &self,
+        tree: Subtree,
+        view: View<'_>,
+        test: impl Fn(&str) -> bool,
+    ) -> bool {
+        let mut found = false;
+        self.strings(tree.start..tree.end, view, |string| found |= !found && test(string));
+        found
+    }
+
+    /// Every string among `nodes` that is looked at, member names included.
+    fn strings(&self, nodes: Range<usize>, view: View<'_>, mut each: impl FnMut(&str)) {
+        let Some(document) = &self.document else { return };
+        let mut pass = |range: Range<usize>| {
+            let within = range.start.max(nodes.start)..range.end.min(nodes.end);
+            within.filter_map(|node| document.text(node)).for_each(&mut each);
+        };
+        match view {
+            View::Whole => pass(nodes.clone()),
+            View::Only(ranges) => ranges.iter().cloned().for_each(pass),
+            View::Fresh => {
+                let mut from = nodes.start;
+                for range in &self.judged {
+                    pass(from..range.start.max(from));
+                    from = from.max(range.end);
+                }
+                pass(from..nodes.end);
+            }
+        }
+    }
+
+    /// Looks for a conversation, and says of how many blocks it is; zero where there is none that could be
+    /// judged in parts.
+    pub fn read_blocks(&mut self, needs: Needs) -> usize {
+        // Whoever searches the raw text of a body searches all of it.
+        if self.kind == Kind::Json && !needs.raw {
+            self.blocks = self.document.as_ref().and_then(blocks).unwrap_or_default();
+        }
+        self.blocks.len()
+    }
+
+    /// Gives the bytes that make a block the one that it is, see `blocks.rs`.
+    pub fn write_block(&self, index: usize, out: &mut dyn FnMut(&[u8])) {
+        if let (Some(document), Some(block)) = (&self.document, self.blocks.get(index)) {
+            block.write(document, out);
+        }
+    }
+
+    /// The first `passed` blocks were judged before, and so was each text in the blocks `removed` that is
+    /// `marks`: what the gateway itself has put there.
+    pub fn pass(&mut self, passed: usize, removed: &[(usize, String)]) {
+        let Some(document) = &self.document else { return };
+        let mut judged = Vec::new();
+        self.blocks.iter().take(passed).for_each(|block| block.judged(document, &mut judged));
+        for (index, mark) in removed.iter().filter(|(index, _)| *index >= passed) {
+            let nodes = self.blocks.get(*index).into_iter().flat_map(|block| block.ranges.iter().cloned());
+            let marks = nodes.flatten().filter(|node| document.text(*node) == Some(mark));
+            judged.extend(marks.map(|node| node..node + 1));
+        }
+        judged.retain(|range| !range.is_empty());
+        judged.sort_unstable_by_key(|range| range.start);
+        (self.judged, self.passed) = (judged, passed.min(self.blocks.len()));
+    }
+
+    /// Where these blocks stand in the body, which is `body`; without those that stand nowhere by themselves.
+    pub fn spans(&self, body: &[u8], blocks: &[usize]) -> Vec<Range<usize>> {
+        removal::spans(self, body, blocks)
+    }
+
+    /// Indices of the blocks that were not judged before.
+    pub fn fresh(&self) -> Range<usize> {
+        self.passed..self.blocks.len()
     }
 }
 
-/// Gathers what is searched: a document's strings, and the body as received where it is wanted or there is
-/// no document.
-fn fold(
-    bytes: &[u8],
-    kind: Kind,
-    document: Option<&Document>,
-    raw: bool,
-    folded: &mut Vec<u8>,
-) -> Result<(), Unreadable> {
-    folded.reserve(bytes.len() + 64);
-    document
-        .iter()
-        .flat_map(|document| document.strings())
-        .for_each(|string| text::fold_into(string, folded));
-    if kind == Kind::Json && !raw {
-        return Ok(());
-    }
+/// Gathers the body as received: as it is, and as a server could read it.
+fn fold_whole(bytes: &[u8], kind: Kind, folded: &mut Vec<u8>) -> Result<(), Unreadable> {
     let whole = std::str::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
     text::fold_into(whole, folded);
     if kind != Kind::Json {
@@ -266,7 +406,7 @@ mod tests {
     fn texts_are_searched_as_a_server_could_read_them() {
         let check = |bytes: &str, content_type, needs, found| {
             let facts = BodyFacts::parse(bytes.as_bytes(), content_type, None, needs).unwrap();
-            let holds = memchr::memmem::find(facts.folded(), b"DROP TABLE").is_some();
+            let holds = memchr::memmem::find(&facts.folded, b"DROP TABLE").is_some();
             assert_eq!(holds, found, "{content_type:?} {bytes}");
         };
         let (json, text) = (Some("application/json"), Some("text/plain"));

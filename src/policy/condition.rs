@@ -1,4 +1,5 @@
-use super::body::BodyFacts;
+use super::blocks::MEMBERS;
+use super::body::{BodyFacts, View};
 use super::document::{Found, Pointer, Value};
 use super::pattern::{Decoded, form_decoded, percent_decoded};
 use super::sql::{Kinds, effects};
@@ -61,22 +62,42 @@ impl HeadCondition {
 }
 
 impl BodyCondition {
-    pub(super) fn outcome(&self, body: &BodyFacts<'_>) -> Outcome {
+    pub(super) fn outcome(&self, body: &BodyFacts<'_>, view: View<'_>) -> Outcome {
         match self {
-            BodyCondition::Contains(patterns) => Outcome::of(patterns.is_match(body.folded())),
-            BodyCondition::Json(pointer, op) => json_outcome(op, body.find(pointer), body),
-            BodyCondition::Sql(condition) => condition.outcome(body),
+            BodyCondition::Contains(patterns) => Outcome::of(body.holds(patterns, view)),
+            BodyCondition::Json(pointer, op) => json_outcome(op, body.find(pointer, view), body, view),
+            BodyCondition::Sql(condition) => condition.outcome(body, view),
         }
+    }
+
+    /// Where it finds a text that it looks for, if that stands there as it is.
+    pub(super) fn position(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            BodyCondition::Contains(patterns) => patterns.find(bytes).map(|found| found.start()),
+            BodyCondition::Json(_, JsonOp::Contains(wanted)) => memmem::find(bytes, wanted.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Whether it looks at what is said in a conversation; the others look at what stands around it, such as
+    /// `/max_tokens`.
+    pub(super) fn reads_conversation(&self) -> bool {
+        let pointer = match self {
+            BodyCondition::Contains(_) => return true,
+            BodyCondition::Json(pointer, _) => Some(pointer),
+            BodyCondition::Sql(condition) => condition.pointer.as_ref(),
+        };
+        pointer.is_some_and(|pointer| pointer.first().is_none_or(|member| MEMBERS.contains(&member)))
     }
 }
 
 impl SqlCondition {
-    fn outcome(&self, body: &BodyFacts<'_>) -> Outcome {
+    fn outcome(&self, body: &BodyFacts<'_>, view: View<'_>) -> Outcome {
         let sql = match &self.pointer {
             None => body.whole(),
-            Some(pointer) => match body.find(pointer) {
+            Some(pointer) => match body.find(pointer, view) {
                 Found::Value(Value::Text(sql)) => Some(sql),
-                Found::Missing => return Outcome::Miss,
+                Found::Missing | Found::Judged => return Outcome::Miss,
                 Found::Value(_) | Found::Lookalike => None,
             },
         };
@@ -175,8 +196,9 @@ fn holds(mut bytes: Decoded<'_>, wanted: &[u8]) -> bool {
     }
 }
 
-fn json_outcome(op: &JsonOp, found: Found<'_>, body: &BodyFacts<'_>) -> Outcome {
+fn json_outcome(op: &JsonOp, found: Found<'_>, body: &BodyFacts<'_>, view: View<'_>) -> Outcome {
     let value = match (found, op) {
+        (Found::Judged, _) => return Outcome::Miss,
         (Found::Lookalike, _) => return Outcome::Unsure,
         (_, JsonOp::Exists(wanted)) => return Outcome::of(*wanted == (found != Found::Missing)),
         (Found::Missing, JsonOp::Ne(_)) => return Outcome::Unsure,
@@ -200,16 +222,16 @@ fn json_outcome(op: &JsonOp, found: Found<'_>, body: &BodyFacts<'_>) -> Outcome 
             known.max().map_or(Outcome::Unsure, Outcome::of)
         }
         JsonOp::Exists(_) => Outcome::Match,
-        JsonOp::Contains(wanted) => contains_outcome(value, wanted, body),
+        JsonOp::Contains(wanted) => contains_outcome(value, wanted, body, view),
     }
 }
 
-fn contains_outcome(value: Value<'_>, wanted: &str, body: &BodyFacts<'_>) -> Outcome {
+fn contains_outcome(value: Value<'_>, wanted: &str, body: &BodyFacts<'_>, view: View<'_>) -> Outcome {
     let wanted = text::folded(wanted);
     let holds = |string: &str| memmem::find(&text::folded(string), &wanted).is_some();
     match value {
         Value::Text(string) => Outcome::of(holds(string)),
-        Value::Tree(tree) => Outcome::of(body.strings_below(tree).any(holds)),
+        Value::Tree(tree) => Outcome::of(body.any_string_below(tree, view, holds)),
         _ => Outcome::Unsure,
     }
 }

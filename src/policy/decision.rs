@@ -64,6 +64,19 @@ pub enum Ruling {
 }
 
 impl Ruling {
+    /// Whether it lets the request through without more ado.
+    pub(super) fn allows(&self) -> bool {
+        matches!(self, Ruling::Allow)
+    }
+
+    /// Whether a condition with this outcome counts as holding.
+    pub(super) fn is_met(&self, outcome: Outcome) -> bool {
+        match self {
+            Ruling::Allow => outcome == Outcome::Match,
+            Ruling::Block { .. } | Ruling::Approve { .. } => outcome != Outcome::Miss,
+        }
+    }
+
     /// `allow`, `block` or `approve`: the word of records, logs and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {

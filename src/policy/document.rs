@@ -8,12 +8,12 @@ use simd_json::StaticNode;
 #[derive(Debug)]
 pub(super) struct Document {
     text: Vec<u8>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
 }
 
 /// One value. `end` is the index behind the value's last descendant.
 #[derive(Clone, Copy, Debug)]
-enum Node {
+pub(super) enum Node {
     Null,
     Bool(bool),
     Signed(i64),
@@ -40,8 +40,8 @@ pub(super) enum Value<'a> {
 /// The descendants of an array or an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Subtree {
-    start: usize,
-    end: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 /// What a pointer leads to.
@@ -51,6 +51,8 @@ pub(super) enum Found<'a> {
     /// A member's name differs in case only: lax decoders (such as Go's) take it for the one looked for.
     Lookalike,
     Missing,
+    /// It is part of what was judged before, and is not looked at now.
+    Judged,
 }
 
 impl Document {
@@ -77,35 +79,55 @@ impl Document {
         Ok(document)
     }
 
-    /// Follows a pointer from the root.
-    pub(super) fn find(&self, pointer: &Pointer) -> Found<'_> {
+    /// Follows a pointer from the root to the index of a value.
+    pub(super) fn locate(&self, pointer: &Pointer) -> Result<Option<usize>, Lookalike> {
         let mut index = 0;
         for token in &pointer.tokens {
             let step = match self.nodes.get(index) {
-                Some(Node::Object { end }) => self.member(index, *end as usize, token),
+                Some(Node::Object { end }) => self.member(index, *end as usize, token)?,
                 Some(Node::Array { end }) => self.element(index, *end as usize, token),
-                _ => Ok(None),
+                _ => None,
             };
             match step {
-                Ok(Some(next)) => index = next,
-                Ok(None) => return Found::Missing,
-                Err(Lookalike) => return Found::Lookalike,
+                Some(next) => index = next,
+                None => return Ok(None),
             }
         }
-        self.value(index).map_or(Found::Missing, Found::Value)
+        Ok(Some(index))
     }
 
-    /// Every string of the document, member names included.
-    pub(super) fn strings(&self) -> impl Iterator<Item = &str> {
-        self.nodes.iter().filter_map(|node| self.string(*node))
+    /// The string at `index`; `None` if there is something else.
+    pub(super) fn text(&self, index: usize) -> Option<&str> {
+        self.string(*self.nodes.get(index)?)
     }
 
-    /// Every string below an array or an object, member names included.
-    pub(super) fn strings_below(&self, tree: Subtree) -> impl Iterator<Item = &str> {
-        self.nodes[tree.start..tree.end].iter().filter_map(|node| self.string(*node))
+    /// Indices of the names and values of an object's members; nothing if it is something else.
+    pub(super) fn members(&self, object: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let (mut index, end) = match self.nodes.get(object) {
+            Some(Node::Object { end }) => (object + 1, *end as usize),
+            _ => (object, object),
+        };
+        std::iter::from_fn(move || {
+            let name = (index < end).then_some(index)?;
+            index = self.behind(name + 1);
+            Some((name, name + 1))
+        })
     }
 
-    fn value(&self, index: usize) -> Option<Value<'_>> {
+    /// Indices of an array's values; nothing if it is something else.
+    pub(super) fn elements(&self, array: usize) -> impl Iterator<Item = usize> + '_ {
+        let (mut index, end) = match self.nodes.get(array) {
+            Some(Node::Array { end }) => (array + 1, *end as usize),
+            _ => (array, array),
+        };
+        std::iter::from_fn(move || {
+            let value = (index < end).then_some(index)?;
+            index = self.behind(value);
+            Some(value)
+        })
+    }
+
+    pub(super) fn value(&self, index: usize) -> Option<Value<'_>> {
         Some(match *self.nodes.get(index)? {
             Node::Null => Value::Null,
             Node::Bool(value) => Value::Bool(value),
@@ -137,19 +159,19 @@ impl Document {
     }
 
     /// Index of an element; the token is a number without leading zeros (RFC 6901 section 4).
-    fn element(&self, array: usize, end: usize, token: &str) -> Result<Option<usize>, Lookalike> {
+    fn element(&self, array: usize, end: usize, token: &str) -> Option<usize> {
         let plain = token.bytes().all(|b| b.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
-        let Some(mut skip) = token.parse::<usize>().ok().filter(|_| plain) else { return Ok(None) };
+        let mut skip = token.parse::<usize>().ok().filter(|_| plain)?;
         let mut index = array + 1;
         while index < end && skip > 0 {
             index = self.behind(index);
             skip -= 1;
         }
-        Ok((index < end).then_some(index))
+        (index < end).then_some(index)
     }
 
     /// Index behind the value at `index`.
-    fn behind(&self, index: usize) -> usize {
+    pub(super) fn behind(&self, index: usize) -> usize {
         match self.nodes.get(index) {
             Some(Node::Array { end } | Node::Object { end }) => *end as usize,
             _ => index + 1,
@@ -184,7 +206,8 @@ impl Document {
 }
 
 /// See [`Found::Lookalike`].
-struct Lookalike;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lookalike;
 
 /// RFC 8259 section 8.1: UTF-8 without byte order mark. No JSON text has NUL among its first four bytes.
 pub(super) fn refuse_other_encodings(bytes: &[u8]) -> Result<(), Unreadable> {
@@ -234,6 +257,11 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
+    /// The member of the outermost object that it leads into; `None` where it is the whole document.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.tokens.first().map(|token| &**token)
+    }
+
     /// Compiles `/a/0/b~1c`; `None` if it is no JSON pointer.
     pub(super) fn parse(source: &str) -> Option<Pointer> {
         if source.is_empty() {
@@ -285,6 +313,16 @@ mod tests {
             judged += 1;
         }
         assert!(judged >= 280, "{judged} of {}", cases.len());
+    }
+
+    impl Document {
+        fn find(&self, pointer: &Pointer) -> Found<'_> {
+            match self.locate(pointer) {
+                Ok(Some(index)) => self.value(index).map_or(Found::Missing, Found::Value),
+                Ok(None) => Found::Missing,
+                Err(Lookalike) => Found::Lookalike,
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! there twice with different values) is [`Outcome::Unsure`]: it counts against the caller, so it holds for
 //! `block` and `approve` and does not hold for `allow`.
 
+mod blocks;
 mod body;
 mod compile;
 mod condition;
@@ -16,6 +17,7 @@ mod decision;
 mod document;
 mod facts;
 mod pattern;
+mod removal;
 mod route;
 mod rule;
 mod ruleset;
@@ -31,6 +33,7 @@ pub use compile::{RuleError, RuleFault, reads_body};
 pub use decision::{Decision, DryRun, Evaluated, HeadVerdict, Needs, Outcome, Ruling};
 pub use facts::HeadFacts;
 pub use pattern::{HostPattern, PathPattern, PatternError};
+pub use removal::{Removal, mark, remove};
 pub use route::{Overlap, RouteMatch, Router, Routing};
 pub use rule::{
     Action, ApprovalTerms, BodyTest, FieldOp, FieldTest, JsonOp, JsonTest, Number, Rule, Scalar, SqlDialect,

@@ -1,4 +1,4 @@
-use super::body::BodyFacts;
+use super::body::{BodyFacts, View};
 use super::compile::{self, RuleError};
 use super::condition::{BodyCondition, HeadCondition};
 use super::{Action, Decision, DryRun, Evaluated, HeadFacts, HeadVerdict, Needs, Outcome, Rule, Ruling};
@@ -89,6 +89,57 @@ impl RuleSet {
         last.decision(trail)
     }
 
+    /// Whether a policy that blocks or asks looks at what is said in a conversation.
+    pub fn judges_blocks(&self) -> bool {
+        self.policies.iter().any(|policy| !policy.ruling.allows() && policy.reads_conversation())
+    }
+
+    /// Whether a policy that allows searches texts: such a policy looks at what was judged before, too.
+    pub fn allows_by_text(&self) -> bool {
+        let searches = |condition: &BodyCondition| matches!(condition, BodyCondition::Contains(_));
+        self.policies.iter().any(|policy| policy.ruling.allows() && policy.body.iter().any(searches))
+    }
+
+    /// Which policies hold as far as no conversation is concerned. What was judged while others did was
+    /// perhaps not looked at by those that do now.
+    pub fn circumstances(&self, head: &HeadFacts<'_>, body: &BodyFacts<'_>) -> Vec<u8> {
+        let holds = |policy: &Policy| {
+            let around = policy.body.iter().filter(|condition| !condition.reads_conversation());
+            let around = around.map(|condition| condition.outcome(body, View::Whole));
+            let mut outcomes = policy.head.iter().map(|condition| condition.outcome(head)).chain(around);
+            outcomes.all(|outcome| policy.ruling.is_met(outcome))
+        };
+        self.policies.iter().map(|policy| u8::from(holds(policy))).collect()
+    }
+
+    /// The blocks, of those that were not judged before, for which the policy `name` decided as it did: those
+    /// of which each would have been enough, else all that had a part in it.
+    pub fn blamed(&self, name: &str, body: &BodyFacts<'_>) -> Vec<usize> {
+        let Some(policy) = self.policies.iter().find(|policy| *policy.name == *name) else {
+            return Vec::new();
+        };
+        let conditions: Vec<&BodyCondition> =
+            policy.body.iter().filter(|condition| condition.reads_conversation()).collect();
+        if conditions.is_empty() {
+            return Vec::new();
+        }
+        let mut met: Vec<(usize, usize)> = body.fresh().map(|index| (index, 0)).collect();
+        for (index, count) in &mut met {
+            let view = View::Only(&body.blocks[*index].ranges);
+            let outcomes = conditions.iter().map(|condition| condition.outcome(body, view));
+            *count = outcomes.filter(|outcome| *outcome != Outcome::Miss).count();
+        }
+        let is_enough = met.iter().any(|(_, count)| *count == conditions.len());
+        let least = if is_enough { conditions.len() } else { 1 };
+        met.into_iter().filter(|(_, count)| *count >= least).map(|(index, _)| index).collect()
+    }
+
+    /// Where the policy `name` finds in the bytes of a body what it looks for, if it stands there as it is.
+    pub fn position(&self, name: &str, bytes: &[u8]) -> Option<usize> {
+        let policy = self.policies.iter().find(|policy| *policy.name == *name)?;
+        policy.body.iter().filter_map(|condition| condition.position(bytes)).min()
+    }
+
     /// What the policies may need to know of a body, whatever the head.
     pub fn needs(&self) -> Needs {
         self.policies.iter().fold(Needs::default(), |needs, policy| needs.and(policy.needs))
@@ -139,7 +190,9 @@ impl Policy {
     }
 
     fn holds_on_body(&self, index: usize, body: &BodyFacts<'_>, trail: &mut Trail) -> bool {
-        let outcomes = self.body.iter().map(|condition| condition.outcome(body));
+        // What was judged before is not judged again. An allowance takes all that is said.
+        let view = if self.ruling.allows() { View::Whole } else { View::Fresh };
+        let outcomes = self.body.iter().map(|condition| condition.outcome(body, view));
         self.holds(index, self.head.len(), outcomes, trail)
     }
 
@@ -154,16 +207,17 @@ impl Policy {
         for (offset, outcome) in outcomes.enumerate() {
             // `compile` bounds the number of policies and conditions well below u16.
             let condition = (first + offset) as u16;
-            let held = match self.ruling {
-                Ruling::Allow => outcome == Outcome::Match,
-                Ruling::Block { .. } | Ruling::Approve { .. } => outcome != Outcome::Miss,
-            };
+            let held = self.ruling.is_met(outcome);
             trail.evaluated.push(Evaluated { policy: policy as u16, condition, outcome, held });
             if !held {
                 return false;
             }
         }
         true
+    }
+
+    fn reads_conversation(&self) -> bool {
+        self.body.iter().any(BodyCondition::reads_conversation)
     }
 
     fn dry(&self) -> DryRun {

@@ -9,6 +9,7 @@ mod audit;
 mod audit_follow;
 mod audit_signed;
 mod canary;
+mod conversations;
 mod demo;
 mod editors;
 mod issuer;

@@ -18,6 +18,8 @@ export interface Card {
   upstream: string;
   body_bytes: number;
   excerpt: string;
+  excerpt_is_new: boolean;
+  hidden_bytes: number;
   policy: string;
   reason: string;
   place: string;

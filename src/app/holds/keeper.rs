@@ -15,7 +15,7 @@ use crate::{
     audit::{Access, Commit, ExchangeId, Record},
     buffer::Segments,
     exchange::handover::Delivery,
-    limits::{DELIVERY_RETRY, DELIVERY_TIMEOUT, HOLD_TICK},
+    limits::{CONVERSATION_STORE_INTERVAL, DELIVERY_RETRY, DELIVERY_TIMEOUT, HOLD_TICK},
     runtime,
     time::Timestamp,
 };
@@ -33,7 +33,7 @@ pub enum Message {
     Leave(Seat),
     Settle(ExchangeId, Settlement),
     Order(Box<Order>, mpsc::SyncSender<Result<Answered, Fault>>),
-    Reloaded(u64),
+    Reloaded(u64, bool),
     Drain,
     End,
 }
@@ -73,7 +73,7 @@ impl Keeper {
             bodies: Bodies::new(dir),
             events,
         };
-        if keeper.parts.may_hold || keeper.file.exists() {
+        if keeper.parts.may_hold || keeper.parts.remembers || keeper.file.exists() {
             keeper.take_up()?;
         }
         Ok(keeper)
@@ -84,6 +84,7 @@ impl Keeper {
         let store = Store::open(&self.file, random()?)?;
         let kept = store.load()?;
         let generation = self.parts.generation;
+        self.parts.conversations.open(kept.key.clone(), kept.conversations);
         self.book = Book::new(kept.key, generation, kept.cards, kept.grants, kept.freezes, now());
         self.store = Some(store);
         self.parts.freezer.publish(self.book.freezes().cloned().collect());
@@ -92,14 +93,18 @@ impl Keeper {
 
     /// Works until the end.
     pub fn run(&mut self, messages: &mpsc::Receiver<Message>) {
-        let mut last_tick = Instant::now();
+        let (mut last_tick, mut last_stored) = (Instant::now(), Instant::now());
         loop {
-            let message = match self.book.is_idle() {
-                true => messages.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                false => messages.recv_timeout(HOLD_TICK),
+            let message = match (self.book.is_idle(), self.parts.conversations.is_open()) {
+                (false, _) => messages.recv_timeout(HOLD_TICK),
+                (true, true) => messages.recv_timeout(CONVERSATION_STORE_INTERVAL),
+                (true, false) => messages.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
             };
             match message {
-                Ok(Message::End) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Ok(Message::End) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    self.store_conversations();
+                    return;
+                }
                 Ok(message) => self.handle(message),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
@@ -108,7 +113,20 @@ impl Keeper {
                 let effects = self.book.tick(now());
                 let _ = self.carry_out(effects);
             }
+            if last_stored.elapsed() >= CONVERSATION_STORE_INTERVAL {
+                last_stored = Instant::now();
+                self.store_conversations();
+            }
             self.count();
+        }
+    }
+
+    /// Stores what was judged of conversations. What is not stored is judged again after a restart.
+    fn store_conversations(&mut self) {
+        let changes = self.parts.conversations.take_changes();
+        let Some(store) = self.store.as_mut().filter(|_| !changes.is_empty()) else { return };
+        if let Err(error) = store.remember(&changes) {
+            tracing::warn!(%error, "what was judged of conversations is not stored");
         }
     }
 
@@ -126,8 +144,13 @@ impl Keeper {
                 return;
             }
             Message::Settle(exchange, settlement) => self.book.settle(now(), exchange, settlement),
-            Message::Reloaded(generation) => {
+            Message::Reloaded(generation, remembers) => {
                 self.parts.generation = generation;
+                if let (true, None) = (remembers, &self.store)
+                    && let Err(why) = self.take_up()
+                {
+                    tracing::error!(why, "conversations are not remembered");
+                }
                 self.book.reload(now(), generation)
             }
             Message::Drain => self.book.close(now()),

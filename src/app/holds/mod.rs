@@ -11,7 +11,7 @@ mod store;
 
 use crate::{
     admin::Events,
-    approval::{Answered, Fault, Freezer, Order, Seat},
+    approval::{Answered, Conversations, Fault, Freezer, Order, Seat},
     background::errands,
     exchange::handover::{Errand, Work},
     journal,
@@ -36,10 +36,13 @@ pub struct Parts {
     pub journal: journal::Handle,
     pub deliver: errands::Deliver,
     pub freezer: Arc<Freezer>,
+    pub conversations: Arc<Conversations>,
     pub metrics: Arc<Metrics>,
     pub generation: u64,
     /// Whether a policy may hold something: then the store must be there.
     pub may_hold: bool,
+    /// Whether conversations are remembered: then, too.
+    pub remembers: bool,
 }
 
 impl Holds {
@@ -83,9 +86,9 @@ impl Holds {
         receiver.recv().map_err(ended)?
     }
 
-    /// Another configuration is in force.
-    pub fn reloaded(&self, generation: u64) {
-        let _ = self.sender.send(Message::Reloaded(generation));
+    /// Another configuration is in force, which remembers conversations or does not.
+    pub fn reloaded(&self, generation: u64, remembers: bool) {
+        let _ = self.sender.send(Message::Reloaded(generation, remembers));
     }
 
     /// The process stops: all who wait are sent away, to ask its successor.

@@ -2,7 +2,7 @@
 //!
 //! The log holds all of it, too, but not for the gateway: what it has sealed may be encrypted to auditors.
 
-use crate::approval::{Card, Freeze, Grant, Key};
+use crate::approval::{Card, Change, Freeze, Grant, Head, Key, Remembered};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use std::{
@@ -14,9 +14,13 @@ use std::{
 
 /// "RWap" in SQLite's header.
 const APPLICATION_ID: i32 = 0x5257_6170;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 const SCHEMA: &str = "CREATE TABLE key (id INTEGER PRIMARY KEY CHECK (id = 1), bytes BLOB NOT NULL); \
                       CREATE TABLE kept (id TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;";
+/// What version 2 added.
+const CONVERSATIONS: &str = "CREATE TABLE IF NOT EXISTS conversation (head BLOB PRIMARY KEY, \
+                             owner BLOB NOT NULL, tick INTEGER NOT NULL, judged TEXT NOT NULL) \
+                             WITHOUT ROWID;";
 
 /// The open database.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Kept {
     pub cards: Vec<Card>,
     pub grants: Vec<Grant>,
     pub freezes: Vec<Freeze>,
+    /// What was judged of conversations.
+    pub conversations: Vec<Remembered>,
 }
 
 /// Where the database of the log in `audit` is.
@@ -61,11 +67,14 @@ impl Store {
         match (pragma("application_id")?, pragma("user_version")?) {
             (0, 0) => {
                 connection.execute_batch(&format!(
-                    "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; \
+                    "BEGIN IMMEDIATE; {SCHEMA} {CONVERSATIONS} PRAGMA application_id = {APPLICATION_ID}; \
                      PRAGMA user_version = {VERSION}; COMMIT;"
                 ))?;
                 connection.execute("INSERT INTO key (id, bytes) VALUES (1, ?)", [fresh_key])?;
             }
+            (APPLICATION_ID, 1) => connection.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {CONVERSATIONS} PRAGMA user_version = {VERSION}; COMMIT;"
+            ))?,
             (APPLICATION_ID, VERSION) => {}
             (APPLICATION_ID, version) => {
                 return Ok(Err(format!("version {version} is newer than this program")));
@@ -84,7 +93,44 @@ impl Store {
         let key: Option<[u8; 32]> =
             self.0.query_row("SELECT bytes FROM key", [], |row| row.get(0)).optional().map_err(failed)?;
         let key = Key::new(&key.ok_or("the store of approvals has no key")?);
-        Ok(Kept { key, cards: self.all("apr_")?, grants: self.all("gra_")?, freezes: self.all("frz_")? })
+        let (cards, grants, freezes) = (self.all("apr_")?, self.all("gra_")?, self.all("frz_")?);
+        let conversations = self.conversations().map_err(failed)?;
+        Ok(Kept { key, cards, grants, freezes, conversations })
+    }
+
+    /// What was judged of conversations. What cannot be understood is judged again.
+    fn conversations(&self) -> rusqlite::Result<Vec<Remembered>> {
+        let mut query = self.0.prepare("SELECT head, owner, tick, judged FROM conversation ORDER BY tick")?;
+        let rows = query.query_map([], |row| {
+            let (head, owner, tick): (Head, Head, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let judged = serde_json::from_str(&row.get::<_, String>(3)?).ok();
+            Ok(judged.map(|judged| Remembered { head, owner, tick: tick as u64, judged }))
+        })?;
+        rows.filter_map(Result::transpose).collect()
+    }
+
+    /// Keeps what was judged of conversations, and forgets what is forgotten, all or nothing.
+    ///
+    /// # Errors
+    /// It is not kept.
+    pub fn remember(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
+        let transaction = self.0.transaction()?;
+        for change in changes {
+            match change {
+                Change::Keep(one) => transaction
+                    .prepare_cached("INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?)")?
+                    .execute(params![
+                        one.head,
+                        one.owner,
+                        one.tick as i64,
+                        serde_json::to_string(&one.judged).unwrap_or_default()
+                    ])?,
+                Change::Forget(head) => {
+                    transaction.prepare_cached("DELETE FROM conversation WHERE head = ?")?.execute([head])?
+                }
+            };
+        }
+        transaction.commit()
     }
 
     fn all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, String> {
@@ -121,6 +167,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approval::Judged;
 
     #[test]
     fn what_is_kept_is_there_again_and_another_database_is_left_alone() {
@@ -141,6 +188,17 @@ mod tests {
         assert_eq!(store.load().unwrap().freezes, [freeze]);
         store.keep(&BTreeMap::from([("frz_1".to_owned(), None)])).unwrap();
         assert!(store.load().unwrap().freezes.is_empty());
+        // A store of the first version learns to remember.
+        store.0.execute_batch("DROP TABLE conversation; PRAGMA user_version = 1").unwrap();
+        drop(store);
+        let mut store = Store::open(&file, [2; 32]).unwrap();
+        let judged = Judged::Passed(vec![(3, "no-drop".to_owned())]);
+        let one = Remembered { head: [1; 32], owner: [2; 32], tick: 7, judged };
+        let other = Remembered { head: [3; 32], judged: Judged::Refused, tick: 6, ..one.clone() };
+        store.remember(&[Change::Keep(one.clone()), Change::Keep(other.clone())]).unwrap();
+        assert_eq!(store.load().unwrap().conversations, [other, one]);
+        store.remember(&[Change::Forget([1; 32])]).unwrap();
+        assert_eq!(store.load().unwrap().conversations.len(), 1);
         let other = dir.path().join("other.sqlite");
         Connection::open(&other).unwrap().execute_batch("PRAGMA application_id = 7").unwrap();
         assert!(Store::open(&other, [1; 32]).unwrap_err().contains("not a store"));

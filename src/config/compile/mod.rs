@@ -81,6 +81,14 @@ impl Compiler<'_> {
         self.previous.map_or_else(token_book, |previous| previous.plan.tokens.clone())
     }
 
+    /// What all configurations of this process have in common.
+    fn kept<T>(&self, of: fn(&Plan) -> Arc<T>) -> Arc<T>
+    where
+        Arc<T>: Default,
+    {
+        self.previous.map_or_else(Arc::default, |previous| of(&previous.plan))
+    }
+
     /// `None` where something was noted on the way.
     fn snapshot(&mut self, tree: super::Tree) -> Option<Snapshot> {
         let document = self.document;
@@ -94,8 +102,7 @@ impl Compiler<'_> {
         let admin = self.admin(slots.as_ref());
         let issuer_roots = self.issuer_roots();
         self.check_certificates(&listeners);
-        let (access, packing) = (self.access_log(), self.packing());
-        let dir = self.audit_dir();
+        let (access, packing, dir) = (self.access_log(), self.packing(), self.audit_dir());
         let key = self.audit_key(&dir);
         let runtime = self.runtime();
         if !self.found.is_empty() {
@@ -114,7 +121,8 @@ impl Compiler<'_> {
             tokens: self.tokens(),
             limits: caller_limits(&document.limits),
             deny_status: deny_status(document.deny.status),
-            freezer: self.previous.map_or_else(Arc::default, |previous| previous.plan.freezer.clone()),
+            conversations: self.kept(|plan| plan.conversations.clone()),
+            freezer: self.kept(|plan| plan.freezer.clone()),
             hold_slice: document.hold.slice_max.0,
         };
         Some(Snapshot {

@@ -7,7 +7,8 @@ use crate::config::{self, Bodies, MaskKind, Record};
 use crate::exchange::plan::{Recording, Route, Upstream};
 use crate::identity::Issuer;
 use crate::inspect::{Direction, Kind, MaskSet, Replacement, Rule, Thinking};
-use crate::policy::Router;
+use crate::policy::{Router, RuleSet};
+use crate::protocol::Protocol;
 use std::sync::Arc;
 
 impl Compiler<'_> {
@@ -28,7 +29,6 @@ impl Compiler<'_> {
                 name: written.name.as_str().into(),
                 issuers: accepted.cloned().collect(),
                 upstream,
-                rules,
                 request_masks: applies(Direction::Request),
                 response_masks: applies(Direction::Response),
                 thinking: match written.thinking {
@@ -40,6 +40,9 @@ impl Compiler<'_> {
                 strip_prefix: written.matching.strip_prefix.as_deref().and_then(canonical_prefix),
                 all_paths: written.all_paths,
                 digest: self.route_digest(written),
+                remembers: self.remembers(written, &rules, upstreams[upstream].protocol),
+                rules_digest: self.rules_digest(written),
+                rules,
             }));
         }
         routes
@@ -51,6 +54,17 @@ impl Compiler<'_> {
         let masks = document.mask.iter().filter(|mask| written.masks.contains(&mask.name));
         let masks: Vec<_> = masks.collect();
         digest(&(written, document.upstreams.get(&written.upstream), masks))
+    }
+
+    /// Of the policies, in their order.
+    fn rules_digest(&self, written: &config::Route) -> [u8; 32] {
+        let find = |name: &String| self.document.policy.iter().find(|policy| policy.name == *name);
+        digest(&written.policies.iter().map(find).collect::<Vec<_>>())
+    }
+
+    /// Whether anything of its conversations is to be remembered: nothing where no policy looks at them.
+    fn remembers(&self, written: &config::Route, rules: &RuleSet, protocol: Protocol) -> bool {
+        written.remember && protocol.is_llm() && !written.identity.is_empty() && rules.judges_blocks()
     }
 
     fn masks(&mut self, index: usize, written: &config::Route) -> Option<Arc<MaskSet>> {

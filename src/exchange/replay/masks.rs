@@ -9,6 +9,7 @@ use super::{
     recorded::Kept,
 };
 use crate::{
+    audit,
     buffer::{Segments, Tally},
     inspect::{Context, Direction, Edit, Error, Inspector, MaskSet, Rule},
 };
@@ -92,12 +93,13 @@ impl Sets<'_> {
 
     /// What was masked and would pass.
     fn removed(&self, body: &Kept, spans: &mut Vec<Span>) -> Result<(), Unknown> {
-        if body.edits.is_empty() {
+        let mut masked = body.edits.iter().filter(|edit| edit.rule != audit::Edit::REMOVED).peekable();
+        if masked.peek().is_none() {
             return Ok(());
         }
         let then = self.then.ok_or(Unknown::MasksNotRecorded)?;
         let mut result = Ok(());
-        for edit in &body.edits {
+        for edit in masked {
             let rule = then.get(usize::from(edit.rule)).ok_or(Unknown::MasksNotRecorded)?;
             let is_kept = |now: &Rule| now.kind == rule.kind;
             // A mask for other things may find the same bytes, and these are not there any more.

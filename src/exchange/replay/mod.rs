@@ -210,6 +210,7 @@ impl Replayer {
         let mut steps = Steps::default();
         let mut around = Surroundings { now: Now::default(), tokens: &mut self.tokens, memory: &self.memory };
         exchange.request.ended = arrival.end;
+        exchange.then = Some(recorded.then.clone());
         exchange.learn(&arrival.head);
         if !exchange.find_route(&arrival.head, &mut steps) {
             return Ok((conclusion(&exchange), exchange));

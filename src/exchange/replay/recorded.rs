@@ -1,5 +1,6 @@
 //! One exchange as its records tell it.
 
+use super::super::conversation::Then;
 use super::{Answer, Unknown, Verdict};
 use crate::{
     audit::{
@@ -31,6 +32,7 @@ pub struct Recorded<'a> {
     pub(super) opening: Opening,
     pub(super) request: Kept,
     pub(super) response: Kept,
+    pub(super) then: Then,
 }
 
 /// How the exchange began.
@@ -87,6 +89,7 @@ impl<'a> Recorded<'a> {
             opening: Opening::Refused,
             request,
             response: kept(&[], Direction::Response, true, Some(0)),
+            then: Then::default(),
         }
     }
 
@@ -121,6 +124,7 @@ fn admitted<'a>(intent: &'a Intent, outcome: Option<&'a Outcome>, records: &'a [
         opening: Opening::Admitted,
         request: kept(records, Direction::Request, was_read || past, received),
         response: kept(records, Direction::Response, answered, response),
+        then: Then::of(Some(&intent.decision)),
     }
 }
 
@@ -144,6 +148,7 @@ fn refused<'a>(refusal: &'a Refusal, records: &'a [Record]) -> Recorded<'a> {
         opening: Opening::Refused,
         request,
         response: kept(&[], Direction::Response, true, Some(0)),
+        then: Then::of(refusal.decision.as_ref()),
     }
 }
 
@@ -180,8 +185,10 @@ fn kept(records: &[Record], direction: Direction, past: bool, received: Option<u
     // Bytes that were received and are in no record, because a limit was reached or they were not recorded.
     let is_lacking = edits.is_empty() && received.is_some_and(|received| received > passed);
     let whole = past && is_all && !is_lacking;
+    // What was taken out was taken out before policies saw it.
+    let is_masked = edits.iter().any(|edit| edit.rule != Edit::REMOVED);
     let bytes = match whole {
-        _ if !edits.is_empty() => Err(Unknown::Masked),
+        _ if is_masked => Err(Unknown::Masked),
         true => Ok(masked.clone()),
         false if bytes_kept == 0 && (passed > 0 || is_lacking) => Err(Unknown::BodyNotRecorded),
         false => Err(Unknown::BodyTruncated),

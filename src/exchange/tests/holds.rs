@@ -46,7 +46,7 @@ fn people_see_the_whole_request_without_credentials() {
     assert_eq!(words(&driven.request(Method::Post, b"he", Framing::Chunked, false)), ["read body"]);
     let last = Event::RequestBody { data: Chunk::from_static(b"llo").into(), end: true };
     let (_, asked) = question(&mut driven.on(last));
-    assert_eq!((asked.body.to_vec().as_slice(), &*asked.excerpt), (&b"hello"[..], "hello"));
+    assert_eq!((asked.body.to_vec().as_slice(), &*asked.excerpt.text), (&b"hello"[..], "hello"));
     assert_eq!((&*asked.policy, &*asked.reason, &*asked.target), ("spend", "Costly.", "/api/things?a=1"));
     assert!(!asked.headers.contains("x-api-key"), "{:?}", asked.headers);
     assert_eq!(asked.slice, Duration::from_secs(90));

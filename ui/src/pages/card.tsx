@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { json, Problem } from "../api";
-import { bytes, clock, plural, short, span, time, utf8Bytes } from "../format";
+import { bytes, clock, plural, short, span, time } from "../format";
 import { Inert, InertBlock } from "../inert";
 import { noteCard } from "../live";
 import { Copy, Facts, Link, Tag } from "../parts";
@@ -99,8 +99,8 @@ function Who({ card }: { card: Card }): JSX.Element {
 
 function What({ card }: { card: Card }): JSX.Element {
   const [raw, setRaw] = useState(false);
-  const pretty = formatted(card.excerpt);
-  const hidden = card.body_bytes - utf8Bytes(card.excerpt);
+  const pretty = formatted(card.excerpt, card.excerpt_is_new);
+  const hidden = card.hidden_bytes;
   return (
     <section aria-labelledby="what">
       <h3 id="what">What</h3>
@@ -117,7 +117,11 @@ function What({ card }: { card: Card }): JSX.Element {
       {card.excerpt && (
         <>
           <div class="excerpt-head">
-            <span>What it would send, personal data masked</span>
+            <span>
+              {card.excerpt_is_new
+                ? "What is new in its conversation, what matched first, personal data masked"
+                : "What it would send, personal data masked"}
+            </span>
             {pretty !== undefined && (
               <button type="button" class="quiet small" aria-pressed={raw} onClick={() => setRaw(!raw)}>
                 {raw ? "Formatted" : "As sent"}
@@ -132,8 +136,14 @@ function What({ card }: { card: Card }): JSX.Element {
   );
 }
 
-/** JSON with line ends; nothing where it is none, or not all of it. */
-function formatted(text: string): string | undefined {
+/** JSON with line ends; nothing where it is none, or not all of it. What is new has a value in each line. */
+function formatted(text: string, inLines: boolean): string | undefined {
+  if (inLines) {
+    const lines = text.split("\n").map((line) => [line, formatted(line, false)] as const);
+    return lines.some(([, value]) => value)
+      ? lines.map(([line, value]) => value ?? line).join("\n")
+      : undefined;
+  }
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? JSON.stringify(value, null, 2) : undefined;
