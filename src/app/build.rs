@@ -18,7 +18,7 @@ use crate::{
     limits::{ERRAND_QUEUE, JOURNAL_QUEUE_RECORDS, LOG_QUEUE_LINES},
     metrics::Metrics,
     runtime::{self, Driver, Listener, Mailbox, MailboxSender, mailbox, sys},
-    shard::{Census, Parts, World},
+    shard::{Census, Heartbeat, Parts, World},
 };
 use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -57,8 +57,7 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
     let snapshot = reload::read(path, None, &options)?;
     let (placed, all) = shards::place(&snapshot.runtime)?;
     let room = Room::take(placed.len()).map_err(host("descriptor limit"))?;
-    let metrics = Arc::new(Metrics::default());
-    metrics.epoll_fallback.set(i64::from(placed.iter().any(|shard| shard.driver == Driver::Epoll)));
+    let metrics = metrics(&placed);
     let sockets = Sockets::bind(&snapshot, &placed)?;
     let (senders, mailboxes) = mailboxes(placed.len())?;
     let (journal, producers) = open_journal(disk, &snapshot, placed.len(), senders.clone())?;
@@ -77,6 +76,7 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         mailboxes: senders,
         shards: placed.clone(),
         census: Default::default(),
+        heartbeats: heartbeats(placed.len()),
         holds,
         room,
         addresses: sockets.addresses.clone(),
@@ -100,9 +100,9 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         lines,
         metrics,
         census: core.census.clone(),
+        heartbeats: core.heartbeats.clone(),
         token_key: random_key()?,
         drained: drained_sender,
-        count: placed.len(),
     };
     let spawned = placed.into_iter().map(|shard| shards::spawn(shard, all.clone(), ends.parts(shard)));
     Ok(Running {
@@ -176,10 +176,9 @@ struct Ends {
     lines: Option<Arc<access_log::Lines>>,
     metrics: Arc<Metrics>,
     census: Arc<Census>,
+    heartbeats: Vec<Arc<Heartbeat>>,
     token_key: [u8; 32],
     drained: mpsc::Sender<usize>,
-    /// Number of shards.
-    count: usize,
 }
 
 impl Ends {
@@ -192,7 +191,8 @@ impl Ends {
         let (world, metrics, errands) = (self.world.clone(), self.metrics.clone(), self.errands.clone());
         let (lines, token_key, drained) = (self.lines.clone(), self.token_key, self.drained.clone());
         let (census, count, index, backlog) =
-            (self.census.clone(), self.count, shard.index, shard.tuning.backlog);
+            (self.census.clone(), self.heartbeats.len(), shard.index, shard.tuning.backlog);
+        let heartbeat = self.heartbeats[index].clone();
         move || {
             let listeners = sockets
                 .into_iter()
@@ -211,6 +211,7 @@ impl Ends {
                 mailbox,
                 metrics,
                 census,
+                heartbeat,
                 on_drained: Box::new(move || {
                     // Nobody listens where the stop has given up already.
                     let _ = drained.send(index);
@@ -218,6 +219,22 @@ impl Ends {
             })
         }
     }
+}
+
+fn metrics(shards: &[shards::Placed]) -> Arc<Metrics> {
+    let metrics = Arc::new(Metrics::default());
+    metrics.epoll_fallback.set(i64::from(shards.iter().any(|shard| shard.driver == Driver::Epoll)));
+    metrics
+}
+
+/// One a shard; they begin now.
+fn heartbeats(shards: usize) -> Vec<Arc<Heartbeat>> {
+    let begun = || {
+        let heartbeat = Arc::new(Heartbeat::default());
+        heartbeat.beat(runtime::now().instant);
+        heartbeat
+    };
+    (0..shards).map(|_| begun()).collect()
 }
 
 /// What shards see of a snapshot.

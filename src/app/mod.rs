@@ -18,6 +18,7 @@ pub mod logging;
 mod login;
 mod reload;
 pub mod replay;
+pub mod service;
 mod shards;
 mod sockets;
 mod wiring;
@@ -30,7 +31,7 @@ use crate::{
     journal::{self, Journal},
     metrics::Metrics,
     runtime::MailboxSender,
-    shard::{Census, World},
+    shard::{Census, Heartbeat, World},
     time::{Now, Timestamp},
 };
 use arc_swap::ArcSwap;
@@ -112,6 +113,8 @@ struct Core {
     mailboxes: Vec<MailboxSender<Delivery>>,
     shards: Vec<shards::Placed>,
     census: Arc<Census>,
+    /// By the index of the shard.
+    heartbeats: Vec<Arc<Heartbeat>>,
     holds: holds::Holds,
     room: capacity::Room,
     addresses: Addresses,
@@ -141,6 +144,11 @@ impl Running {
     /// The background thread's executor, for whoever has to wait beside it.
     pub fn background(&self) -> &Handle {
         &self.core.background
+    }
+
+    /// Tells the service manager, from now on, that the process is alive while no shard hangs.
+    pub fn watch(&self, notifier: Arc<service::Notifier>) {
+        self.core.background.spawn(service::watch(self.core.clone(), notifier));
     }
 
     /// How long the configuration lets a stop wait.

@@ -2,7 +2,7 @@
 
 use super::profile::{ClientSecret, Profile, runtime_profiles};
 use super::{exit, output::Output, run};
-use crate::app::{self, Ended};
+use crate::app::{self, Ended, service::Notifier};
 use crate::demo::{self, Demo, Options, Ready};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ impl Command {
             ));
         }
         let drain = demo.gateway.drain_time();
-        let served = run::serve(&demo.gateway, || self.announce(&demo, began, output));
+        let served = run::serve(&demo.gateway, &Notifier::default(), || self.announce(&demo, began, output));
         if let Err(error) = served {
             output.error(&format!("signals cannot be watched: {error}"));
         }

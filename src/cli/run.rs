@@ -1,10 +1,10 @@
 //! `ringward run`.
 
 use super::{ConfigFile, exit, output::Output};
-use crate::app::{self, Ended, Options, Running, logging};
+use crate::app::{self, Ended, Options, Running, logging, service::Notifier};
 use crate::config::{Severity, UNREADABLE_FILE};
 use clap::Args;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Run the gateway in the foreground
@@ -29,6 +29,13 @@ impl Command {
     pub(super) fn run(self, output: &mut Output) -> u8 {
         logging::init_stderr(&output.log_level(), output.is_colored());
         let options = Options { author: author(), allow_dev: false };
+        let notifier = match Notifier::of_process() {
+            Ok(notifier) => Arc::new(notifier),
+            Err(error) => {
+                output.error(&error.to_string());
+                return exit::FAILED;
+            }
+        };
         let running = match app::start(&self.file.path(), options) {
             Ok(running) => running,
             Err(app::Error::Config(found)) => {
@@ -58,10 +65,12 @@ impl Command {
             tracing::info!(listener = %"admin", %address, "listening");
         }
         let drain = self.drain.unwrap_or_else(|| running.drain_time());
-        match serve(&running, || ()) {
+        running.watch(notifier.clone());
+        match serve(&running, &notifier, || notifier.ready("serving")) {
             Ok(()) => {}
             Err(error) => output.error(&format!("signals cannot be watched: {error}")),
         }
+        notifier.stopping();
         match running.stop(drain) {
             Ended::Drained => exit::OK,
             Ended::TimedOut => exit::DRAIN,
@@ -73,7 +82,7 @@ impl Command {
 ///
 /// # Errors
 /// Signals cannot be watched; the system is at fault.
-pub(super) fn serve(running: &Running, ready: impl FnOnce()) -> std::io::Result<()> {
+pub(super) fn serve(running: &Running, notifier: &Notifier, ready: impl FnOnce()) -> std::io::Result<()> {
     running.background().block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -85,8 +94,15 @@ pub(super) fn serve(running: &Running, ready: impl FnOnce()) -> std::io::Result<
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 () = &mut drain => break,
-                // What is wrong was logged, and the old configuration stays.
-                _ = hangup.recv() => drop(running.reload("signal:HUP").await),
+                _ = hangup.recv() => {
+                    notifier.reloading();
+                    // What is wrong was logged, and the old configuration stays.
+                    let reloaded = running.reload("signal:HUP").await;
+                    notifier.ready(match reloaded {
+                        Ok(_) => "serving",
+                        Err(_) => "serving; the last reload was refused",
+                    });
+                }
             }
         }
         // Whoever asks twice does not want to wait.

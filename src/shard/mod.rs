@@ -15,6 +15,7 @@ mod arrival;
 mod connection;
 mod deadlines;
 mod dial;
+mod heartbeat;
 mod http1;
 mod idle;
 mod ids;
@@ -27,6 +28,7 @@ mod upstreams;
 mod world;
 
 pub use admission::{Capacity, Census};
+pub use heartbeat::Heartbeat;
 pub use world::{Endpoint, World};
 
 use crate::{
@@ -74,6 +76,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The connections of all shards.
     pub census: Arc<Census>,
+    /// By which others know that it does not hang.
+    pub heartbeat: Arc<Heartbeat>,
     /// Called once when the shard has ended all its connections after [`Delivery::Drain`].
     pub on_drained: Box<dyn FnOnce()>,
 }
@@ -94,6 +98,7 @@ pub struct Shard {
     counts: ShardMetrics,
     connections: Gauge,
     census: Arc<Census>,
+    heartbeat: Arc<Heartbeat>,
     /// Connections that are being turned away.
     turned_away: Cell<usize>,
     memory: Budget,
@@ -121,6 +126,7 @@ pub async fn run(parts: Parts) {
         counts: ShardMetrics::new(parts.metrics.clone()),
         metrics: parts.metrics,
         census: parts.census,
+        heartbeat: parts.heartbeat,
         turned_away: Cell::new(0),
         memory,
         draining: Cell::new(false),
@@ -154,6 +160,7 @@ async fn sweep(shard: Weak<Shard>) {
         runtime::sleep(SWEEP_INTERVAL).await;
         let Some(shard) = shard.upgrade() else { return };
         let now = runtime::now();
+        shard.heartbeat.beat(now.instant);
         shard.sweeper.sweep_with(now.instant, |cause| shard.count_late(cause));
         shard.look_after_memory(&gauges);
         shard.look_after_records(now.instant);

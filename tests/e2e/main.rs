@@ -17,6 +17,7 @@ mod lifecycle;
 mod login;
 mod policy_replay;
 mod sdk;
+mod service;
 mod sessions;
 mod tuning;
 mod upstream_tls;

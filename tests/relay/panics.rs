@@ -108,6 +108,7 @@ fn lone_shard(setup: &Setup) -> Lone {
                 mailbox: inbox,
                 metrics: shared,
                 census: Default::default(),
+                heartbeat: Default::default(),
                 on_drained: Box::new(move || on_drained.send(()).unwrap()),
             })
             .await;
