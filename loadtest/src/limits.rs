@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Bytes of the head of an answer, status line and fields.
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
+pub const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Field lines of the head of an answer, and of its trailer.
 pub const FIELDS_MAX: usize = 256;
 /// Bytes of the line that says how long a chunk is, extensions included.
@@ -12,8 +12,9 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 4 << 10;
 pub const EVENT_BYTES_LOOKED_AT: usize = 1 << 10;
 /// Receive buffer of a connection at first, and once a read has filled it.
 pub const RECEIVE_BYTES_MIN: usize = 8 << 10;
-/// See [`RECEIVE_BYTES_MIN`]; it has to take the longest head.
-pub const RECEIVE_BYTES_MAX: usize = 64 << 10;
+/// See [`RECEIVE_BYTES_MIN`]; it has to take the longest head. Larger ones of many connections do not stay in
+/// the processor's cache.
+pub const RECEIVE_BYTES_MAX: usize = 32 << 10;
 /// A body up to this size is sent together with its head, from one buffer.
 pub const INLINE_BODY_BYTES_MAX: usize = 16 << 10;
 /// Connections of one run, which are also the requests in flight: HTTP/1.1 has one a connection.

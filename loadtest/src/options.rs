@@ -39,10 +39,9 @@ pub struct Options {
     /// How requests are spread at a rate
     #[arg(long, value_enum, default_value_t = Arrival::Constant, help_heading = "Load")]
     pub arrival: Arrival,
-    /// How long, after the warm-up
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
-    #[arg(help_heading = "Load")]
-    pub duration: Duration,
+    /// How long, after the warm-up [default: 10s, or as long as the ramp]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Load")]
+    pub duration: Option<Duration>,
     /// Load before it that is not measured
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
     #[arg(help_heading = "Load")]
@@ -146,6 +145,9 @@ pub struct Options {
     pub json: bool,
 }
 
+/// How long is measured where nothing says so.
+const DURATION: Duration = Duration::from_secs(10);
+
 /// What is shown while a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ui {
@@ -174,6 +176,12 @@ impl Options {
         self.concurrency.unwrap_or(self.connections)
     }
 
+    /// How long is measured.
+    pub fn duration(&self) -> Duration {
+        let unsaid = if self.closed { Duration::ZERO } else { self.rate.over };
+        self.duration.unwrap_or(if unsaid.is_zero() { DURATION } else { unsaid })
+    }
+
     /// Whether requests go out as they were recorded.
     pub fn is_recorded(&self) -> bool {
         self.timing == Timing::Recorded
@@ -198,7 +206,7 @@ impl Options {
                 "--cores {cores}: each needs a connection, and there are {connections}: raise --connections"
             )));
         }
-        if self.duration.is_zero() || self.duration + self.warmup > limits::DURATION_MAX {
+        if self.duration().is_zero() || self.duration() + self.warmup > limits::DURATION_MAX {
             return Err(Failure::usage("--duration: more than nothing, and 24h at most with the warm-up"));
         }
         if self.timeout.is_zero() {

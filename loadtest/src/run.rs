@@ -8,7 +8,7 @@ use crate::{
     options::Options,
     plan::{self, Plan},
     report::{self, Collector, LaneRow, Run},
-    schedule::{Arrival, Paced, Part, Schedule},
+    schedule::{Arrival, Paced, Part, Rate, Schedule},
     stages::{self, Metrics, Source, Stage},
     tally::{Interval, Tally},
     target::{self, Url},
@@ -112,7 +112,7 @@ fn length(options: &Options, plan: &Plan) -> (Duration, Duration) {
     match plan.times.as_ref().and_then(|times| times.last()) {
         // A recording is sent once, and as a whole.
         Some((last, _)) => (Duration::ZERO, Duration::from_nanos(*last) + Duration::from_millis(1)),
-        None => (options.warmup, options.duration),
+        None => (options.warmup, options.duration()),
     }
 }
 
@@ -131,7 +131,8 @@ fn lane(options: &Options, plan: &Arc<Plan>, aim: &Aim, index: usize) -> LaneOpt
         None if options.closed => Schedule::Closed,
         None => {
             let part = Part { index, of, phase: aim.phase };
-            Schedule::Paced(Paced::new(options.rate, options.arrival, seed, part))
+            let rate = Rate { hold: warmup, ..options.rate };
+            Schedule::Paced(Paced::new(rate, options.arrival, seed, part))
         }
     };
     let connections = options.connections() / of + usize::from(index < options.connections() % of);
@@ -386,6 +387,15 @@ fn notes_on(run: &Run) -> Vec<String> {
              than these percentiles say",
             lane.dropped
         ));
+    }
+    if lane.resent > 0 {
+        notes.push(format!(
+            "{} requests were sent again: the server had closed connections without saying so",
+            lane.resent
+        ));
+    }
+    if run.driver != "io_uring" && std::env::var_os("LOADTEST_DRIVER").is_none() {
+        notes.push("io_uring is not allowed here: this was measured with epoll".to_owned());
     }
     if run.host.load_busy > BUSY_MAX {
         notes.push(format!(

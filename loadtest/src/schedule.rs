@@ -34,12 +34,14 @@ impl Random {
     }
 }
 
-/// Requests a second: `from` at the beginning, `to` after `over`, and that from then on.
+/// Requests a second: `from` for `hold`, then more or less until `to` after `over`, and that from then on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     pub from: f64,
     pub to: f64,
     pub over: Duration,
+    /// The warm-up, which a ramp begins after.
+    pub hold: Duration,
 }
 
 impl Rate {
@@ -53,11 +55,16 @@ impl Rate {
         let rate = match text.split_once("..") {
             None => {
                 let rate = single(text)?;
-                Rate { from: rate, to: rate, over: Duration::ZERO }
+                Rate { from: rate, to: rate, over: Duration::ZERO, hold: Duration::ZERO }
             }
             Some((from, rest)) => {
                 let (to, over) = rest.split_once('/').ok_or(FORM)?;
-                Rate { from: single(from)?, to: single(to)?, over: units::duration(over.trim())? }
+                Rate {
+                    from: single(from)?,
+                    to: single(to)?,
+                    over: units::duration(over.trim())?,
+                    hold: Duration::ZERO,
+                }
             }
         };
         let most = rate.from.max(rate.to);
@@ -67,7 +74,7 @@ impl Rate {
         Ok(rate)
     }
 
-    /// Requests due until `seconds`.
+    /// Requests due so long after the ramp has begun.
     fn count(&self, seconds: f64) -> f64 {
         let over = self.over.as_secs_f64();
         if seconds >= over {
@@ -76,8 +83,15 @@ impl Rate {
         self.from * seconds + (self.to - self.from) * seconds * seconds / (2.0 * over)
     }
 
-    /// When `count` requests are due, in seconds: the inverse of [`Rate::count`]; infinite if never.
+    /// When `count` requests are due, in seconds; infinite if never.
     fn time(&self, count: f64) -> f64 {
+        let hold = self.hold.as_secs_f64();
+        let held = self.from * hold;
+        if count < held { count / self.from } else { hold + self.ramp_time(count - held) }
+    }
+
+    /// The inverse of [`Rate::count`].
+    fn ramp_time(&self, count: f64) -> f64 {
         let over = self.over.as_secs_f64();
         let at_end = self.count(over);
         if count >= at_end {
@@ -242,6 +256,14 @@ mod tests {
         let half = ramp.iter().filter(|at| **at < 5_000_000_000).count();
         assert!((1_749..=1_751).contains(&half), "{half}");
         assert!(ramp.windows(2).all(|pair| pair[0] <= pair[1]));
+        let warm = Rate { hold: Duration::from_secs(3), ..Rate::parse("100..1100/10s").expect("a rate") };
+        let mut held = Schedule::Paced(Paced::new(warm, Arrival::Constant, 1, ALONE));
+        assert_eq!(held.drop_until(3_000_000_000), 300);
+        let first: Vec<u64> = ramp.iter().take(50).map(|at| at + 3_000_000_000).collect();
+        for at in first {
+            assert!(held.peek().abs_diff(at) < 1_000, "{} is not {at}", held.peek());
+            held.take();
+        }
         let falling = times("1000..0/10s", Arrival::Constant, 1, ALONE, 60);
         assert!((4_998..=5_001).contains(&falling.len()), "{}", falling.len());
         let from_nothing = times("0..1000/10s", Arrival::Poisson, 3, ALONE, 10);
@@ -267,7 +289,10 @@ mod tests {
         for text in ["", "-5", "0", "a", "10..20", "10../5s", "10..20/x", "1e9", "99999999999"] {
             assert!(Rate::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Rate::parse("1..5.5/2m"), Ok(Rate { from: 1.0, to: 5.5, over: Duration::from_secs(120) }));
+        assert_eq!(
+            Rate::parse("1..5.5/2m"),
+            Ok(Rate { from: 1.0, to: 5.5, over: Duration::from_secs(120), hold: Duration::ZERO })
+        );
     }
 
     #[test]

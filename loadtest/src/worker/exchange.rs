@@ -39,7 +39,7 @@ struct Answer<'a> {
     is_fault: bool,
 }
 
-/// Sends the request and reads the answer, of which nothing is kept. `scanner` is of the wire's dialect.
+/// Sends the request and then reads the answer, of which nothing is kept. `scanner` is of the wire's dialect.
 pub async fn exchange(
     connection: &mut Connection,
     wire: &Wire,
@@ -49,7 +49,8 @@ pub async fn exchange(
 ) -> Result<Outcome, Broken> {
     let mut decoder = Decoder::new(wire.is_head, lane.want());
     let broken = |kind: Kind, has_begun: bool| Broken { kind, has_begun };
-    send(connection, wire, lane, measured).await.map_err(|_| broken(Kind::Closed, false))?;
+    // A server may answer and close before it has read all of a body: what it said is what counts.
+    let is_sent = send(connection, wire, lane, measured).await.is_ok();
     let mut answer = Answer {
         head: None,
         events: scanner,
@@ -80,7 +81,9 @@ pub async fn exchange(
             break;
         }
     }
-    answer.end(wire).ok_or(broken(Kind::Closed, true))
+    let mut outcome = answer.end(wire).ok_or(broken(Kind::Closed, true))?;
+    outcome.keep &= is_sent;
+    Ok(outcome)
 }
 
 async fn send(connection: &mut Connection, wire: &Wire, lane: &Lane, measured: bool) -> io::Result<()> {
