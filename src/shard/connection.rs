@@ -27,25 +27,23 @@ use std::{
 /// How long a connection that must close reads on, so that its last reply is not lost.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
-/// Serves one caller's connection from its first byte to its last.
+/// Serves one caller's connection from its first byte to its last; drops `counted` then, be it by a panic.
+///
+/// Whoever has many connections has many of this future: what it needs for a moment only is boxed, and it is
+/// not wrapped in another one, which would hold it twice.
 pub async fn serve(
     shard: Rc<Shard>,
     listener: usize,
     connection: Connection,
     peer: SocketAddr,
     mut seat: Seat,
+    counted: impl Sized,
 ) {
-    let limits = shard.world.load().plan.limits;
-    // Boxed: its state is large, and needed for a moment only.
-    let arrived = Box::pin(arrive(&shard, listener, connection, peer, &limits, &mut seat)).await;
-    let Some((Located { connection, client, via }, info)) = arrived else { return };
-    let id = shard.ids.borrow_mut().next_id(runtime::now().wall);
-    let name = format!("connection:{id}").into();
-    let secure = info.is_some();
-    let server_name = info.and_then(|info| info.sni).map(Into::into);
-    let address = client.ip().to_canonical().to_string().into();
-    let caller = Caller { id, listener, peer: client, via, address, connection: name, secure, server_name };
-    requests(&shard, connection, &caller, limits).await;
+    let arrived = Box::pin(arrive(&shard, listener, connection, peer, &mut seat)).await;
+    if let Some((connection, caller)) = arrived {
+        requests(&shard, connection, caller).await;
+    }
+    drop((seat, counted));
 }
 
 /// Finds out whose connection it is, and has it speak as the listener does; `None` where it ended here.
@@ -54,22 +52,27 @@ async fn arrive(
     listener: usize,
     connection: Connection,
     peer: SocketAddr,
-    limits: &CallerLimits,
     seat: &mut Seat,
-) -> Option<(Located, Option<TlsInfo>)> {
+) -> Option<(Connection, Box<Caller>)> {
     let plan = shard.world.load().plan.clone();
     let rule = plan.client_addresses.get(listener)?;
     let located = locate(shard, rule, connection, peer).await?;
     if located.via.is_some()
-        && let Err(limit) = seat.take_for(located.client.ip(), limits)
+        && let Err(limit) = seat.take_for(located.client.ip(), &plan.limits)
     {
         shard.metrics.limit(limit);
         turn_away(shard.clone(), listener, located.connection, limit).await;
         return None;
     }
     let Located { connection, client, via } = located;
-    let (connection, info) = secure(shard, listener, connection, limits).await?;
-    Some((Located { connection, client, via }, info))
+    let (connection, info) = secure(shard, listener, connection, &plan.limits).await?;
+    let id = shard.ids.borrow_mut().next_id(runtime::now().wall);
+    let name = format!("connection:{id}").into();
+    let secure = info.is_some();
+    let server_name = info.and_then(|info| info.sni).map(Into::into);
+    let address = client.ip().to_canonical().to_string().into();
+    let caller = Caller { id, listener, peer: client, via, address, connection: name, secure, server_name };
+    Some((connection, Box::new(caller)))
 }
 
 /// The connection as the listener speaks it, in clear text or TLS; `None` where there was no agreement.
@@ -99,8 +102,8 @@ async fn secure(
 }
 
 /// One exchange after the other. `caller` is what they have in common.
-async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, limits: CallerLimits) {
-    let (input, output, deadlines) = http1::halves(connection, &limits);
+async fn requests(shard: &Rc<Shard>, connection: Connection, caller: Box<Caller>) {
+    let (input, output, deadlines) = http1::halves(connection, &shard.world.load().plan.limits);
     // Boxed: they go into each exchange and back.
     let mut ends = Box::new(Ends { input, output });
     let guard = shard.idle.enter(deadlines.control());
@@ -118,6 +121,7 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, li
                 let polled = next.as_mut().poll(context);
                 if polled.is_pending() && room.is_held() && deadlines.control().is_watching() {
                     room.give_back();
+                    output.give_back();
                 }
                 polled
             })
@@ -140,12 +144,17 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: &Caller, li
             }
         };
         let alive;
-        (ends, alive) = room.run(|| one(shard, world, caller, event, ends)).await;
+        (ends, alive) = room.run(|| one(shard, world, &caller, event, ends)).await;
         shard.count_transport(ends.output.take_tally());
         if !alive || !ends.output.keep_alive {
             break;
         }
     }
+    Box::pin(end(&mut ends)).await;
+}
+
+/// Ends a connection so that its last reply is not lost.
+async fn end(ends: &mut Ends) {
     if ends.output.shutdown().await.is_ok() {
         ends.input.linger(runtime::now().instant + LINGER_MAX).await;
     }
@@ -194,6 +203,7 @@ pub async fn refuse(
     connection: Connection,
     peer: SocketAddr,
     limit: Limit,
+    counted: impl Sized,
 ) {
     let plan = shard.world.load().plan.clone();
     let Some(rule) = plan.client_addresses.get(listener) else { return };
@@ -201,6 +211,7 @@ pub async fn refuse(
     let locating = locate(&shard, rule, connection, peer);
     let Some(Some(located)) = runtime::timeout(TURN_AWAY_TIMEOUT, locating).await else { return };
     turn_away(shard, listener, located.connection, limit).await;
+    drop(counted);
 }
 
 /// Answers 503 to a connection for which there is no room, without reading a request. No exchange begins, so

@@ -300,6 +300,11 @@ impl Output {
         self.writer.take_tally()
     }
 
+    /// Gives the memory of the last head back, for a connection that idles.
+    pub fn give_back(&mut self) {
+        self.head = Vec::new();
+    }
+
     /// Why a write failed.
     pub fn cause(&self) -> Cause {
         self.deadlines.cause()

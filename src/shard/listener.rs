@@ -45,13 +45,9 @@ fn admit(shard: &Shard, index: usize, peer: SocketAddr) -> Result<Seat, Limit> {
 fn serve(shard: &Rc<Shard>, index: usize, mut connection: Connection, peer: SocketAddr, seat: Seat) {
     connection.reader.charge(shard.memory.hold(0));
     let held = shard.memory.hold(CONNECTION_BYTES);
-    let task = connection::serve(shard.clone(), index, connection, peer, seat);
     shard.connections.inc();
-    let counted = Counted(shard.clone());
-    shard.spawn("connection", async move {
-        let _guard = (counted, held);
-        task.await;
-    });
+    let counted = (Counted(shard.clone()), held);
+    shard.spawn("connection", connection::serve(shard.clone(), index, connection, peer, seat, counted));
 }
 
 /// Says why there is no room, as long as not too many have to be told at once; then they are just cut.
@@ -61,12 +57,8 @@ fn turn_away(shard: &Rc<Shard>, index: usize, connection: Connection, peer: Sock
         connection.control.reset();
         return;
     }
-    let guard = TurnedAway::enter(shard);
-    let task = connection::refuse(shard.clone(), index, connection, peer, limit);
-    shard.spawn("turned away", async move {
-        let _guard = guard;
-        task.await;
-    });
+    let counted = TurnedAway::enter(shard);
+    shard.spawn("turned away", connection::refuse(shard.clone(), index, connection, peer, limit, counted));
 }
 
 /// Counts a connection until it ends, be it by a panic.

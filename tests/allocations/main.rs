@@ -4,6 +4,7 @@
 //! `ALLOCATION_TRACES=FILE cargo test --test allocations` also writes where each comes from.
 
 mod counting;
+mod idle;
 mod streams;
 
 use ringward::app::{self, Ended, Options, Running};

@@ -277,7 +277,7 @@ def idle_row(world, case, contender):
                faults + [f"{before:.1f} MiB before, {each:.0f} B a connection"])
 
 
-def settled(contender, seconds=8.0):
+def settled(contender, seconds=14.0):
     """Resident memory once it has stopped to fall: an idle connection gives its buffers back after a while."""
     end, last = time.monotonic() + seconds, contender.rss_mib()
     while time.monotonic() < end:
