@@ -71,9 +71,9 @@ impl Fields for Subject {
 
 /// Each field of a message under `tag`.
 pub(super) fn write_headers(tag: u8, headers: &Headers, out: &mut Writer<'_>) {
-    for (name, value) in headers.iter() {
+    for (name, value) in headers.raw() {
         out.nested(tag, |out| {
-            out.bytes(1, name.as_bytes());
+            out.bytes(1, name);
             out.bytes(2, value);
         });
     }

@@ -2,10 +2,8 @@
 
 use super::record::{Commitment, Content, Leaves};
 use crate::buffer::Segments;
-use aws_lc_rs::{
-    digest::{Context, SHA256, digest},
-    hmac,
-};
+use aws_lc_rs::digest::{Context, SHA256, digest};
+use zeroize::Zeroizing;
 
 /// A SHA-256 value.
 pub type Hash = [u8; 32];
@@ -123,13 +121,28 @@ impl Body {
     /// The salt of the next leaf: derived, so that one nonce opens the whole body, and one-way, so that the
     /// salt stored beside kept bytes opens nothing else.
     fn salt(&self, view: View) -> Hash {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.nonce);
         let mut message = [view as u8; 9];
         message[1..].copy_from_slice(&self.leaves.to_le_bytes());
-        let mut salt = [0; 32];
-        salt.copy_from_slice(hmac::sign(&key, &message).as_ref());
-        salt
+        hmac(&self.nonce, &message)
     }
+}
+
+/// HMAC-SHA-256 (RFC 2104) of a short message under a key that is used a few times only: two hashes of what
+/// lies on the stack. A key of the library takes four allocations and as many hashes before its first use.
+fn hmac(key: &Hash, message: &[u8; 9]) -> Hash {
+    const BLOCK_BYTES: usize = 64;
+    let padded = |pad: u8| {
+        let mut block = [pad; BLOCK_BYTES];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        block
+    };
+    let mut inner = Zeroizing::new([0; BLOCK_BYTES + 9]);
+    inner[..BLOCK_BYTES].copy_from_slice(&padded(0x36));
+    inner[BLOCK_BYTES..].copy_from_slice(message);
+    let mut outer = Zeroizing::new([0; BLOCK_BYTES + 32]);
+    outer[..BLOCK_BYTES].copy_from_slice(&padded(0x5c));
+    outer[BLOCK_BYTES..].copy_from_slice(&sha256(&inner[..]));
+    sha256(&outer[..])
 }
 
 #[cfg(test)]
@@ -139,6 +152,7 @@ mod tests {
         audit::{Direction, Edit, ExchangeId},
         buffer::Chunk,
     };
+    use aws_lc_rs::hmac as library;
 
     fn content(bytes: &'static [u8], upstream: Option<&'static [u8]>, keep: bool) -> Content {
         Content {
@@ -155,18 +169,28 @@ mod tests {
     }
 
     #[test]
+    fn the_short_hmac_is_that_of_the_library() {
+        for key in [[0; 32], [7; 32], std::array::from_fn(|n| (n as u8).wrapping_mul(31))] {
+            for message in [[0; 9], [1, 0, 0, 0, 0, 0, 0, 0, 255]] {
+                let expected = library::sign(&library::Key::new(library::HMAC_SHA256, &key), &message);
+                assert_eq!(hmac(&key, &message), expected.as_ref());
+            }
+        }
+    }
+
+    #[test]
     fn the_commitment_opens_with_the_nonce_alone() {
         let nonce = [7; 32];
         let mut body = Body::new(nonce);
         body.add(&content(b"first", None, true));
         body.add(&content(b"m****d", Some(b"masked"), true));
 
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &nonce);
+        let key = library::Key::new(library::HMAC_SHA256, &nonce);
         let mut state = nonce;
         for (view, index, bytes) in [(1u8, 0u64, &b"first"[..]), (2, 1, b"masked")] {
             let mut message = vec![view];
             message.extend_from_slice(&index.to_le_bytes());
-            let mut leaf = hmac::sign(&key, &message).as_ref().to_vec();
+            let mut leaf = library::sign(&key, &message).as_ref().to_vec();
             leaf.extend_from_slice(bytes);
             state = sha256(&[&state[..], &sha256(&leaf)[..]].concat());
         }

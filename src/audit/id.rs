@@ -1,5 +1,10 @@
 use crate::time::Timestamp;
-use std::{fmt, str::FromStr};
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+    str::FromStr,
+};
 
 /// Crockford's base 32: no I, L, O, U, so that an id survives being read aloud.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -12,6 +17,23 @@ const DIGITS: usize = 26;
 /// random bits, so that ids sort by time (the layout of a ULID).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId(pub [u8; 16]);
+
+/// A map by exchange ids. They are drawn by the gateway: nobody can choose such that collide.
+pub type ByExchange<T> = HashMap<ExchangeId, T, BuildHasherDefault<RandomPart>>;
+
+/// Hashes an id by its random bytes, as they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RandomPart(u64);
+
+impl Hasher for RandomPart {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.last_chunk().map_or(self.0, |last| u64::from_le_bytes(*last));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A text that is no exchange id; whoever typed it is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -41,7 +41,7 @@ pub use facts::Removed;
 pub use frame::{Frame, Hashes, TooLarge, encode};
 pub use hash::{Body, Hash};
 pub use heads::{Copied, SignatureReport, Trust};
-pub use id::{ExchangeId, IdError};
+pub use id::{ByExchange, ExchangeId, IdError, RandomPart};
 pub use merkle::{Frontier, Prover, is_consistent, is_included};
 pub use note::{KeyError, NOTE_BYTES_MAX, Note, NoteError, PUBLIC_KEY_BYTES, PublicKey, SigningKey};
 pub use pieces::{Piece, Pieces};

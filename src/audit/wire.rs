@@ -1,5 +1,6 @@
 use super::ExchangeId;
 use crate::time::Timestamp;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Why a payload is not one. The writer of the log is at fault, or somebody changed it.
@@ -96,9 +97,16 @@ impl Writer<'_> {
         self.0.push(0);
         write(&mut Writer(self.0));
         let len = self.0.len() - start - 1;
-        let mut length = Vec::new();
+        if len < 1 << LENGTH_BITS {
+            self.0[start] = len as u8;
+            return;
+        }
+        let mut length = SmallVec::<[u8; 8]>::new();
         write_length(&mut length, len);
-        self.0.splice(start..start + 1, length);
+        let end = self.0.len();
+        self.0.resize(end + length.len() - 1, 0);
+        self.0.copy_within(start + 1..end, start + length.len());
+        self.0[start..start + length.len()].copy_from_slice(&length);
     }
 
     /// A part with fields of its own, if it is there.
@@ -148,13 +156,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn write_length(out: &mut Vec<u8>, len: usize) {
+fn write_length(out: &mut impl Extend<u8>, len: usize) {
     let mut rest = len;
     while rest >= 1 << LENGTH_BITS {
-        out.push(rest as u8 | 1 << LENGTH_BITS);
+        out.extend([rest as u8 | 1 << LENGTH_BITS]);
         rest >>= LENGTH_BITS;
     }
-    out.push(rest as u8);
+    out.extend([rest as u8]);
 }
 
 fn read_length(tag: u8, bytes: &[u8]) -> Result<(usize, &[u8]), DecodeError> {

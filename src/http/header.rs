@@ -54,6 +54,14 @@ pub struct Headers {
     fields: SmallVec<[Field; 16]>,
     /// The classes that were ever among the fields, one bit each.
     classes: u8,
+    /// The same for names, by [`mark`]: most names that are looked up are not there.
+    marks: u64,
+}
+
+/// One of 64 bits for a name, by its length and both ends.
+fn mark(name: &[u8]) -> u64 {
+    let end = |byte: Option<&u8>| usize::from(byte.map_or(0, u8::to_ascii_lowercase));
+    1 << ((name.len() + 5 * end(name.first()) + 11 * end(name.last())) % 64)
 }
 
 impl Headers {
@@ -96,6 +104,7 @@ impl Headers {
         };
         assert!(self.fields.iter().all(is_inside));
         self.block = block;
+        self.marks = self.fields.iter().fold(self.marks, |marks, field| marks | mark(self.name(field)));
     }
 
     fn push(&mut self, name: Range<usize>, value: Range<usize>, class: Class, added: bool) {
@@ -127,7 +136,7 @@ impl Headers {
     }
 
     /// All fields in order, names as bytes.
-    pub(super) fn raw<'a>(&'a self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+    pub fn raw<'a>(&'a self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         self.fields.iter().map(|field| (self.name(field), self.value(field)))
     }
 
@@ -172,7 +181,7 @@ impl Headers {
 
     /// Value of the first field called `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.fields.iter().find(|field| self.is(field, name)).map(|field| self.value(field))
+        self.called(name).next().map(|field| self.value(field))
     }
 
     /// Value of the first field called `name`, if it is UTF-8.
@@ -182,12 +191,12 @@ impl Headers {
 
     /// Values of all fields called `name`.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.fields.iter().filter(move |field| self.is(field, name)).map(|field| self.value(field))
+        self.called(name).map(|field| self.value(field))
     }
 
     /// Whether a field called `name` is there.
     pub fn contains(&self, name: &str) -> bool {
-        self.fields.iter().any(|field| self.is(field, name))
+        self.called(name).next().is_some()
     }
 
     /// Whether one of `classes` may be among the fields.
@@ -195,9 +204,9 @@ impl Headers {
         classes.iter().any(|class| self.classes & class.bit() != 0)
     }
 
-    /// Keeps the fields for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
-        self.retain_classed(|_, name, value| keep(std::str::from_utf8(name).unwrap_or_default(), value));
+    /// Keeps the fields for which `keep` says so, by their names and values.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        self.retain_classed(|_, name, value| keep(name, value));
     }
 
     /// [`Headers::retain`] by class and name.
@@ -264,6 +273,7 @@ impl Headers {
         debug_assert!(super::syntax::is_token(name.as_bytes()) && class == self::class(name.as_bytes()));
         assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
         let (name, value) = self.add(name.as_bytes(), parts);
+        self.marks |= mark(&self.added[name.clone()]);
         self.push(name, value.clone(), class, true);
         value
     }
@@ -294,6 +304,12 @@ impl Headers {
         }
     }
 
+    /// The fields called `name`.
+    fn called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Field> + use<'a> {
+        let fields = if self.marks & mark(name.as_bytes()) == 0 { &[] } else { &self.fields[..] };
+        fields.iter().filter(move |field| self.is(field, name))
+    }
+
     fn is(&self, field: &Field, name: &str) -> bool {
         // The first letter tells most names of one length apart.
         let first = |name: &[u8]| name.first().map(u8::to_ascii_lowercase);
@@ -315,7 +331,8 @@ impl Clone for Headers {
     fn clone(&self) -> Headers {
         // At once: the derived way goes over the fields one by one.
         let fields = SmallVec::from_slice(&self.fields);
-        Headers { block: self.block.clone(), added: self.added.clone(), fields, classes: self.classes }
+        let (block, added) = (self.block.clone(), self.added.clone());
+        Headers { block, added, fields, classes: self.classes, marks: self.marks }
     }
 }
 

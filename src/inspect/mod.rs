@@ -64,14 +64,15 @@ pub struct Edit {
     pub rule: u16,
 }
 
-/// Masks one body: chunks in, slices out.
+/// Masks one body: chunks in, slices out. Small, because it is handed on before it works: what is large lies
+/// on the heap.
 #[derive(Debug)]
 pub struct Inspector {
     set: Arc<MaskSet>,
     way: Direction,
     body: Body,
     scratch: Scratch,
-    tokens: Option<SessionTokens>,
+    tokens: Option<Box<SessionTokens>>,
     thinking: Thinking,
     record: Record,
     hits: Vec<u64>,
@@ -81,12 +82,11 @@ pub struct Inspector {
 
 /// How the body is read.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "one a body, and its owner is boxed where that matters")]
 enum Body {
     /// No rule looks at it.
     Pass,
     /// One value from its first byte to its last.
-    Whole(Stream, Sniff),
+    Whole(Box<Stream>, Sniff),
     /// Server-sent events.
     Events(Box<Sse>),
 }
@@ -94,11 +94,12 @@ enum Body {
 impl Inspector {
     /// An inspector for one body that goes `way`.
     pub fn new(set: Arc<MaskSet>, way: Direction, context: Context) -> Inspector {
+        let whole = |codec, sniff| Body::Whole(Box::new(Stream::new(codec, false)), sniff);
         let body = match context {
             _ if set.plan(way).is_empty() => Body::Pass,
-            Context::Json => Body::Whole(Stream::new(Codec::Json, false), Sniff::Decided),
-            Context::Text => Body::Whole(Stream::new(Codec::Plain, false), Sniff::Start),
-            Context::Form => Body::Whole(Stream::new(Codec::Form, false), Sniff::Decided),
+            Context::Json => whole(Codec::Json, Sniff::Decided),
+            Context::Text => whole(Codec::Plain, Sniff::Start),
+            Context::Form => whole(Codec::Form, Sniff::Decided),
             Context::Sse(dialect) => Body::Events(Box::new(Sse::new(dialect))),
         };
         let hits = vec![0; set.rules().len()];
@@ -108,18 +109,18 @@ impl Inspector {
 
     /// With what becomes of a match in a model's thinking. In a document of `dialect`, thinking and
     /// signatures stay as they are, as they do in its event streams.
-    pub fn with_thinking(self, dialect: &'static Dialect, thinking: Thinking) -> Inspector {
-        let body = match self.body {
-            Body::Whole(stream, sniff) => Body::Whole(stream.sealed(Seal::of(dialect)), sniff),
-            body => body,
-        };
-        Inspector { body, thinking, ..self }
+    pub fn with_thinking(mut self, dialect: &'static Dialect, thinking: Thinking) -> Inspector {
+        if let Body::Whole(stream, _) = &mut self.body {
+            stream.seal(Seal::of(dialect));
+        }
+        self.thinking = thinking;
+        self
     }
 
     /// With a record, which [`Inspector::take_recorded`] gives.
-    pub fn with_record(self) -> Inspector {
-        let record = Record { is_kept: true, ..self.record };
-        Inspector { record, ..self }
+    pub fn with_record(mut self) -> Inspector {
+        self.record.is_kept = true;
+        self
     }
 
     /// What the record gets instead of all that was appended to `out` since the last call, if that differs:
@@ -135,9 +136,11 @@ impl Inspector {
 
     /// With the tokens of the session that the body belongs to, which are asked for where a rule shows some;
     /// without them `{token}` gives the mask that a rule has without a template.
-    pub fn with_tokens(self, tokens: impl FnOnce() -> SessionTokens) -> Inspector {
-        let is_shown = self.set.rules().iter().any(|rule| rule.replace.has_token());
-        Inspector { tokens: is_shown.then(tokens), ..self }
+    pub fn with_tokens(mut self, tokens: impl FnOnce() -> SessionTokens) -> Inspector {
+        if self.set.rules().iter().any(|rule| rule.replace.has_token()) {
+            self.tokens = Some(Box::new(tokens()));
+        }
+        self
     }
 
     /// Takes the next received bytes; appends to `out` what is decided, and to `edits` what was masked.
@@ -204,7 +207,7 @@ impl Inspector {
             rules: self.set.rules(),
             keeps_length: !matches!(self.body, Body::Events(_)),
             thinking: self.thinking,
-            tokens: self.tokens.as_ref(),
+            tokens: self.tokens.as_deref(),
             scratch: &mut self.scratch,
             emit: Emit::new(out, edits, tally, &mut self.hits, &mut self.record),
         };

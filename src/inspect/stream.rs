@@ -196,9 +196,9 @@ impl Stream {
         }
     }
 
-    /// This stream, of whose value `seal` must stay as it is, until it is restarted.
-    pub fn sealed(self, seal: Seal) -> Stream {
-        Stream { seal, ..self }
+    /// Says what of the value must stay as it is, until the stream is restarted.
+    pub fn seal(&mut self, seal: Seal) {
+        self.seal = seal;
     }
 
     /// Says that all of the value that begins now is thinking.

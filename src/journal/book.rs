@@ -1,10 +1,10 @@
 use super::producer::Failure;
 use crate::{
-    audit::{Body, Content, Direction, ExchangeId, Hash, Intent, IntentBody, Record},
+    audit::{Body, ByExchange, Content, Direction, ExchangeId, Hash, Intent, IntentBody, Record},
     buffer::Segments,
     limits::{CONTENT_BYTES_MAX, CONTENT_EDITS_MAX, OPEN_EXCHANGES_MAX},
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// The nonce that opens the commitment to one body; it goes to the openings store and nowhere else.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Opening {
 /// The exchanges that are open, and the running commitments to their bodies.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    exchanges: HashMap<ExchangeId, Entry>,
+    exchanges: ByExchange<Entry>,
     /// Number of the segment that is being written.
     segment: u64,
     /// Counts what was asked of this book: its clock.

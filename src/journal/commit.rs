@@ -8,6 +8,7 @@ use super::{
     checkpoint::{Checkpoints, Signer},
     health::Gauges,
     keep::Reserve,
+    nonces::Nonces,
     pack::Packer,
     producer::{ASLEEP, Bell, DOZING, Failure, Lane, STATE_DEAD, Submission},
     recover::Unsealed,
@@ -23,7 +24,6 @@ use crate::{
         BATCH_BUFFER_BYTES, BATCH_BUFFERS_MAX, BATCH_BYTES_TARGET, BATCH_TIME_MAX, JOURNAL_DOZE_FOR,
         JOURNAL_PARK_MAX, UNSYNCED_BYTES_MAX,
     },
-    segments,
 };
 use crossbeam::queue::ArrayQueue;
 use std::{
@@ -95,6 +95,7 @@ pub(super) struct Committer {
     written: Vec<Waiter>,
     durable: Vec<Waiter>,
     openings: Vec<Opening>,
+    nonces: Nonces,
     /// Records that wait for their turn.
     turns: Turns,
     /// What lanes get back once the batch is written.
@@ -155,6 +156,7 @@ impl Committer {
             written: Vec::new(),
             durable: Vec::new(),
             openings: Vec::new(),
+            nonces: Nonces::default(),
             turns: Turns::default(),
             returned: Vec::new(),
             unsynced: VecDeque::new(),
@@ -318,9 +320,7 @@ impl Committer {
             if self.batch.len_bytes() >= BATCH_BYTES_TARGET {
                 self.write();
             }
-            // Without random bytes there is no nonce, and without a nonce no commitment.
-            let nonce = || segments::random().map_err(|_| Failure::Disk);
-            self.book.commit_content(&mut piece, nonce, &mut self.openings)?;
+            self.book.commit_content(&mut piece, || self.nonces.next(), &mut self.openings)?;
             last = self.push(&Record::Content(Box::new(piece)));
             last?;
         }

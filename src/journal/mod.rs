@@ -20,6 +20,7 @@ mod faults;
 mod health;
 mod keep;
 mod keys;
+mod nonces;
 mod openings;
 mod pack;
 mod producer;

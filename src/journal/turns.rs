@@ -1,10 +1,12 @@
 //! Who is next: records that wait for the next batch, taken in turns from all that have some.
 
 use super::producer::Submission;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes that one party may put into a batch before the next one has its turn.
 const TURN_BYTES: isize = 64 << 10;
+/// Empty queues that are kept.
+const SPARES_MAX: usize = 16;
 /// What a record counts beside its body.
 const RECORD_BYTES: usize = 512;
 
@@ -18,7 +20,9 @@ type Key = (usize, u32);
 /// it has something waiting.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    flows: HashMap<Key, Flow>,
+    flows: BTreeMap<Key, Flow>,
+    /// Memory of queues that are empty.
+    spare: Vec<VecDeque<Submission>>,
     /// Those that have something waiting, the next one first.
     round: VecDeque<Key>,
 }
@@ -41,7 +45,7 @@ impl Turns {
         let key = (lane, submission.share);
         let flow = self.flows.entry(key).or_insert_with(|| {
             self.round.push_back(key);
-            Flow { queue: VecDeque::new(), credit: TURN_BYTES }
+            Flow { queue: self.spare.pop().unwrap_or_default(), credit: TURN_BYTES }
         });
         flow.queue.push_back(submission);
     }
@@ -64,7 +68,8 @@ impl Turns {
                 flow.credit -= (submission.record.body_bytes() + RECORD_BYTES) as isize;
             }
             if flow.queue.is_empty() {
-                self.flows.remove(&key);
+                let flow = self.flows.remove(&key);
+                self.spare.extend(flow.map(|flow| flow.queue).filter(|_| self.spare.len() < SPARES_MAX));
                 self.round.pop_front();
             }
             if let Some(submission) = submission {

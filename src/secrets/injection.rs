@@ -44,15 +44,17 @@ pub fn strip_credentials(headers: &mut Headers, injections: &[Injection]) -> usi
     let before = headers.len();
     rules::strip_credentials(headers);
     if !injections.is_empty() {
-        headers.retain(|name, _| !injections.iter().any(|injection| is_alike(&injection.header, name)));
+        headers.retain(|name, _| {
+            !injections.iter().any(|injection| is_alike(injection.header.as_bytes(), name))
+        });
     }
     before - headers.len()
 }
 
 /// Whether both names are the same to a server that ignores case and takes `_` for `-`.
-fn is_alike(one: &str, other: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
+fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
 /// Longest name that can be told; longer names are compared by their beginning.
