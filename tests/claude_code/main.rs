@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
 mod support;
 
+mod long;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
 use support::{
     clients::{self, Counter},
@@ -37,11 +39,20 @@ impl World {
 
     /// `claude -p PROMPT` in an empty home, with the environment that `ringward env claude-code` prints.
     fn ask(&self, prompt: &str, credentials: &[(&str, &str)]) -> Said {
+        self.run(&["-p", prompt], credentials)
+    }
+
+    /// Goes on with the conversation of the call before.
+    fn go_on(&self, prompt: &str, credentials: &[(&str, &str)]) -> Said {
+        self.run(&["-c", "-p", prompt], credentials)
+    }
+
+    fn run(&self, arguments: &[&str], credentials: &[(&str, &str)]) -> Said {
         let home = self.demo.home.path();
         let work = home.join("work");
         fs::create_dir_all(&work).unwrap();
         let mut command = Command::new(&self.binary);
-        command.args(["-p", prompt]).current_dir(work).env_clear().env("HOME", home);
+        command.args(arguments).current_dir(work).env_clear().env("HOME", home);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.environment()).env("DISABLE_AUTOUPDATER", "1");
         command.envs(credentials.iter().copied());
@@ -89,6 +100,36 @@ fn a_block_shows_its_reason_and_is_asked_once() {
     assert!(said.text.contains("no-drop") && said.text.contains("Ask #db-oncall"), "{}", said.text);
     assert!(!said.text.contains("Failed to authenticate"), "{}", said.text);
     assert_eq!(said.requests, 1, "{}", said.text);
+}
+
+#[test]
+fn a_blocked_prompt_does_not_end_its_conversation() {
+    let Some(world) = World::start() else { return };
+    let token = world.demo.get("token").to_owned();
+    let credentials = [("ANTHROPIC_AUTH_TOKEN", token.as_str())];
+    assert!(!world.ask("please DROP TABLE users", &credentials).success);
+    for prompt in ["Then say hello to ada@example.com", "And once more"] {
+        let said = world.go_on(prompt, &credentials);
+        assert!(said.success, "{}", said.text);
+        assert_eq!(said.requests, 1, "{}", said.text);
+    }
+    // What upstream got is in the log: the prompt without what was blocked.
+    let admin = format!("unix:{}", world.demo.get("admin_socket"));
+    let run = |arguments: &[&str]| {
+        let output = support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sessions: Vec<serde_json::Value> =
+        serde_json::from_str(&run(&["sessions", "list", "--json"])).unwrap();
+    let ids = sessions.iter().filter_map(|session| session["id"].as_str());
+    let exported: String = ids.map(|id| run(&["sessions", "export", id])).collect();
+    assert!(exported.contains("[removed by policy no-drop]"), "{exported}");
+    // What is blocked again is blocked.
+    let said = world.go_on("now DROP TABLE orders", &credentials);
+    assert!(!said.success && said.text.contains("no-drop"), "{}", said.text);
+    let said = world.go_on("Then say goodbye", &credentials);
+    assert!(said.success, "{}", said.text);
 }
 
 #[test]

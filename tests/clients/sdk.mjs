@@ -1,14 +1,14 @@
 // One call through the Anthropic or the OpenAI SDK, with the SDK's own retries.
 //
-// Arguments: vendor, base URL, token, prompt, "stream" or "whole", and perhaps max_tokens. Prints one JSON object: {"text": …} or
-// {"error": class, "status": …, "message": …}.
+// Arguments: vendor, base URL, token, prompt, "stream" or "whole", and perhaps max_tokens and a timeout
+// in seconds. Prints one JSON object: {"text": …} or {"error": class, "status": …, "message": …}.
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 
-const [vendor, baseURL, apiKey, prompt, how, most] = process.argv.slice(2);
+const [vendor, baseURL, apiKey, prompt, how, most, seconds] = process.argv.slice(2);
 const max_tokens = Number(most ?? 1024);
 // Without it the SDK refuses to ask for so much in one piece.
-const patience = most ? { timeout: 120_000 } : {};
+const patience = most ? { timeout: Number(seconds ?? 120) * 1000 } : {};
 const messages = [{ role: 'user', content: prompt }];
 
 async function askAnthropic() {

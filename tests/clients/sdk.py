@@ -1,6 +1,7 @@
 """One call through the Anthropic or the OpenAI SDK, with the SDK's own retries.
 
-Arguments: vendor, base URL, token, prompt, "stream" or "whole", and perhaps max_tokens. Prints one JSON object: {"text": ...} or
+Arguments: vendor, base URL, token, prompt, "stream" or "whole", and perhaps max_tokens and a timeout
+in seconds. Prints one JSON object: {"text": ...} or
 {"error": class, "status": ..., "message": ..., "code": ...}.
 """
 
@@ -13,7 +14,7 @@ import openai
 vendor, base_url, token, prompt, how = sys.argv[1:6]
 max_tokens = int((sys.argv[6:] or [1024])[0])
 # Without it the SDK refuses to ask for so much in one piece.
-patience = {"timeout": 120} if sys.argv[6:] else {}
+patience = {"timeout": int((sys.argv[7:] or [120])[0])} if sys.argv[6:] else {}
 messages = [{"role": "user", "content": prompt}]
 
 

@@ -1,6 +1,6 @@
 //! Held requests through the demo, with curl, the command line and the SDKs.
 
-use super::support::{clients, gateway::Demo, http::ask};
+use super::support::{clients, eventually, gateway::Demo, http::ask};
 use serde_json::Value;
 use std::{process::Command, thread, time::Duration};
 
@@ -109,6 +109,76 @@ fn call(demo: &Demo, sdk: fn() -> Option<Command>, vendor: &str, how: &str) -> V
     command.env_remove("HTTP_PROXY").env_remove("http_proxy").env("NO_PROXY", "*");
     let output = clients::run(&mut command, Duration::from_secs(120));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)))
+}
+
+/// Slices that a test has time for, and none that a busy machine misses.
+fn short_slices(demo: &Demo) {
+    demo.reconfigure(|text| format!("{text}\n[hold]\nslice_max = \"3s\"\n"));
+}
+
+/// A call that is sent again, until its request is approved.
+fn waits_through_slices(sdk: fn() -> Option<Command>, vendor: &'static str) {
+    if sdk().is_none() {
+        return;
+    }
+    let demo = Demo::start();
+    short_slices(&demo);
+    let counter = clients::Counter::start(demo.get("gateway"), "/");
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let mut command = sdk().expect("it was there a moment ago");
+            let url = counter.url.clone() + &demo.route(vendor).replace(demo.get("gateway"), "");
+            command.args([vendor, &url, demo.get("token"), "Say hello", "whole", "50000"]);
+            command.env_remove("HTTP_PROXY").env_remove("http_proxy").env("NO_PROXY", "*");
+            clients::run(&mut command, Duration::from_secs(120))
+        });
+        eventually("a request that is sent again", || (counter.seen() >= 2).then_some(()));
+        let card = demo.held();
+        assert_eq!(card["revision"], 1, "the same request: {card}");
+        let approved = demo.approvals(&["approve", card["id"].as_str().unwrap()]);
+        assert!(approved.status.success(), "{}", text(&approved));
+        let output = asked.join().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(answer["text"].as_str().is_some_and(|text| !text.is_empty()), "{vendor}: {answer}");
+        assert!((2..=3).contains(&counter.take()), "{vendor}");
+    });
+    let cards = demo.approvals(&["list", "--state", "consumed", "--json"]);
+    let cards: Vec<Value> = serde_json::from_slice(&cards.stdout).unwrap();
+    assert_eq!(cards.len(), 1, "{vendor}: one card for all sendings: {cards:?}");
+}
+
+#[test]
+fn both_sdks_for_python_wait_through_slices() {
+    waits_through_slices(clients::python_sdk, "anthropic");
+    waits_through_slices(clients::python_sdk, "openai");
+}
+
+#[test]
+fn both_sdks_for_node_wait_through_slices() {
+    waits_through_slices(clients::node_sdk, "anthropic");
+    waits_through_slices(clients::node_sdk, "openai");
+}
+
+#[test]
+fn the_same_question_without_a_stream_finds_its_card() {
+    let demo = Demo::start();
+    short_slices(&demo);
+    let ask = |body: &str| {
+        let bearer = demo.bearer();
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let reply = ask(demo.get("gateway"), "POST", "/anthropic/v1/messages", &headers, body);
+        (reply.status, reply.header("retry-after").map(str::to_owned), reply.json()["code"].clone())
+    };
+    let pending = (429, Some("1".to_owned()), Value::from("approval_pending"));
+    assert_eq!(ask(&PROMPT.replacen('{', "{\"stream\":true,", 1)), pending);
+    let first = demo.held();
+    assert_eq!(ask(PROMPT), pending);
+    let second = demo.held();
+    assert_eq!((&second["id"], &second["revision"]), (&first["id"], &Value::from(1)));
+    let all = demo.approvals(&["list", "--json"]);
+    assert_eq!(serde_json::from_slice::<Vec<Value>>(&all.stdout).unwrap().len(), 1);
+    assert!(demo.approvals(&["approve", first["id"].as_str().unwrap()]).status.success());
+    assert_eq!(ask(PROMPT).0, 200);
 }
 
 fn check(sdk: fn() -> Option<Command>, vendor: &'static str) {

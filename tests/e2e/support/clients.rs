@@ -167,6 +167,11 @@ impl Counter {
         Counter { url, requests }
     }
 
+    /// How many requests came since they were last taken.
+    pub fn seen(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
     /// How many requests came since the last time.
     pub fn take(&self) -> usize {
         self.requests.swap(0, Ordering::SeqCst)

@@ -143,6 +143,15 @@ impl Demo {
         format!("Bearer {}", self.get("token"))
     }
 
+    /// Writes its configuration anew, and has it in force.
+    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.path("config");
+        fs::write(&file, change(fs::read_to_string(&file).unwrap())).unwrap();
+        let admin = format!("unix:{}", self.get("admin_socket"));
+        let reloaded = ringward(&["reload"], &[("RINGWARD_ADMIN", &admin)]);
+        assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    }
+
     /// Runs `ringward approvals …` against it.
     pub fn approvals(&self, arguments: &[&str]) -> Output {
         let admin = format!("unix:{}", self.get("admin_socket"));
