@@ -151,6 +151,11 @@ impl Running {
         self.core.background.spawn(service::watch(self.core.clone(), notifier));
     }
 
+    /// What happens to held requests, for whoever shows it.
+    pub fn approvals(&self) -> Arc<crate::admin::Events> {
+        self.core.holds.events.clone()
+    }
+
     /// How long the configuration lets a stop wait.
     pub fn drain_time(&self) -> Duration {
         self.core.snapshot.load().runtime.drain

@@ -2,15 +2,18 @@
 
 use super::profile::{ClientSecret, Profile, runtime_profiles};
 use super::{exit, output::Output, run};
+use crate::admin::Events;
 use crate::app::{self, Ended, service::Notifier};
+use crate::approval::CardView;
 use crate::demo::{self, Demo, Options, Ready};
 use clap::Args;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Name of the profile that `ringward token` takes while a demo runs.
@@ -82,6 +85,8 @@ impl Command {
             let ms = began.elapsed().as_millis();
             let screen = Screen { ready: &demo.ready, program: &program(), ink: Ink::of_stdout() };
             output.result(&screen.text(ms, self.keep.then(|| demo.directory())));
+            let cards = Cards { ui: format!("{}/ui", demo.ready.admin), shown: BTreeSet::new() };
+            demo.gateway.background().spawn(cards.print(demo.gateway.approvals()));
         }
         if self.open {
             let page = &demo.ready.ui;
@@ -111,6 +116,39 @@ fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
     if !called.is_empty() && called.bytes().all(plain) { called } else { "ringward".to_owned() }
+}
+
+/// Says where each request that waits is to be decided.
+struct Cards {
+    ui: String,
+    /// Those that were said and wait.
+    shown: BTreeSet<String>,
+}
+
+impl Cards {
+    async fn print(mut self, events: Arc<Events>) {
+        let (mut last, mut seen) = (events.last(), 0);
+        while last.changed().await.is_ok() {
+            for event in events.after(seen) {
+                seen = event.id;
+                if let Some(line) = self.line(&event.card) {
+                    // Nobody may read it any more.
+                    let _ = io::stdout().write_all(line.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// What is said of a card, once.
+    fn line(&mut self, card: &CardView) -> Option<String> {
+        let Cards { ui, shown } = self;
+        if card.state != "pending" {
+            shown.remove(&card.id);
+            return None;
+        }
+        let is_new = shown.insert(card.id.clone());
+        is_new.then(|| format!("\n{} waits for you: {ui}/approvals/{}\n", card.id, card.id))
+    }
 }
 
 /// Colours, or none.

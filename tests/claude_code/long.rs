@@ -35,10 +35,8 @@ fn clients(demo: &Demo) -> Vec<Client> {
         for vendor in ["anthropic", "openai"] {
             let sdk = |command: Option<Command>| {
                 let mut command = command?;
-                let prompt = format!(
-                    "{prompt} {}",
-                    if command.get_program().to_string_lossy().ends_with("node") { "node" } else { "python" }
-                );
+                let is_node = command.get_program().to_string_lossy().ends_with("node");
+                let prompt = format!("{prompt}, {}", if is_node { "node" } else { "python" });
                 command.args([
                     vendor,
                     &demo.route(vendor),
@@ -117,16 +115,12 @@ fn long_waits_end_with_an_answer_or_a_reason() {
             let (name, is_approved, took, output) = client.join().expect("a client that ends");
             let said = String::from_utf8_lossy(&output.stdout).into_owned()
                 + &String::from_utf8_lossy(&output.stderr);
-            println!(
-                "{name}, {} after {} s: {}",
-                if is_approved { "approved" } else { "denied" },
-                took.as_secs(),
-                said.trim()
-            );
+            let verdict = if is_approved { "approved" } else { "denied" };
+            let begin: String = said.trim().chars().take(300).collect();
+            println!("{name}, {verdict} after {} s: {begin}", took.as_secs());
             assert!(took >= PATIENCE, "{name} gave up: {said}");
             if is_approved {
-                let is_answered = !said.contains("error") && !said.contains("Error");
-                assert!(output.status.success() && is_answered, "{name}: {said}");
+                assert!(output.status.success() && said.contains("Ada Lovelace"), "{name}: {said}");
             } else {
                 assert!(said.contains("Not today."), "{name}: {said}");
             }

@@ -1,6 +1,6 @@
 //! Held requests through the demo, with curl, the command line and the SDKs.
 
-use super::support::{clients, eventually, gateway::Demo, http::ask};
+use super::support::{DEADLINE, clients, eventually, gateway::Demo, http::ask};
 use serde_json::Value;
 use std::{process::Command, thread, time::Duration};
 
@@ -100,6 +100,40 @@ fn grants_and_freezes_are_ordered_on_the_command_line() {
     let frozen: Vec<Value> = serde_json::from_str(&run(&["freeze", "--json"])).unwrap();
     run(&["thaw", frozen[0]["id"].as_str().unwrap()]);
     assert_eq!(send(&demo).1["code"], "approval_denied", "the refusal is remembered");
+}
+
+#[test]
+fn the_demo_says_where_a_request_that_waits_is_decided() {
+    let home = tempfile::tempdir().unwrap();
+    let (_process, lines) = Demo::lines(home.path());
+    let next = |what: &str| loop {
+        let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("never came: {what}"));
+        if line.contains(what) {
+            return line;
+        }
+    };
+    next("More than 40,000 tokens wait");
+    let command = [next("curl"), next("-d")].join("\n");
+    let admin = next("approvals list --admin unix:");
+    let admin = admin.split("--admin ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let mut shell = Command::new("bash");
+            shell.args(["-c", &command]).env("XDG_RUNTIME_DIR", home.path());
+            clients::run(&mut shell, DEADLINE)
+        });
+        let line = next("waits for you");
+        let (id, url) = line.split_once(" waits for you: ").unwrap();
+        assert!(url.ends_with(&format!("/ui/approvals/{id}")), "{url}");
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code} %{content_type}", url]);
+        assert_eq!(text(&clients::run(&mut curl, DEADLINE)), "200 text/html; charset=utf-8");
+        let approved =
+            super::support::gateway::ringward(&["approvals", "approve", id], &[("RINGWARD_ADMIN", admin)]);
+        assert!(approved.status.success(), "{}", text(&approved));
+        let answer = asked.join().unwrap();
+        assert!(text(&answer).contains("\"content\""), "{}", text(&answer));
+    });
 }
 
 /// One call of an SDK that is held, and what it printed.

@@ -105,24 +105,28 @@ impl Demo {
 
     /// Starts a demo as a person does, and gives the commands that it prints to be pasted.
     pub fn printed(home: &Path) -> (Process, Vec<String>) {
-        let mut child = Demo::command(home).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().expect("it was piped");
-        let process = Process { child };
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            lines.take_while(|line| !line.starts_with("Then see")).for_each(|line| drop(sender.send(line)));
-        });
-        let mut lines = vec![];
-        while let Ok(line) = receiver.recv_timeout(DEADLINE) {
-            lines.push(line);
-        }
+        let (process, receiver) = Demo::lines(home);
+        let lines = std::iter::from_fn(|| receiver.recv_timeout(DEADLINE).ok());
+        let lines: Vec<String> = lines.take_while(|line| !line.starts_with("Then see")).collect();
         let text = lines.join("\n");
         let (_, commands) = text.split_once("Paste one of these").unwrap_or_else(|| panic!("{text}"));
         // Each command stands below a title, up to the next empty line.
         let commands =
             commands.split("\n\n").filter_map(|part| part.trim().strip_prefix('#')?.split_once('\n'));
         (process, commands.map(|(_, command)| command.to_owned()).collect())
+    }
+
+    /// Starts a demo as a person does, and gives the lines that it prints.
+    pub fn lines(home: &Path) -> (Process, mpsc::Receiver<String>) {
+        let mut child = Demo::command(home).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().expect("it was piped");
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        (Process { child }, receiver)
     }
 
     /// A member of the line that the demo printed.
