@@ -50,7 +50,7 @@ struct Piece {
 
 /// Fields that belong to the recorded connection, or that only make sense with it. The answer has to come
 /// uncoded, so that its events can be told apart.
-const LEFT_OUT: [&str; 16] = [
+const LEFT_OUT: [&str; 17] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -65,9 +65,19 @@ const LEFT_OUT: [&str; 16] = [
     "authorization",
     "x-api-key",
     "accept-encoding",
-    "x-ringward-omitted",
     "cookie",
+    // What gateways say of the way that a request has come: sent again it looks like a circle.
+    "via",
+    "forwarded",
 ];
+
+/// The same, by the beginnings of their names.
+const LEFT_OUT_PREFIXES: [&str; 2] = ["x-forwarded-", "x-ringward-"];
+
+fn is_left_out(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    LEFT_OUT.contains(&name.as_str()) || LEFT_OUT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
 
 /// Reads the file, line by line.
 pub(super) fn load(path: &Path, options: &Options) -> Result<Plan, Failure> {
@@ -129,7 +139,7 @@ impl Recording {
         }
         let mut fields: Vec<(String, String)> = vec![];
         for (name, value) in &self.headers {
-            if !LEFT_OUT.iter().any(|out| name.eq_ignore_ascii_case(out)) && !value.starts_with('@') {
+            if !is_left_out(name) && !value.starts_with('@') {
                 fields.push(field(&format!("{name}: {value}"))?);
             }
         }

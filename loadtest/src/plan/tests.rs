@@ -112,7 +112,8 @@ fn recorded_requests_are_sent_again_without_what_belonged_to_their_connection() 
     let line = |start: u64, target: &str, whole: bool, piece: &str| {
         let head = format!("\"id\":\"req_1\",\"started_us\":{start},\"method\":\"POST\"");
         let head = format!("{head},\"target\":\"{target}\"");
-        let fields = "[[\"Host\",\"old\"],[\"Accept-Encoding\",\"br\"],[\"x-kept\",\"1\"]]";
+        let fields = "[[\"Host\",\"old\"],[\"Accept-Encoding\",\"br\"],[\"Via\",\"1.1 gw\"],\
+                      [\"X-Forwarded-For\",\"::1\"],[\"x-kept\",\"1\"]]";
         let body = format!("{{\"bytes\":5,\"whole\":{whole},\"pieces\":[{piece}]}}");
         format!("{{{head},\"headers\":{fields},\"request\":{body},\"response\":{{}}}}\n")
     };

@@ -142,7 +142,11 @@ fn highest(curves: &[Curve]) -> f64 {
 
 fn time_axis(curves: &[Curve]) -> Axis {
     let most = highest(curves).max(1_000.0) * 1.08;
-    Axis { most, scale: linear, ticks: steps(most).map(|value| (value, shown_ns(value))).collect() }
+    Axis { most, scale: linear, ticks: steps(most).map(time_label).collect() }
+}
+
+fn time_label(value: f64) -> (f64, String) {
+    (value, if value == 0.0 { "0".to_owned() } else { shown_ns(value) })
 }
 
 fn seconds_axis(curves: &[Curve]) -> Axis {
