@@ -107,6 +107,20 @@ fn init_never_overwrites() {
 }
 
 #[test]
+fn init_for_the_unit_writes_its_folders_and_keys_for_its_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ringward(dir.path(), &["init", "--service"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("systemctl enable --now ringward"), "{}", stderr(&output));
+    let text = fs::read_to_string(dir.path().join("ringward.toml")).unwrap();
+    assert!(text.contains("\nsocket = \"/run/ringward/admin.sock\"\n"), "{text}");
+    assert!(text.contains("\ndir = \"/var/lib/ringward/audit\"\n"), "{text}");
+    let mode = fs::metadata(dir.path().join("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(ringward(dir.path(), &["check", "--strict"]).status.code(), Some(0));
+}
+
+#[test]
 fn check_names_file_line_column_and_remedy() {
     let dir = initialised();
     replace(dir.path(), "upstream = \"anthropic\"", "upstream = \"antropic\"");

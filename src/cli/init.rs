@@ -14,6 +14,10 @@ pub(super) struct Command {
     /// Directory to write into; it is created
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// For the systemd unit: state in /var/lib/ringward, the admin socket in /run/ringward, and keys that the
+    /// group of the directory may read
+    #[arg(long)]
+    service: bool,
     /// Only say what would be written
     #[arg(long)]
     dry_run: bool,
@@ -31,7 +35,7 @@ struct File {
 
 impl Command {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        let files = match files() {
+        let files = match files(self.service) {
             Ok(files) => files,
             Err(error) => {
                 output.error(&format!("no certificate could be made: {error}"));
@@ -59,42 +63,61 @@ impl Command {
             output.result(&format!("wrote {:24} {}\n", path.display().to_string(), file.about));
         }
         if !self.dry_run {
-            output.note(&next_steps(&self.dir));
+            output.note(&next_steps(&self.dir, self.service));
         }
         exit::OK
     }
 }
 
-fn next_steps(dir: &Path) -> String {
+fn next_steps(dir: &Path, service: bool) -> String {
     let config = dir.join("ringward.toml").display().to_string();
     let key = dir.join("anthropic.key").display().to_string();
+    let run = match service {
+        true => "systemctl enable --now ringward".to_owned(),
+        false => format!("ringward run -c {config}"),
+    };
     format!(
         "\nNow edit:\n  {config}  `issuer` and `audience` under [[identity]]: whose tokens are accepted\n  \
          {key}  the API key that callers never see\n\nThen:\n  ringward check -c {config}\n  \
-         ringward run -c {config}\n\nThe certificate is for development: clients must be told to trust it \
+         {run}\n\nThe certificate is for development: clients must be told to trust it \
          (`ringward env CLIENT --ca {}`).",
         dir.join("cert.pem").display()
     )
 }
 
-fn files() -> Result<Vec<File>, rcgen::Error> {
+fn files(service: bool) -> Result<Vec<File>, rcgen::Error> {
     let (cert, key) = certificate()?;
+    let (config, secret) = match service {
+        // The service's user reads them as the group of the directory, and writes nothing there.
+        true => (for_service(), 0o640),
+        false => (CONFIG.to_owned(), 0o600),
+    };
     Ok(vec![
-        File { name: "ringward.toml", about: "the configuration", mode: 0o644, content: CONFIG.into() },
+        File { name: "ringward.toml", about: "the configuration", mode: 0o644, content: config },
         File {
             name: "cert.pem",
             about: "a certificate for localhost, for development",
             mode: 0o644,
             content: cert,
         },
-        File { name: "key.pem", about: "its private key", mode: 0o600, content: key },
+        File { name: "key.pem", about: "its private key", mode: secret, content: key },
         File {
             name: "anthropic.key",
             about: "put the API key here",
-            mode: 0o600,
+            mode: secret,
             content: PLACEHOLDER.into(),
         },
     ])
+}
+
+/// The configuration with the folders of the unit.
+fn for_service() -> String {
+    let paths = [
+        ("socket = \"admin.sock\"", "socket = \"/run/ringward/admin.sock\""),
+        ("dir = \"audit\"", "dir = \"/var/lib/ringward/audit\""),
+        ("into the file, which only you can read", "into the file"),
+    ];
+    paths.iter().fold(CONFIG.to_owned(), |text, (from, to)| text.replacen(from, to, 1))
 }
 
 /// A self-signed certificate for this host's own names.
