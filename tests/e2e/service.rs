@@ -17,7 +17,7 @@ use std::{
 
 /// How often the watchdog wants to hear of the gateway. Longer than a shard of a busy machine may be kept
 /// from its CPU.
-const WATCHDOG: Duration = Duration::from_secs(4);
+const WATCHDOG: Duration = Duration::from_secs(2);
 
 /// A service manager: the socket that it listens on.
 struct Manager(UnixDatagram);
