@@ -36,6 +36,9 @@ const STEAL_MAX: f64 = 0.05;
 /// How long after all workers are ready the run begins, so that each begins in time.
 const BEGIN_IN: Duration = Duration::from_millis(5);
 
+/// How late a recorded request may go out at the most: a busy machine loses none of them.
+const LATE_MAX: Duration = Duration::from_secs(60);
+
 /// One target, ready to be loaded.
 struct Aim {
     url: Url,
@@ -110,8 +113,8 @@ fn stage_source(options: &Options) -> Result<Option<Source>, Failure> {
 /// Times of the run: the warm-up, and what is measured.
 fn length(options: &Options, plan: &Plan) -> (Duration, Duration) {
     match plan.times.as_ref().and_then(|times| times.last()) {
-        // A recording is sent once, and as a whole.
-        Some((last, _)) => (Duration::ZERO, Duration::from_nanos(*last) + Duration::from_millis(1)),
+        // A recording is sent once, and as a whole; the lane ends when nothing is left of it.
+        Some((last, _)) => (Duration::ZERO, Duration::from_nanos(*last) + LATE_MAX),
         None => (options.warmup, options.duration()),
     }
 }
@@ -119,10 +122,9 @@ fn length(options: &Options, plan: &Plan) -> (Duration, Duration) {
 fn lane(options: &Options, plan: &Arc<Plan>, aim: &Aim, index: usize) -> LaneOptions {
     let (warmup, duration) = length(options, plan);
     let of = options.cores;
-    let seed =
-        options.seed.wrapping_mul(0x1_0000).wrapping_add(index as u64 * 2).wrapping_add(aim.phase as u64);
-    // A fraction of a gap is what tells lanes apart where arrivals are constant, and another seed where not.
-    let seed = if aim.phase > 0.0 { seed ^ 1 } else { seed };
+    // Lanes are told apart by a fraction of a gap where arrivals are constant, and by their seed where not.
+    let own = index as u64 * 2 + u64::from(aim.phase > 0.0);
+    let seed = options.seed.wrapping_mul(0x1_0000).wrapping_add(own);
     let schedule = match &plan.times {
         Some(times) => {
             let own = times.iter().skip(index).step_by(of).copied().collect();

@@ -206,6 +206,11 @@ impl Schedule {
         }
     }
 
+    /// Whether all of a recording has been taken.
+    pub fn is_used_up(&self) -> bool {
+        matches!(self, Schedule::Recorded { times, next } if *next >= times.len())
+    }
+
     /// Takes all that are due before `end_ns`; gives how many.
     pub fn drop_until(&mut self, end_ns: u64) -> u64 {
         let mut count = 0;
@@ -305,6 +310,6 @@ mod tests {
         let mut recorded = Schedule::Recorded { times: vec![(5, 2), (9, 0)], next: 0 };
         assert_eq!((recorded.peek(), recorded.take()), (5, Some(2)));
         assert_eq!(recorded.drop_until(100), 1);
-        assert_eq!(recorded.peek(), u64::MAX);
+        assert!(recorded.peek() == u64::MAX && recorded.is_used_up() && !Schedule::Closed.is_used_up());
     }
 }

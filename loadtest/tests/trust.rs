@@ -166,7 +166,7 @@ fn stages_are_those_of_the_answers_else_of_the_metrics() {
         Answer::new(200, &text.concat())
     });
     let from = format!("--stages={}", metrics.url());
-    let output = loadtest(&[gateway.url(), "--duration", "500ms", &from]).output().expect("it runs");
+    let output = loadtest(&[gateway.url(), "--duration", "2s", &from]).output().expect("it runs");
     let run = finished(&output);
     let stage = run.stages.first().expect("a stage");
     assert_eq!((stage.name.as_str(), stage.is_bound, stage.p99_ns as u64), ("record", true, 1_000_000));

@@ -146,6 +146,9 @@ impl Lane {
     /// Begins at `start`.
     pub fn start(&self, start: Instant) {
         self.start.set(Some(start));
+        if self.schedule.borrow().is_used_up() {
+            self.end_ns.set(0);
+        }
         self.wake_all();
     }
 
@@ -261,6 +264,10 @@ impl Lane {
             return None;
         }
         let place = schedule.take();
+        if schedule.is_used_up() {
+            // The last one: the next look at the time ends it.
+            self.end_ns.set(at_ns.saturating_add(1));
+        }
         let request = place.unwrap_or_else(|| {
             let turn = self.turn.get();
             self.turn.set(turn + self.options.turn.1);

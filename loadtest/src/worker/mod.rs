@@ -74,7 +74,6 @@ pub fn run(options: Options) -> io::Result<Vec<Tally>> {
     if let Some(cpu) = options.cpu {
         pin(cpu)?;
     }
-    // Without this timers are late by up to 50 µs (prctl(2), PR_SET_TIMERSLACK).
     let driver = driver();
     match driver {
         Driver::IoUring => build_uring()?.block_on(main(options, driver)),
