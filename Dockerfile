@@ -8,6 +8,8 @@ RUN cargo build --locked --profile dist --no-default-features --bin ringward
 
 FROM debian:bookworm-slim
 # Authorities of the public web: issuers and upstreams are verified with them. The user owns the two folders.
+# They are to be the newest ones: no version is pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
