@@ -16,6 +16,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -53,6 +54,8 @@ pub struct Effects {
     /// To be recorded durably.
     pub records: Vec<Record>,
     pub told: Vec<(Seat, Verdict)>,
+    /// Requests that are to ask again at once, with what they asked: a grant may let them through now.
+    pub again: Vec<Seat>,
 }
 
 /// What somebody decides.
@@ -203,7 +206,10 @@ impl Book {
             grant.uses += 1;
             effects.kept.insert(grant.id.clone());
             effects.records.push(used(grant, question, digests.bind, now));
-            let approval = grant.id.as_str().into();
+            let approval: Arc<str> = grant.id.as_str().into();
+            if let Some(card) = card.filter(|card| card.state == State::Pending) {
+                self.overtake(now, card, &approval, &mut effects);
+            }
             effects.told.push((seat, Verdict::Approved { approval }));
             return effects;
         }
@@ -235,6 +241,18 @@ impl Book {
         self.by_ask.insert(card.ask, card.id.clone());
         self.cards.insert(card.id.clone(), card);
         effects
+    }
+
+    /// Nobody has to decide about a card any more: a grant has let its request through.
+    fn overtake(&mut self, now: Timestamp, mut card: Card, grant: &str, effects: &mut Effects) {
+        if self.waiting.values().any(|waiting| waiting.card == card.id) {
+            return;
+        }
+        let reason = format!("{grant} has let it through.");
+        effects.records.push(card.record(CardEvent::Abandoned, None, Some(&reason), now));
+        effects.kept.insert(card.id.clone());
+        card.state = State::Abandoned { at_us: now.0 };
+        self.cards.insert(card.id.clone(), card);
     }
 
     /// A new card, if there is room for one.

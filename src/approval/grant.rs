@@ -1,6 +1,6 @@
 //! Standing permissions, each opened by an approval.
 
-use super::{Question, card::Who};
+use super::{Card, Question, card::Who};
 use crate::{
     audit::{self, GrantEvent},
     time::Timestamp,
@@ -69,6 +69,19 @@ impl Grant {
             && (self.rule, self.route_digest) == (question.terms.digest, question.route_digest)
             && now.0 < self.expires_us
             && self.uses_max.is_none_or(|max| self.uses < max)
+    }
+
+    /// Whether it lets through what waits for `card`, as far as uses go.
+    pub(super) fn is_about(&self, card: &Card) -> bool {
+        let is_for = match self.group.is_empty() {
+            true => self.subject == card.who.subject,
+            false => card.who.groups.contains(&self.group),
+        };
+        is_for
+            && self.issuer == card.who.issuer
+            && self.session.as_ref().is_none_or(|session| *session == card.session)
+            && (&self.route, &self.policy) == (&card.route, &card.policy)
+            && (self.rule, self.route_digest) == (card.rule, card.route_digest)
     }
 
     /// What the log says of it.

@@ -431,6 +431,31 @@ fn a_grant_is_for_its_subject_route_and_policy_alone() {
     }
 }
 
+#[test]
+fn a_grant_lets_through_what_queues_behind_the_card_that_opened_it() {
+    let mut desk = Desk::new();
+    for number in 1..=3 {
+        desk.ask(number.into(), &question(number), &[number]);
+    }
+    desk.ask(4, &Question { route: "b".into(), ..question(4) }, b"4");
+    let first = |desk: &Desk| {
+        let asked = ExchangeId([1; 16]).to_string();
+        desk.book.cards().find(|card| card.exchange == asked).unwrap().id.clone()
+    };
+    let id = first(&desk);
+    let scope = Scope::Period(Duration::from_secs(60), None);
+    let effects = desk.say(&id, "local:1", 1, Given::Yes { scope, reason: None }).unwrap();
+    let seat = |ticket| Seat { shard: 0, ticket };
+    assert_eq!((told(&effects), &effects.again[..]), (vec!["approved"], &[seat(2), seat(3)][..]));
+    for number in 2..=3 {
+        let again = desk.ask(number.into(), &question(number), &[number]);
+        assert_eq!(told(&again), ["approved"], "{number}");
+        assert_eq!(recorded(&again), ["consume", "abandoned"], "its card is no question any more");
+    }
+    let open = desk.book.cards().filter(|card| card.state == State::Pending).count();
+    assert_eq!(open, 1, "the one of the other route");
+}
+
 fn audit_subject(name: &str) -> Arc<crate::audit::Subject> {
     Arc::new(crate::audit::Subject { subject: name.into(), ..(*samples::subject()).clone() })
 }

@@ -103,6 +103,32 @@ fn grants_and_freezes_are_ordered_on_the_command_line() {
 }
 
 #[test]
+fn a_grant_lets_through_what_queues_behind_its_card() {
+    let demo = Demo::start();
+    let ask = |body: &str| {
+        let bearer = demo.bearer();
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        ask(demo.get("gateway"), "POST", "/anthropic/v1/messages", &headers, body).status
+    };
+    let pending = || {
+        let listed = demo.approvals(&["list", "--state", "pending", "--json"]);
+        serde_json::from_slice::<Vec<Value>>(&listed.stdout).unwrap()
+    };
+    thread::scope(|scope| {
+        let asked = ["one", "two", "three"].map(|text| {
+            let body = PROMPT.replace("mail", text);
+            scope.spawn(move || ask(&body))
+        });
+        let cards = eventually("three that wait", || Some(pending()).filter(|cards| cards.len() == 3));
+        let approved = demo.approvals(&["approve", cards[1]["id"].as_str().unwrap(), "--for", "30m"]);
+        assert!(approved.status.success(), "{}", text(&approved));
+        // Within their slices: nobody sends anything again.
+        assert_eq!(asked.map(|one| one.join().unwrap()), [200, 200, 200]);
+    });
+    assert!(pending().is_empty());
+}
+
+#[test]
 fn the_demo_says_where_a_request_that_waits_is_decided() {
     let home = tempfile::tempdir().unwrap();
     let (_process, lines) = Demo::lines(home.path());

@@ -219,7 +219,23 @@ impl Keeper {
                 self.events.publish(card.view());
             }
         }
+        effects.again.into_iter().for_each(|seat| self.ask_again(seat));
         kept
+    }
+
+    /// A request asks what it has asked already.
+    fn ask_again(&mut self, seat: Seat) {
+        let Some(Held { mut question, body }) = self.held.remove(&seat) else { return };
+        match self.bodies.take(body) {
+            Ok(body) => {
+                question.body = body;
+                self.ask(seat, question);
+            }
+            Err(error) => {
+                tracing::error!(exchange = %question.exchange, %error, "a held body cannot be read");
+                self.tell(seat, question.exchange, unavailable(), Segments::new());
+            }
+        }
     }
 
     /// A yes with the body, which is what was approved, or nothing.

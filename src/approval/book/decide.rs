@@ -2,7 +2,7 @@
 
 use super::{
     super::{Approver, Card, Freeze, Grant, State, Verdict, Voice, Whom},
-    Book, Decision, Effects, Fault, Given, Scope, consume,
+    Book, Decision, Effects, Fault, Given, Scope, Waiting, consume,
 };
 use crate::{
     audit::{CardEvent, GrantEvent},
@@ -110,6 +110,13 @@ impl Book {
         let author = grant.by.last().map_or("", String::as_str);
         effects.records.push(grant.record(GrantEvent::Opened, author, now));
         effects.kept.insert(grant.id.clone());
+        // What queues behind the decided card need not be decided one by one.
+        let is_about = |waiting: &Waiting| {
+            let other = self.cards.get(&waiting.card).filter(|other| other.id != card.id);
+            other.is_some_and(|other| other.state == State::Pending && grant.is_about(other))
+        };
+        effects.again =
+            self.waiting.extract_if(.., |_, waiting| is_about(waiting)).map(|(seat, _)| seat).collect();
         self.grants.insert(grant.id.clone(), grant);
     }
 
