@@ -399,7 +399,8 @@ fn notes_on(run: &Run) -> Vec<String> {
     if run.driver != "io_uring" && std::env::var_os("LOADTEST_DRIVER").is_none() {
         notes.push("io_uring is not allowed here: this was measured with epoll".to_owned());
     }
-    if run.host.load_busy > BUSY_MAX {
+    // A short run is mostly its own beginning.
+    if run.host.load_busy > BUSY_MAX && run.seconds >= 1.0 {
         notes.push(format!(
             "the load tester was busy {:.0}% of the time: raise --cores, else it is what was measured",
             run.host.load_busy * 100.0
