@@ -77,7 +77,7 @@ error: unknown key `upstrem` in `route[0]`
    | ^^^^^^^
    |
    = help: did you mean `upstream`? allowed keys: `all_paths`, `commit`, `identity`, `masks`, \
-                    `match`, `max_body`, `name`, `policies`, `record`, `thinking`, `upstream`
+                    `match`, `max_body`, `name`, `policies`, `record`, `remember`, `thinking`, `upstream`
 
 ";
     assert_eq!(diagnostic::render_all(&found, Format::Text, false), expected);

@@ -290,6 +290,11 @@ impl Apply {
 
 fn failed(error: &StateError, output: &mut Output) -> u8 {
     output.error(&error.to_string());
+    if let StateError::Read { source, .. } | StateError::Write { source, .. } = error
+        && source.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        output.note("run it as root");
+    }
     exit::FAILED
 }
 
