@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// One stop, until somebody takes it away.
@@ -64,6 +64,7 @@ pub struct Freezer {
     /// Most of the time nothing is: then nothing else is looked at.
     any: AtomicBool,
     list: ArcSwap<Vec<Freeze>>,
+    version: AtomicU64,
 }
 
 impl Freezer {
@@ -72,6 +73,12 @@ impl Freezer {
         let any = !list.is_empty();
         self.list.store(Arc::new(list));
         self.any.store(any, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with each change: who has looked at one version need not look again.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Whether anything is stopped.

@@ -263,6 +263,7 @@ impl Ending {
                 Code::ResponseUnmaskable => (End::Unmaskable, place),
                 Code::AuditUnavailable | Code::AuditBackpressure => (End::Unrecorded, Place::RequestBody),
                 Code::SecretUnavailable => (End::Refused, Place::Secret),
+                Code::Frozen => (End::Cut, place),
                 _ => (End::Refused, Place::RequestBody),
             },
             (None, None) => (End::Complete, Place::End),

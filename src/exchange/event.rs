@@ -35,6 +35,8 @@ pub enum Event {
     Delivered,
     /// One side is gone, or cannot be used.
     Gone(Side, Cause),
+    /// Operators have stopped some callers; this one may be among them.
+    Stopped,
 }
 
 /// A request as it arrived.

@@ -262,6 +262,10 @@ impl Exchange {
     /// Puts the credential in and lets the request go.
     fn open(&mut self, mut forward: Box<Forward>, lease: Option<Lease>, steps: &mut Steps) {
         self.lease = lease;
+        // While it was recorded or got its credential, an operator may have stopped it.
+        if let Some(reason) = self.frozen() {
+            return self.refuse(Code::Frozen, reason, steps);
+        }
         let rendered = self.render_credentials();
         match rendered {
             Ok(injected) => {

@@ -214,6 +214,7 @@ impl Exchange {
             Event::Answer(ticket, answer) => self.answer(around, ticket, answer, steps),
             Event::Delivered => self.finish(around.now, steps),
             Event::Gone(side, cause) => self.gone(around.now, side, cause, steps),
+            Event::Stopped => drop(self.stop(around.now, steps)),
         }
     }
 

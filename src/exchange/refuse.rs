@@ -99,6 +99,31 @@ impl Exchange {
         self.finish(now, steps);
     }
 
+    /// Ends an open exchange that an operator has stopped; says whether one has. A stream of events that can
+    /// say why ends whole, so that its reader takes the reason for the end of it and not for a fault on the
+    /// way.
+    pub(super) fn stop(&mut self, now: Now, steps: &mut Steps) -> bool {
+        if !matches!(self.stage, Stage::Open) {
+            return false;
+        }
+        let Some(reason) = self.frozen() else { return false };
+        steps.push(Step::Abort(Side::Upstream));
+        if !self.ending.responded {
+            self.refuse(Code::Frozen, reason, steps);
+            return true;
+        }
+        let refusal = self.refusal(Code::Frozen, reason.as_str());
+        let event = protocol::stream_error(self.protocol(), &refusal, &self.caller.id.to_string());
+        if !self.is_event_stream || event.is_empty() {
+            self.break_off(now, Code::Frozen, &reason, steps);
+            return true;
+        }
+        self.ending.refusal = Some(Refused { code: Code::Frozen, detail: reason, inside: String::new() });
+        self.stage = Stage::Replying;
+        steps.push(Step::Send { data: Chunk::from(event).into(), end: true });
+        true
+    }
+
     /// One side is gone: the other is cut at once, and the record says who and where.
     pub(super) fn gone(&mut self, now: Now, side: Side, cause: Cause, steps: &mut Steps) {
         match side {

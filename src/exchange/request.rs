@@ -68,6 +68,9 @@ impl Exchange {
             }
             Stage::Open => {
                 self.stage = Stage::Open;
+                if self.stop(around.now, steps) {
+                    return;
+                }
                 self.stream_body(around.now, data, end, steps);
             }
             // The body of a request that was answered already is read by nobody.

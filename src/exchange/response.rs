@@ -54,9 +54,8 @@ impl Exchange {
         if !matches!(self.stage, Stage::Open) || self.ending.responded {
             return;
         }
-        if let Some(reason) = self.frozen() {
-            steps.push(Step::Abort(Side::Upstream));
-            return self.refuse(Code::Frozen, reason, steps);
+        if self.stop(now, steps) {
+            return;
         }
         if let Err(rejection) = rules::strip_response(&mut head.headers) {
             let cause = Cause::Malformed { reason: rejection.reason(), status: 502 };
@@ -94,9 +93,8 @@ impl Exchange {
         if !matches!(self.stage, Stage::Open) || !self.ending.responded {
             return;
         }
-        if let Some(reason) = self.frozen() {
-            steps.push(Step::Abort(Side::Upstream));
-            return self.break_off(now, Code::Frozen, &reason, steps);
+        if self.stop(now, steps) {
+            return;
         }
         data.join_tiny(&mut self.response.tally);
         self.keep_received(&data);

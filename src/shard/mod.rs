@@ -23,6 +23,7 @@ mod listener;
 mod origin;
 mod pumps;
 mod relay;
+mod stops;
 mod tunnel;
 mod upstreams;
 mod world;
@@ -55,6 +56,7 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
 };
+use stops::Stops;
 use upstreams::Upstreams;
 
 /// What `app` gives to a shard.
@@ -106,6 +108,8 @@ pub struct Shard {
     drain_ordered: Slot<()>,
     cut: Cell<bool>,
     idle: IdleSet,
+    /// Exchanges that are with their upstreams.
+    stops: Rc<Stops>,
     date: RefCell<(u64, Rc<str>)>,
 }
 
@@ -133,6 +137,7 @@ pub async fn run(parts: Parts) {
         drain_ordered: Slot::new(),
         cut: Cell::new(false),
         idle: IdleSet::default(),
+        stops: Rc::default(),
         date: RefCell::new((0, "".into())),
     });
     shard.take_terms();
@@ -152,8 +157,8 @@ pub async fn run(parts: Parts) {
     (parts.on_drained)();
 }
 
-/// Ends connections whose deadline has passed, and those that idled in the pool for too long, while there
-/// is a shard.
+/// Ends connections whose deadline has passed, and those that idled in the pool for too long, and tells
+/// exchanges what operators have stopped, while there is a shard.
 async fn sweep(shard: Weak<Shard>) {
     let Some(gauges) = shard.upgrade().map(|shard| shard.metrics.memory(shard.index)) else { return };
     loop {
@@ -166,6 +171,7 @@ async fn sweep(shard: Weak<Shard>) {
         shard.look_after_records(now.instant);
         shard.answers.take_orphans().into_iter().for_each(|lease| origin::release(&shard, lease));
         let plan = shard.world.load().plan.clone();
+        shard.stops.tell(plan.freezer.version());
         let is_known = |key| plan.upstreams.iter().any(|upstream| upstream.key == key);
         shard.upstreams.sweep(now.instant, plan.generation, is_known);
     }

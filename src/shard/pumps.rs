@@ -6,6 +6,7 @@ use super::{
     http1::{Input, OriginInput, OriginOutput, Output, Piece},
     origin::{self, Lodging, Origin},
     relay::Relay,
+    stops::Stop,
 };
 use crate::{
     buffer::Segments,
@@ -13,7 +14,7 @@ use crate::{
     http::ResponseHead,
     limits::INFORMATIONAL_COUNT_MAX,
     metrics::Limit,
-    runtime::{self, Control, Slot},
+    runtime::{self, Control, Either, Slot},
     time::{Instant, Now},
     upstream::{Attempt, may_retry},
 };
@@ -122,8 +123,27 @@ async fn unless<T>(flag: &Cell<bool>, mut future: Pin<&mut impl Future<Output = 
 
 // ------------------------------------------------------------------------------------- the request's side
 
+/// What the request's side waits for, beside its own next bytes.
+enum Heard<T> {
+    Awaited(T),
+    /// Operators have stopped some callers.
+    Stopped,
+    /// The response's side is done.
+    Done,
+}
+
+/// `future`, unless the response's side is done or operators stop somebody before it ends. Dropping `future`
+/// must lose nothing.
+async fn hear<T>(shared: &Shared, stop: &Stop, future: impl Future<Output = T>) -> Heard<T> {
+    match unless(&shared.done, pin!(runtime::race(future, stop.ordered()))).await {
+        None => Heard::Done,
+        Some(Either::First(output)) => Heard::Awaited(output),
+        Some(Either::Second(())) => Heard::Stopped,
+    }
+}
+
 /// Reads the rest of the request, has it decided and recorded, and sends it upstream; then watches whether
-/// the caller goes away. Gives back the sending half, if it got that.
+/// the caller goes away, or is stopped. Gives back the sending half, if it got that.
 async fn request(
     relay: &Relay<'_>,
     input: &mut Input,
@@ -132,17 +152,19 @@ async fn request(
 ) -> Option<Box<OriginOutput>> {
     let mut steps = Steps::default();
     let mut to = None;
+    let stop = relay.shard.stops.enter();
     while (relay.is_decoding(Side::Client) || !input.is_complete()) && !shared.deaf.get() {
         let read = match relay.is_decoding(Side::Client) {
-            true if shared.done.get() => None,
-            true => Some(Ok((Segments::new(), false))),
-            false => unless(&shared.done, pin!(input.next_piece())).await,
+            true if shared.done.get() => Heard::Done,
+            true => Heard::Awaited(Ok((Segments::new(), false))),
+            false => hear(shared, &stop, input.next_piece()).await,
         };
-        let is_gone = matches!(read, Some(Err(_)));
+        let is_gone = matches!(read, Heard::Awaited(Err(_)));
         match read {
-            None => return to,
-            Some(Ok((data, end))) => relay.feed(Event::RequestBody { data, end }, &mut steps),
-            Some(Err(cause)) => relay.feed(Event::Gone(Side::Client, cause), &mut steps),
+            Heard::Done => return to,
+            Heard::Stopped => relay.feed(Event::Stopped, &mut steps),
+            Heard::Awaited(Ok((data, end))) => relay.feed(Event::RequestBody { data, end }, &mut steps),
+            Heard::Awaited(Err(cause)) => relay.feed(Event::Gone(Side::Client, cause), &mut steps),
         }
         while let Some(step) = steps.next_step() {
             match step {
@@ -173,14 +195,23 @@ async fn request(
             return to;
         }
     }
-    let closed = unless(&shared.done, pin!(input.closed())).await;
-    if let Some(cause) = closed {
-        relay.feed(Event::Gone(Side::Client, cause), &mut steps);
-        if let Some(step) = steps.next_step() {
+    loop {
+        let heard = hear(shared, &stop, input.closed()).await;
+        let is_gone = matches!(heard, Heard::Awaited(_));
+        match heard {
+            Heard::Done => return to,
+            Heard::Stopped => relay.feed(Event::Stopped, &mut steps),
+            Heard::Awaited(cause) => relay.feed(Event::Gone(Side::Client, cause), &mut steps),
+        }
+        let first = steps.next_step();
+        let is_over = is_gone || first.is_some();
+        if let Some(step) = first {
             aside(relay, step, &mut steps, input.control(), shared).await;
         }
+        if is_over {
+            return to;
+        }
     }
-    to
 }
 
 /// Carries out the last steps of the request's side. What concerns the client is left to the response pump,

@@ -4,7 +4,7 @@ use super::{
     harness::{Gateway, Setup, Upstream},
     wire::{PATIENCE, Wire},
 };
-use ringward::audit::{CardEvent, Record};
+use ringward::audit::{CardEvent, Cause, Place, Record};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -427,7 +427,7 @@ fn a_freeze_stops_what_waits_what_comes_and_what_streams() {
     assert_eq!(answered(&mut held, 403)["code"], "frozen");
     let mut next = gateway.ask("GET /y HTTP/1.1\r\nhost: gw\r\n\r\n");
     assert_eq!(answered(&mut next, 403)["detail"], "Looking into it.");
-    origin.send("3\r\ntwo\r\n");
+    // Not a byte more comes from upstream: the silent stream is cut all the same.
     assert!(streaming.chunk().is_err(), "it is cut");
     let id = answer["freezes"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(admin(&gateway, "DELETE", &format!("/api/v1/freezes/{id}"), None).0, 200);
@@ -437,6 +437,65 @@ fn a_freeze_stops_what_waits_what_comes_and_what_streams() {
     origin.send(OK);
     assert_eq!(last.response().body, b"ok");
     gateway.stop(2, 2);
+}
+
+/// What streams meanwhile, for each protocol whose stream can say why it ends.
+#[test]
+fn a_freeze_ends_a_silent_stream_of_events_whole_and_says_why() {
+    for (protocol, path, said) in [
+        ("anthropic", "/v1/messages", "\n\nevent: error\ndata: "),
+        ("openai", "/v1/chat/completions", "\n\ndata: [DONE]\n\n"),
+    ] {
+        let post = post(path, "{}").replace("\r\n\r\n", "\r\ncontent-type: application/json\r\n\r\n");
+        let upstream = Upstream::bind();
+        let setup = Setup::to(upstream.address).upstream(&format!("protocol = \"{protocol}\""));
+        let gateway = setup.start();
+        let mut streaming = gateway.ask(&post);
+        let mut origin = upstream.accept();
+        origin.request();
+        origin.send(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+             8\r\ndata: a\n\r\n",
+        );
+        streaming.head();
+        let mut body = streaming.chunk().unwrap();
+        let stop = json!({ "all": true, "reason": "Looking into it." });
+        assert_eq!(admin(&gateway, "POST", "/api/v1/freezes", Some(stop)).0, 200);
+        loop {
+            let chunk = streaming.chunk().expect("it ends whole");
+            if chunk.is_empty() {
+                break;
+            }
+            body.extend(chunk);
+        }
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.starts_with("data: a\n\n\n") && body.contains(said), "{body}");
+        assert!(body.contains("\"code\":\"frozen\"") && body.contains("Looking into it."), "{body}");
+        // Its connection is as good as before.
+        streaming.send(&post);
+        assert_eq!(streaming.response().status(), 403);
+        let log = gateway.stop(1, 1);
+        assert_eq!(log.ends(), [(Cause::Cut, Place::ResponseBody)]);
+    }
+}
+
+#[test]
+fn a_freeze_ends_the_wait_for_an_answer() {
+    let upstream = Upstream::bind();
+    let gateway = Setup::to(upstream.address).start();
+    let mut waiting = gateway.ask("GET /w HTTP/1.1\r\nhost: gw\r\n\r\n");
+    let mut origin = upstream.accept();
+    origin.request();
+    let mut sending = gateway.ask("POST /u HTTP/1.1\r\nhost: gw\r\ncontent-length: 9\r\n\r\nhalf");
+    let mut other = upstream.accept();
+    other.head();
+    let stop = json!({ "route": "all", "reason": "Looking into it." });
+    assert_eq!(admin(&gateway, "POST", "/api/v1/freezes", Some(stop)).0, 200);
+    assert_eq!(answered(&mut waiting, 403)["code"], "frozen");
+    assert_eq!(answered(&mut sending, 403)["code"], "frozen");
+    let mut ends = gateway.stop(2, 0).ends();
+    ends.sort();
+    assert_eq!(ends, [(Cause::Cut, Place::RequestBody), (Cause::Cut, Place::FirstByte)]);
 }
 
 #[test]
