@@ -144,6 +144,9 @@ pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOURNAL_QUEUE_RECORDS: usize = 8 * KIB;
 /// Errands of all shards that wait for the background thread.
 pub const ERRAND_QUEUE: usize = 4 * KIB;
+/// Errands of one shard that find no room there and must arrive all the same: as many approved requests may end
+/// at once.
+pub const ERRANDS_OWED_MAX: usize = 2 * HOLD_WAITING_MAX;
 /// Access log lines that wait to be written; more are dropped and counted.
 pub const LOG_QUEUE_LINES: usize = 16 * KIB;
 /// An INTENT that is not acknowledged within this time fails the request (SECURITY "Audit").

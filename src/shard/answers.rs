@@ -487,7 +487,7 @@ impl Drop for Held<'_> {
         let unused =
             matches!(self.waiting.slot.try_take(), Some(Answer::Verdict(Verdict::Approved { .. }, _)));
         let work = if unused { Work::Settle(self.exchange, Settlement::Unsent) } else { Work::Leave };
-        // What finds no room is noticed by its time: nobody is told twice.
+        // Too many are owed already only where the background thread stands still.
         let _ = self.errands.send(Errand { shard: self.shard, ticket: self.waiting.ticket, work });
     }
 }

@@ -15,6 +15,7 @@ mod arrival;
 mod connection;
 mod deadlines;
 mod dial;
+mod errands;
 mod heartbeat;
 mod http1;
 mod idle;
@@ -48,6 +49,7 @@ use crate::{
 };
 use answers::{Answers, Taken, Terms};
 use arc_swap::ArcSwap;
+use errands::OwedErrands;
 use idle::IdleSet;
 use ids::Ids;
 use prometheus_client::metrics::gauge::Gauge;
@@ -91,7 +93,7 @@ pub struct Shard {
     tokens: RefCell<TokenCache>,
     upstreams: Upstreams,
     answers: Answers,
-    errands: Box<dyn Errands>,
+    errands: OwedErrands,
     log: Box<dyn LogSink>,
     sweeper: Sweeper,
     ids: RefCell<Ids>,
@@ -122,7 +124,7 @@ pub async fn run(parts: Parts) {
         tokens: RefCell::new(TokenCache::new(&parts.token_key)),
         upstreams: Upstreams::new(parts.count),
         answers: Answers::new(parts.recorder, memory.clone()),
-        errands: parts.errands,
+        errands: OwedErrands::new(parts.errands),
         log: parts.log,
         sweeper: Sweeper::new(),
         ids: RefCell::new(Ids::default()),
@@ -169,6 +171,7 @@ async fn sweep(shard: Weak<Shard>) {
         shard.sweeper.sweep_with(now.instant, |cause| shard.count_late(cause));
         shard.look_after_memory(&gauges);
         shard.look_after_records(now.instant);
+        shard.errands.catch_up();
         shard.answers.take_orphans().into_iter().for_each(|lease| origin::release(&shard, lease));
         let plan = shard.world.load().plan.clone();
         shard.stops.tell(plan.freezer.version());
@@ -274,9 +277,11 @@ impl Shard {
         let deadline = runtime::now().instant + RECORD_TIMEOUT;
         let all = runtime::now().instant + RECORD_STALL_MAX;
         let mut folded = self.answers.unfold(all);
-        while (folded > 0 || !self.answers.is_empty()) && runtime::now().instant < deadline {
+        let mut owed = self.errands.catch_up();
+        while (folded + owed as u64 > 0 || !self.answers.is_empty()) && runtime::now().instant < deadline {
             runtime::sleep(SETTLE_INTERVAL).await;
             folded = self.answers.unfold(all);
+            owed = self.errands.catch_up();
         }
         if folded > 0 {
             tracing::error!(shard = self.index, refusals = folded, "refusals are not in the audit log");
@@ -329,7 +334,7 @@ impl Shard {
 
     /// Asks another thread and waits for the answer.
     async fn ask(&self, share: ShareId, ask: Ask) -> Answer {
-        self.answers.ask(self.index, share, &*self.errands, ask).await
+        self.answers.ask(self.index, share, &self.errands, ask).await
     }
 
     fn count(&self, summary: &Summary) {

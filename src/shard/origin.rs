@@ -8,7 +8,7 @@ use super::{
 use crate::{
     exchange::{
         Cause,
-        handover::{Errand, Work},
+        handover::{Errand, Errands, Work},
     },
     runtime,
     secrets::Lease,
