@@ -144,8 +144,8 @@ pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOURNAL_QUEUE_RECORDS: usize = 8 * KIB;
 /// Errands of all shards that wait for the background thread.
 pub const ERRAND_QUEUE: usize = 4 * KIB;
-/// Errands of one shard that find no room there and must arrive all the same: as many approved requests may end
-/// at once.
+/// Errands of one shard that find no room there and must arrive all the same: as many approved requests may
+/// end at once.
 pub const ERRANDS_OWED_MAX: usize = 2 * HOLD_WAITING_MAX;
 /// Access log lines that wait to be written; more are dropped and counted.
 pub const LOG_QUEUE_LINES: usize = 16 * KIB;
@@ -497,6 +497,25 @@ pub const HOLD_EXCERPT_BYTES: usize = 4 * KIB;
 pub const HOLD_MEMORY_BYTES: usize = 64 * MIB;
 /// Events that a watcher may have missed.
 pub const HOLD_EVENTS: usize = KIB;
+/// Notices that wait for one target; further ones are dropped and counted.
+pub const NOTIFY_WAITING_MAX: usize = KIB;
+/// Pauses between the tries of one notice (Standard Webhooks, "Deliverability and reliability"). Then it is
+/// given up.
+pub const NOTIFY_PAUSES: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3_600),
+    Duration::from_secs(5 * 3_600),
+    Duration::from_secs(10 * 3_600),
+    Duration::from_secs(14 * 3_600),
+    Duration::from_secs(20 * 3_600),
+    Duration::from_secs(24 * 3_600),
+];
+/// One try, from the look-up of the name to the end of the answer's head.
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest that a receiver may ask to be left alone.
+pub const NOTIFY_RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// How often what waits is looked at.
 pub const HOLD_TICK: Duration = Duration::from_millis(250);
 /// Blocks of one conversation that are told apart; one with more is looked at whole every turn.

@@ -213,6 +213,7 @@ const NEEDS: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/connections.d/{name}", Need::View),
     ("GET", "/api/v1/identity", Need::View),
     ("GET", "/api/v1/secrets", Need::View),
+    ("GET", "/api/v1/notify", Need::View),
     ("GET", "/api/v1/requests/{id}/explain", Need::Audit),
     ("GET", "/api/v1/audit/head", Need::Audit),
     ("GET", "/api/v1/audit/keys", Need::Audit),
@@ -234,6 +235,7 @@ const NEEDS: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/freezes", Need::Approve),
     ("POST", "/api/v1/freezes", Need::Approve),
     ("DELETE", "/api/v1/freezes/{id}", Need::Approve),
+    ("POST", "/api/v1/approvals:foresee", Need::Approve),
     ("GET", "/api/v1/events", Need::Approve),
 ];
 

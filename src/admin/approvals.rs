@@ -41,6 +41,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/freezes", freezes).says("Who is stopped").json::<Freezes>(),
         post("/api/v1/freezes", freeze).says("Stops callers at once").body::<Stop>().json::<Freezes>(),
         delete("/api/v1/freezes/{id}", thaw).says("Lets them call again").json::<Freezes>(),
+        post("/api/v1/approvals:foresee", foresee)
+            .says("What a decision, a revocation, a freeze or a thaw would do; nothing is done")
+            .body::<Planned>()
+            .json::<Foreseen>(),
         get("/api/v1/events", events)
             .says("Held requests as they change: server-sent events")
             .query::<Behind>()
@@ -121,6 +125,32 @@ struct Stop {
     reason: String,
 }
 
+/// What is to be foreseen: exactly one.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Planned {
+    decide: Option<PlannedDecision>,
+    /// A grant.
+    revoke: Option<String>,
+    freeze: Option<Stop>,
+    /// A freeze.
+    thaw: Option<String>,
+}
+
+/// A decision about one held request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PlannedDecision {
+    id: String,
+    decision: Written,
+}
+
+/// What would happen, in words.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Foreseen {
+    foreseen: Vec<String>,
+}
+
 async fn list(
     State(desk): Desked,
     Extension(principal): Extension<Principal>,
@@ -157,6 +187,10 @@ async fn decide(
 ) -> Answer {
     let example = "{\"decision\": \"approve\", \"revision\": 1}";
     let written: Written = json_body(&desk, request, example).await?;
+    order(desk, Order::Decide(id, decision(written, &principal)?)).await
+}
+
+fn decision(written: Written, principal: &Principal) -> Result<Decision, Problem> {
     let reason = written.reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     if reason.as_ref().is_some_and(|text| text.len() > REASON_BYTES_MAX) {
         return Err(Problem::malformed(format!("a reason has at most {REASON_BYTES_MAX} bytes")));
@@ -170,8 +204,28 @@ async fn decide(
             Given::Yes { scope, reason }
         }
     };
-    let decision = Decision { approver: principal.approver(), revision: written.revision, given };
-    order(desk, Order::Decide(id, decision)).await
+    Ok(Decision { approver: principal.approver(), revision: written.revision, given })
+}
+
+/// What an order would do.
+async fn foresee(
+    State(desk): Desked,
+    Extension(principal): Extension<Principal>,
+    request: Request,
+) -> Answer {
+    let planned: Planned = json_body(&desk, request, "{\"thaw\": \"frz_…\"}").await?;
+    let approver = principal.approver();
+    let planned = match (planned.decide, planned.revoke, planned.freeze, planned.thaw) {
+        (Some(one), None, None, None) => Order::Decide(one.id, decision(one.decision, &principal)?),
+        (None, Some(id), None, None) => Order::Revoke(id, approver),
+        (None, None, Some(stop), None) => {
+            let (whom, reason) = stopped(stop)?;
+            Order::Freeze(whom, approver, reason)
+        }
+        (None, None, None, Some(id)) => Order::Thaw(id, approver),
+        _ => return Err(Problem::malformed("name one of `decide`, `revoke`, `freeze`, `thaw`")),
+    };
+    order(desk, Order::Foresee(Box::new(planned))).await
 }
 
 async fn grants(State(desk): Desked, Extension(principal): Extension<Principal>) -> Answer {
@@ -194,6 +248,12 @@ async fn freezes(State(desk): Desked, Extension(principal): Extension<Principal>
 
 async fn freeze(State(desk): Desked, Extension(principal): Extension<Principal>, request: Request) -> Answer {
     let stop: Stop = json_body(&desk, request, "{\"subject\": \"…\", \"reason\": \"…\"}").await?;
+    let (whom, reason) = stopped(stop)?;
+    order(desk, Order::Freeze(whom, principal.approver(), reason)).await
+}
+
+/// Whom to stop, and what they are told.
+fn stopped(stop: Stop) -> Result<(Whom, String), Problem> {
     let reason = stop.reason.trim().to_owned();
     if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
         let message = format!("a stop needs a reason of at most {REASON_BYTES_MAX} bytes: callers read it");
@@ -206,7 +266,7 @@ async fn freeze(State(desk): Desked, Extension(principal): Extension<Principal>,
         (None, None, None, true) => Whom::All,
         _ => return Err(Problem::malformed("name one of `subject`, `session`, `route`, `all`")),
     };
-    order(desk, Order::Freeze(whom, principal.approver(), reason)).await
+    Ok((whom, reason))
 }
 
 async fn thaw(
@@ -226,6 +286,7 @@ async fn order(desk: Arc<Desk>, order: Order) -> Answer {
         Answered::Card(card) => answer(StatusCode::OK, &card),
         Answered::Grants(grants) => answer(StatusCode::OK, &Grants { grants }),
         Answered::Freezes(freezes) => answer(StatusCode::OK, &Freezes { freezes }),
+        Answered::Foreseen(foreseen) => answer(StatusCode::OK, &Foreseen { foreseen }),
     })
 }
 

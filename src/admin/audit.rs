@@ -38,7 +38,7 @@ pub struct Consistency {
 }
 
 /// What was erased of a subject's bodies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasedBodies {
     /// Exchanges of the subject that the log holds.
     pub exchanges: u64,
@@ -223,6 +223,9 @@ async fn consistency(
 struct Whose {
     subject: String,
     issuer: Option<String>,
+    /// Only count the exchanges whose bodies would go.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 async fn erase(
@@ -231,11 +234,11 @@ async fn erase(
     query: Result<Query<Whose>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Query(Whose { subject, issuer }) =
+    let Query(Whose { subject, issuer, dry_run }) =
         query.map_err(|_| Problem::malformed("want ?subject=S, and &issuer=I for one issuer's alone"))?;
     no_body(&desk, request).await?;
     let author = principal.name().to_owned();
-    let erased = finished(async move { desk.control.erase(author, subject, issuer).await });
+    let erased = finished(async move { desk.control.erase(author, subject, issuer, dry_run).await });
     Ok(answer(StatusCode::OK, &erased.await??))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Consistency, Credential, DeviceLogin, Editor, ErasedBodies, Events, LogFolder, LoginRules, NotLoggedIn,
-    Person, Readiness, Redemption, SignInPlace, Status, Unproven,
+    NotifyTarget, NotifyTried, Person, Readiness, Redemption, SignInPlace, Status, Unproven,
 };
 use crate::{
     approval,
@@ -114,7 +114,8 @@ pub trait Control: Send + Sync + 'static {
     /// [`Unproven::Failed`] (operator).
     fn rotate_key(&self, author: String) -> Work<'_, Result<String, Unproven>>;
 
-    /// Takes the bodies of `subject` out of the log, of tokens of one issuer or of all.
+    /// Takes the bodies of `subject` out of the log, of tokens of one issuer or of all; with `dry_run` only
+    /// counts the exchanges.
     ///
     /// # Errors
     /// [`Unproven::Failed`] (operator).
@@ -123,6 +124,7 @@ pub trait Control: Send + Sync + 'static {
         author: String,
         subject: String,
         issuer: Option<String>,
+        dry_run: bool,
     ) -> Work<'_, Result<ErasedBodies, Unproven>>;
 
     /// Begins to drain: no new connections, the process ends when the open ones are through. A second call
@@ -140,6 +142,12 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// [`approval::Fault`].
     fn approvals(&self, order: approval::Order) -> Work<'_, Result<approval::Answered, approval::Fault>>;
+
+    /// Who is told of what waits for people.
+    fn notify_targets(&self) -> Vec<NotifyTarget>;
+
+    /// Sends a test to one of them, and records that `author` did; `None`: there is none of this name.
+    fn test_notify(&self, author: String, name: String) -> Work<'_, Option<NotifyTried>>;
 
     /// The configuration, to be seen, changed and tried.
     fn editor(&self) -> &dyn Editor;

@@ -20,6 +20,7 @@ mod explain;
 mod files;
 mod host;
 mod login;
+mod notify;
 mod openapi;
 mod problem;
 mod routes;
@@ -45,6 +46,7 @@ pub use editor::{ConfigFile, Connection, Edit, EditFault, Edited, Editor, Expect
 pub use events::{Event, Events};
 pub use explain::{Condition, Decided, OnTrial};
 pub use login::{DeviceLogin, LoginRules, NotLoggedIn, Person, Redemption, RoleRule, SignInPlace};
+pub use notify::{NotifyTarget, NotifyTargets, NotifyTried};
 pub use segments::{LogFolder, OfferedSegment, Offers, SEGMENT_NAME, StatedKeys};
 pub use server::Server;
 pub use status::{

@@ -8,7 +8,7 @@ use super::{
     explain, files,
     host::{self, Hosts},
     login::{self, Handovers, Sessions, Transactions},
-    openapi,
+    notify, openapi,
     problem::{Problem, answer, secure},
     segments, sessions, trials, ui,
 };
@@ -108,6 +108,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     all.extend(files::endpoints());
     all.extend(trials::endpoints());
     all.extend(approvals::endpoints());
+    all.extend(notify::endpoints());
     all.extend(sessions::endpoints());
     all.extend(explain::endpoints());
     all.extend(audit::endpoints());

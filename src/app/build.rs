@@ -52,7 +52,6 @@ pub fn start(path: &Path, options: Options) -> Result<Running, Error> {
 pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Running, Error> {
     let started = runtime::now();
     // A process without core files and without a debugger's view keeps its secrets (SECURITY R46).
-    let host = |what| move |source| Error::Host { what, source };
     sys::forbid_dumps().map_err(host("cannot switch core files off"))?;
     let snapshot = reload::read(path, None, &options)?;
     let (placed, all) = shards::place(&snapshot.runtime)?;
@@ -64,7 +63,8 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
     let (background, handle, stop_background) = background_thread()?;
     let services = handle.block_on(reload::Services::start(&snapshot, &metrics, sockets.resolver()))?;
     let world = Arc::new(ArcSwap::from_pointee(world(&snapshot, room)));
-    let (errands, holds) = serve_errands(&snapshot, &journal, senders.clone(), &services, &metrics, &handle)?;
+    let known = (&snapshot, &sockets.addresses);
+    let (errands, holds) = serve_errands(known, &journal, senders.clone(), &services, &metrics, &handle)?;
     let (lines, access_log, end_access_log) = access_log(&snapshot, &handle, &metrics);
     let core = Arc::new(Core {
         path: path.to_owned(),
@@ -118,6 +118,11 @@ pub fn start_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Ru
         stop_admin,
         admin,
     })
+}
+
+/// What failed of the host.
+fn host(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Host { what, source }
 }
 
 /// Gives issuers and names a moment to answer; whoever does not is named by `/readyz` and tried again.
@@ -325,7 +330,7 @@ fn background_thread() -> Result<(thread::JoinHandle<()>, Handle, oneshot::Sende
 
 /// Serves what shards ask for; gives the way to it, and whoever keeps held requests.
 fn serve_errands(
-    snapshot: &Snapshot,
+    (snapshot, addresses): (&Snapshot, &Addresses),
     journal: &Journal,
     senders: Vec<MailboxSender<Delivery>>,
     services: &reload::Services,
@@ -336,7 +341,20 @@ fn serve_errands(
         Some(mailbox) => mailbox.send(delivery),
         None => Err(delivery),
     });
-    let holds = hold_keeper(snapshot, journal, deliver.clone(), metrics)?;
+    let parts = holds::Parts {
+        journal: journal.handle(),
+        deliver: deliver.clone(),
+        freezer: snapshot.plan.freezer.clone(),
+        metrics: metrics.clone(),
+        notifier: services.notifier.clone(),
+        page: page(snapshot, addresses),
+        generation: snapshot.plan.generation,
+        conversations: snapshot.plan.conversations.clone(),
+        remembers: snapshot.plan.remembers(),
+        may_hold: snapshot.plan.routes.iter().any(|route| route.rules.may_approve()),
+    };
+    // What a former process left is taken up.
+    let holds = Holds::start(&snapshot.audit.dir, parts).map_err(Error::Approvals)?;
     let (sender, receiver) = queue::channel(ERRAND_QUEUE);
     let metrics = metrics.clone();
     let dropped = Arc::new(move || {
@@ -350,24 +368,23 @@ fn serve_errands(
     Ok((sender, holds))
 }
 
-/// Keeps what people decide about; what a former process left of it is taken up.
-fn hold_keeper(
-    snapshot: &Snapshot,
-    journal: &Journal,
-    deliver: errands::Deliver,
-    metrics: &Arc<Metrics>,
-) -> Result<Holds, Error> {
-    let parts = holds::Parts {
-        journal: journal.handle(),
-        deliver,
-        freezer: snapshot.plan.freezer.clone(),
-        metrics: metrics.clone(),
-        generation: snapshot.plan.generation,
-        conversations: snapshot.plan.conversations.clone(),
-        remembers: snapshot.plan.remembers(),
-        may_hold: snapshot.plan.routes.iter().any(|route| route.rules.may_approve()),
+/// Where people find the interface with their browser: as a login calls it, else by its first name, else by
+/// its address.
+fn page(snapshot: &Snapshot, addresses: &Addresses) -> Option<Arc<str>> {
+    let admin = &snapshot.admin;
+    if let Some(url) = admin.login.as_ref().and_then(|login| login.url.clone()) {
+        return Some(url);
+    }
+    let address = addresses.admin?;
+    let port = address.port();
+    let scheme = if admin.tls.is_some() { "https" } else { "http" };
+    let host = match snapshot.document.admin.hosts.first() {
+        Some(host) if host.contains(':') => host.clone(),
+        Some(host) => format!("{host}:{port}"),
+        None if address.ip().is_unspecified() => return None,
+        None => address.to_string(),
     };
-    Holds::start(&snapshot.audit.dir, parts).map_err(Error::Approvals)
+    Some(format!("{scheme}://{host}").into())
 }
 
 fn serve_admin(

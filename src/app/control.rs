@@ -1,12 +1,12 @@
 //! What operators see and do.
 
-use super::{Core, Error, editor::Editor, logging, login, reload};
+use super::{Core, Error, editor::Editor, logging, login, notify, reload};
 use crate::{
     admin::{
         self, AuditState, AuditStatus, CertificateStatus, ConfigStatus, Consistency, Control, Credential,
         DeviceLogin, ErasedBodies, Events, IssuerStatus, LimitStatus, ListenerStatus, LogFolder, LoginRules,
-        NotLoggedIn, Person, Redemption, Rejected, Reloaded, RequestStatus, Role, SecretStatus, ShardStatus,
-        SignInPlace, Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
+        NotLoggedIn, NotifyTarget, NotifyTried, Person, Redemption, Rejected, Reloaded, RequestStatus, Role,
+        SecretStatus, ShardStatus, SignInPlace, Status, Unproven, UpstreamConnections, UpstreamStatus, Work,
     },
     approval::{Answered, Fault, Order},
     archive::{self, Archive},
@@ -190,11 +190,17 @@ impl Control for Operator {
         author: String,
         subject: String,
         issuer: Option<String>,
+        dry_run: bool,
     ) -> Work<'_, Result<ErasedBodies, Unproven>> {
         let journal = self.core.journal.clone();
         Box::pin(blocking(move || {
             let (subject, issuer) = (subject.into(), issuer.map(Into::into));
             let erasure = Erasure { author: author.into(), issuer, subject };
+            if dry_run {
+                let counted = journal.count_erasable(&erasure);
+                let exchanges = counted.map_err(|error| Unproven::Failed(error.to_string()))?;
+                return Ok(ErasedBodies { exchanges, ..ErasedBodies::default() });
+            }
             // What is erased says itself who did it.
             let erased = journal.erase(&erasure).map_err(|error| {
                 let refused = format!("refused: {}: {error}", erasure.subject);
@@ -244,6 +250,14 @@ impl Control for Operator {
             let done = tokio::task::spawn_blocking(move || core.holds.order(order)).await;
             done.unwrap_or_else(|_| Err(Fault::Unavailable("the gateway failed at this".to_owned())))
         })
+    }
+
+    fn notify_targets(&self) -> Vec<NotifyTarget> {
+        notify::targets(&self.core)
+    }
+
+    fn test_notify(&self, author: String, name: String) -> Work<'_, Option<NotifyTried>> {
+        Box::pin(notify::test(self.core.clone(), author, name))
     }
 
     fn editor(&self) -> &dyn admin::Editor {

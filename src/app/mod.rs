@@ -16,6 +16,7 @@ mod error;
 mod holds;
 pub mod logging;
 mod login;
+mod notify;
 mod reload;
 pub mod replay;
 pub mod service;

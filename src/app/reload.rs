@@ -5,6 +5,7 @@ use crate::{
     background::{
         client::{self, Clients},
         lease::LeaseClient,
+        notify::{Equipped, Notifier},
         oidc::{LoginClient, Oidc, Timing},
         resolve::Resolver,
         secrets::{Keeper, Surroundings, provision},
@@ -31,6 +32,8 @@ pub struct Services {
     pub login: ArcSwapOption<LoginClient>,
     /// Those of issuers and token endpoints, each with its own trust.
     clients: Clients,
+    /// Who is told of what waits for people.
+    pub notifier: Arc<Notifier>,
     /// `None` once the process stops.
     leases: Mutex<Option<Leases>>,
     /// Somebody asked for a drain.
@@ -78,10 +81,13 @@ impl Services {
             tracing::debug!(lease = %end.facts.id, outcome = end.outcome.as_str(), "lease ended");
         });
         let leases = Leases { client, revoker: tokio::spawn(revoker.run()) };
+        let notifier = Arc::new(Notifier::new(metrics.clone(), resolver.clone()));
+        notifier.follow(equip(&notifier, snapshot)?, &tokio::runtime::Handle::current());
         Ok(Services {
             oidc: Arc::new(ArcSwap::from_pointee(oidc)),
             login,
             clients,
+            notifier,
             leases: Mutex::new(Some(leases)),
             drain: Arc::default(),
             turn: tokio::sync::Mutex::default(),
@@ -124,11 +130,13 @@ impl Services {
         snapshot: &Snapshot,
         http: impl Fn(&Issuer) -> reqwest::Client,
         login: Option<Arc<LoginClient>>,
+        told: Equipped,
     ) {
         let issuers = all_issuers(snapshot).0;
         let oidc = Oidc::spawn(&issuers, http, Timing::default(), Some(&self.oidc.load()));
         self.oidc.store(Arc::new(oidc));
         self.login.store(login);
+        self.notifier.follow(told, &tokio::runtime::Handle::current());
         self.upstreams.store(Arc::new(snapshot.plan.upstreams.clone()));
         let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         keepers.names.abort();
@@ -244,6 +252,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     core.services.clients.renew();
     let http = http(&core.services.clients, &snapshot)?;
     let login = login(&core.services.clients, &snapshot)?;
+    let told = equip(&core.services.notifier, &snapshot)?;
     let unresolved = snapshot.plan.upstreams.iter().filter(|one| one.addresses.load().is_empty());
     core.services.resolver.resolve_all(&unresolved.cloned().collect::<Vec<_>>()).await;
     let generation = snapshot.plan.generation;
@@ -254,7 +263,7 @@ async fn swap(core: &Arc<Core>, author: &str) -> Result<u64, Error> {
     // Before anything else follows the new one: what is not in the log is not in force.
     let recorded = tokio::task::spawn_blocking(recording).await;
     recorded.unwrap_or(Err(Error::Record(crate::journal::Failure::Disk)))?;
-    core.services.follow(&snapshot, http, login);
+    core.services.follow(&snapshot, http, login, told);
     core.snapshot.store(snapshot);
     core.world.store(Arc::new(world));
     core.holds.reloaded(generation, core.snapshot.load().plan.remembers());
@@ -300,6 +309,22 @@ async fn read_secrets(snapshot: &Snapshot) -> Result<(), Error> {
         config::unreadable_secret(&snapshot.tree, &failure.name, &failure.error.to_string())
     };
     Err(Error::Config(failures.iter().map(place).collect()))
+}
+
+/// Clients for those who are told, whose secrets have been read.
+///
+/// # Errors
+/// A secret that is no key or no address; authorities that cannot be used.
+fn equip(notifier: &Notifier, snapshot: &Snapshot) -> Result<Equipped, Error> {
+    let of = |(index, target): (usize, &Arc<crate::approval::Target>)| {
+        let why = target.check().err()?;
+        Some(config::unusable_notify(&snapshot.tree, index, &why.to_string()))
+    };
+    let unusable: Vec<Diagnostic> = snapshot.notify.iter().enumerate().filter_map(of).collect();
+    if !unusable.is_empty() {
+        return Err(Error::Config(unusable));
+    }
+    notifier.equip(&snapshot.notify).map_err(|error| Error::Client(error.to_string()))
 }
 
 /// The clients for issuers; those of leases are tried, too, so that their faults show up here.

@@ -1,6 +1,6 @@
 //! Who decides, and about what.
 
-use super::{Card, Grant, Whom};
+use super::{Card, Fault, Grant, Whom};
 use std::sync::Arc;
 
 /// Who decides, as the door knows them.
@@ -70,6 +70,15 @@ impl Approver {
     /// Whether it is their business.
     pub fn sees_grant(&self, grant: &Grant) -> bool {
         self.reach.covers(&grant.route)
+    }
+
+    /// As [`Approver::may_stop`].
+    ///
+    /// # Errors
+    /// [`Fault::Forbidden`].
+    pub fn must_stop(&self, whom: &Whom) -> Result<(), Fault> {
+        let why = || format!("{} stops only routes that they decide about", self.name);
+        if self.may_stop(whom) { Ok(()) } else { Err(Fault::Forbidden(why())) }
     }
 
     /// Whether they may stop these, and let them go on: whoever decides about some routes only stops those,

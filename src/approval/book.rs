@@ -1,9 +1,10 @@
 //! The machine: all cards, all grants, and who waits for which.
 
 mod decide;
+mod foresee;
 
 use super::{
-    Approver, Card, Digests, Freeze, Grant, Key, Question, Seat, Settlement, State, Verdict,
+    Approver, Card, Digests, Freeze, Grant, Key, Notice, Question, Seat, Settlement, State, Verdict,
     card::{End, outcome_words},
 };
 use crate::{
@@ -21,7 +22,7 @@ use std::{
 };
 
 /// All held requests of a gateway.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Book {
     key: Key,
     cards: BTreeMap<String, Card>,
@@ -36,7 +37,7 @@ pub struct Book {
 }
 
 /// One exchange that waits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     card: String,
     bind: [u8; 32],
@@ -56,6 +57,22 @@ pub struct Effects {
     pub told: Vec<(Seat, Verdict)>,
     /// Requests that are to ask again at once, with what they asked: a grant may let them through now.
     pub again: Vec<Seat>,
+    /// What people elsewhere are told of, beside what the records say.
+    pub notices: Vec<Notice>,
+}
+
+impl Effects {
+    /// All that people elsewhere are told of, once this is kept.
+    pub fn notices(&self, book: &Book) -> Vec<Notice> {
+        let of = |record: &Record| {
+            let card = match record {
+                Record::Approval(approval) => book.card(&approval.approval),
+                _ => None,
+            };
+            Notice::of(record, card)
+        };
+        self.records.iter().filter_map(of).chain(self.notices.iter().cloned()).collect()
+    }
 }
 
 /// What somebody decides.

@@ -20,6 +20,7 @@ mod conversation;
 mod digest;
 mod freeze;
 mod grant;
+mod notice;
 mod order;
 mod question;
 #[cfg(test)]
@@ -32,6 +33,10 @@ pub use conversation::{Change, Conversations, Head, Judged, Remembered, Setting,
 pub use digest::{Digests, Key};
 pub use freeze::{Freeze, Freezer, Whom};
 pub use grant::{Grant, GrantView};
+pub use notice::{
+    Address, Keys, Letter, MalformedKey, Notice, NoticeData, NoticeKind, Rendered, SigningKey, Target,
+    TargetKind, Unsendable, pause_after, wait_asked_for,
+};
 pub use order::{Answered, Order};
 pub use question::{Excerpt, Question, Seat, Settlement, Verdict};
 

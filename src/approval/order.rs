@@ -16,6 +16,8 @@ pub enum Order {
     Freeze(Whom, Approver, String),
     /// Which, and by whom.
     Thaw(String, Approver),
+    /// What would come of an order that changes something.
+    Foresee(Box<Order>),
 }
 
 /// What comes of an order.
@@ -25,4 +27,6 @@ pub enum Answered {
     Card(Box<CardView>),
     Grants(Vec<GrantView>),
     Freezes(Vec<Freeze>),
+    /// What would happen, in words.
+    Foreseen(Vec<String>),
 }

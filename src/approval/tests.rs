@@ -480,12 +480,12 @@ fn a_freeze_refuses_what_waits_and_voids_what_was_granted() {
     let refused = desk.book.revoke(desk.now, &grant, &other);
     assert!(matches!(refused, Err(Fault::NotFound(_))), "a grant of another's route");
     let frozen = desk.book.freeze(desk.now, freeze);
-    assert!(desk.book.thaw("frz_1", &other).is_err(), "not theirs to take away");
+    assert!(desk.book.thaw(START, "frz_1", &other).is_err(), "not theirs to take away");
     assert_eq!((told(&frozen), recorded(&frozen)), (vec!["frozen"], vec!["denied", "grant"]));
     assert_eq!(told(&desk.ask(3, &question(3), b"3")), ["frozen"]);
-    desk.book.thaw("frz_1", &Approver::default()).unwrap();
+    desk.book.thaw(START, "frz_1", &Approver::default()).unwrap();
     assert!(told(&desk.ask(4, &question(4), b"4")).is_empty());
-    assert!(desk.book.thaw("frz_1", &Approver::default()).is_err());
+    assert!(desk.book.thaw(START, "frz_1", &Approver::default()).is_err());
 }
 
 /// One thing that happens, of a few requests, callers and people.

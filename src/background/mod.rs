@@ -8,6 +8,7 @@ pub mod client;
 pub mod errands;
 mod exec;
 pub mod lease;
+pub mod notify;
 pub mod oidc;
 pub mod resolve;
 pub mod secrets;

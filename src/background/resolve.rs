@@ -6,6 +6,7 @@
 
 use crate::{
     exchange::plan::{Destination, Upstream},
+    http::client_address::Network,
     limits::{RESOLVE_INTERVAL, RESOLVE_RETRY, RESOLVE_STALE_MAX, RESOLVE_TIMEOUT, RESOLVED_ADDRESSES_MAX},
 };
 use std::{
@@ -131,7 +132,7 @@ impl Resolver {
         let mut addresses = Vec::new();
         let mut failures = Vec::new();
         for destination in &upstream.destinations {
-            match self.addresses(upstream, destination).await {
+            match self.addresses(&upstream.name, &upstream.allowed, destination).await {
                 Ok(found) => addresses.extend(found),
                 Err(why) => failures.push(why),
             }
@@ -143,13 +144,15 @@ impl Resolver {
         failures.is_empty()
     }
 
-    /// The permitted addresses of one name, at least one.
+    /// The permitted addresses of one name, at least one; `name`: whose it is, `allowed`: where it may lead
+    /// in any case.
     ///
     /// # Errors
     /// Why there is none: the resolver's, or the operator's of that name.
-    async fn addresses(
+    pub(super) async fn addresses(
         &self,
-        upstream: &Upstream,
+        name: &str,
+        allowed: &[Network],
         destination: &Destination,
     ) -> Result<Vec<SocketAddr>, String> {
         let Destination { host, port } = destination;
@@ -162,11 +165,11 @@ impl Resolver {
             Err(_) => return Err(format!("{host}: no answer within {:?}", self.timing.timeout)),
         };
         let (permitted, refused): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|address| self.permits(upstream, *address));
+            found.into_iter().partition(|address| self.permits(allowed, *address));
         if !refused.is_empty() {
             let refused: Vec<String> = refused.iter().map(SocketAddr::to_string).collect();
             let refused = refused.join(" ");
-            tracing::warn!(upstream = %upstream.name, %host, %refused, "the name leads where it may not");
+            tracing::warn!(name, %host, %refused, "the name leads where it may not");
             if permitted.is_empty() {
                 return Err(format!("{host} leads only to addresses that are not permitted: {refused}"));
             }
@@ -174,11 +177,11 @@ impl Resolver {
         if permitted.is_empty() { Err(format!("{host} has no address")) } else { Ok(permitted) }
     }
 
-    fn permits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+    fn permits(&self, allowed: &[Network], address: SocketAddr) -> bool {
         if self.own.iter().any(|own| is_own(*own, address)) {
             return false;
         }
-        let is_allowed = |ip| upstream.allowed.iter().any(|network| network.contains(ip));
+        let is_allowed = |ip| allowed.iter().any(|network| network.contains(ip));
         is_allowed(address.ip())
             || !std::iter::once(address.ip()).chain(embedded(address.ip())).any(is_refused)
     }
@@ -335,7 +338,11 @@ mod tests {
             ("192.0.2.1:8444", true),
             ("192.0.2.9:8444", false),
         ] {
-            assert_eq!(resolver.permits(&upstream, address.parse().unwrap()), is_allowed, "{address}");
+            assert_eq!(
+                resolver.permits(&upstream.allowed, address.parse().unwrap()),
+                is_allowed,
+                "{address}"
+            );
         }
     }
 
@@ -350,7 +357,11 @@ mod tests {
             ("169.254.7.7:8444", false),
             ("[fe80::1]:80", false),
         ] {
-            assert_eq!(resolver.permits(&upstream, address.parse().unwrap()), is_allowed, "{address}");
+            assert_eq!(
+                resolver.permits(&upstream.allowed, address.parse().unwrap()),
+                is_allowed,
+                "{address}"
+            );
         }
     }
 

@@ -105,6 +105,9 @@ struct Seen {
     /// The revision that was seen [default: the one of now]
     #[arg(long, value_name = "N")]
     revision: Option<u64>,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -274,6 +277,10 @@ async fn decide(seen: Seen, id: &str, mut decision: Value, output: &mut Output) 
     let target = &seen.shown.target;
     let before = card(target, id).await?;
     decision["revision"] = seen.revision.unwrap_or(before.revision).into();
+    if seen.dry_run {
+        let planned = json!({ "decide": { "id": before.id, "decision": decision } });
+        return foresee(&seen.shown, &planned, output).await;
+    }
     let path = path(&before.id)? + "/decision";
     let answer = target.ask_with(Method::POST, &path, &decision).await?;
     if answer.status != 200 {
@@ -292,6 +299,19 @@ async fn decide(seen: Seen, id: &str, mut decision: Value, output: &mut Output) 
         other => other.to_owned(),
     };
     output.result(&format!("{}  {so}\n", card.id));
+    Ok(())
+}
+
+/// Asks what an order would do, and says it.
+pub(super) async fn foresee(shown: &Shown, planned: &Value, output: &mut Output) -> Result<(), Failure> {
+    let answer = shown.target.ask_with(Method::POST, "/api/v1/approvals:foresee", planned).await?;
+    let lines: Vec<String> = read(&answer, "foreseen")?;
+    if shown.json {
+        output.json(&lines);
+        return Ok(());
+    }
+    output.result("nothing was done; this would happen:\n");
+    lines.iter().for_each(|line| output.result(&format!("  {}\n", inert::line(line))));
     Ok(())
 }
 

@@ -24,6 +24,9 @@ pub(super) struct Erase {
     /// Only as a token of this issuer names it [default: of every issuer]
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
+    /// Only count the exchanges whose bodies would go
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     target: Target,
     /// As JSON
@@ -36,11 +39,13 @@ pub(super) struct Erase {
 struct Question<'a> {
     subject: &'a str,
     issuer: Option<&'a str>,
+    dry_run: Option<bool>,
 }
 
 impl Erase {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        let question = Question { subject: &self.subject, issuer: self.issuer.as_deref() };
+        let dry_run = self.dry_run.then_some(true);
+        let question = Question { subject: &self.subject, issuer: self.issuer.as_deref(), dry_run };
         let answer = with_query("/api/v1/audit/erase", &question)
             .and_then(|path| block_on(self.target.ask(reqwest::Method::POST, &path)));
         let answer = match answer {
@@ -56,6 +61,9 @@ impl Erase {
         };
         if self.json {
             output.json(&erased);
+        } else if self.dry_run {
+            let (who, count) = (super::inert::line(&self.subject), erased.exchanges);
+            output.result(&format!("{who}: the bodies of {count} exchanges would go; nothing was erased\n"));
         } else {
             output.result(&sentence(&erased, &self.subject));
         }

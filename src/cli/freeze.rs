@@ -1,8 +1,8 @@
 //! `ringward freeze` and `thaw`: stop a caller, a session, a route or everything, and let it go on.
 
 use super::{
-    admin_client::{Answer, Failure, report},
-    approvals::{Shown, read},
+    admin_client::{Answer, Failure, exit_code, report},
+    approvals::{Shown, foresee, read},
     block_on, exit,
     grants::id_path,
     inert,
@@ -35,6 +35,9 @@ pub(super) struct Freeze {
     /// What callers are told
     #[arg(short = 'm', long, alias = "message", value_name = "TEXT")]
     reason: Option<String>,
+    /// Only say what would happen
+    #[arg(long, requires = "whom")]
+    dry_run: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -44,22 +47,28 @@ pub(super) struct Freeze {
 pub(super) struct Thaw {
     /// Freeze (frz_…)
     id: String,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     shown: Shown,
 }
 
 impl Freeze {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        let Freeze { subject, session, route, all, reason, shown } = self;
+        let Freeze { subject, session, route, all, reason, dry_run, shown } = self;
         let is_order = all || subject.is_some() || session.is_some() || route.is_some();
+        let body = json!({
+            "subject": subject, "session": session, "route": route, "all": all, "reason": reason,
+        });
+        if dry_run {
+            return exit_code(block_on(foresee(&shown, &json!({ "freeze": body }), output)), output);
+        }
         let asked = block_on(async {
             let path = "/api/v1/freezes";
             if !is_order {
                 return shown.target.ask(Method::GET, path).await;
             }
-            let body = json!({
-                "subject": subject, "session": session, "route": route, "all": all, "reason": reason,
-            });
             shown.target.ask_with(Method::POST, path, &body).await
         });
         finish(asked, shown.json, output)
@@ -68,6 +77,9 @@ impl Freeze {
 
 impl Thaw {
     pub(super) fn run(self, output: &mut Output) -> u8 {
+        if self.dry_run {
+            return exit_code(block_on(foresee(&self.shown, &json!({ "thaw": self.id }), output)), output);
+        }
         let asked =
             block_on(async { self.shown.target.ask(Method::DELETE, &id_path("freezes", &self.id)?).await });
         finish(asked, self.shown.json, output)

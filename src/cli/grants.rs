@@ -2,7 +2,7 @@
 
 use super::{
     admin_client::{Answer, Failure, exit_code},
-    approvals::{Shown, read},
+    approvals::{Shown, foresee, read},
     block_on, exit, inert,
     output::Output,
     sessions::lines::{clock, table},
@@ -10,6 +10,7 @@ use super::{
 use crate::approval::GrantView;
 use clap::{Args, Subcommand};
 use reqwest::Method;
+use serde_json::json;
 
 /// See and take away standing permissions
 #[derive(Debug, Args)]
@@ -30,6 +31,9 @@ enum What {
 struct Revoke {
     /// Grant (gra_…)
     id: String,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -42,7 +46,10 @@ impl Command {
                     let answer = shown.target.ask(Method::GET, "/api/v1/grants").await?;
                     show(&answer, shown.json, output)
                 }
-                What::Revoke(Revoke { id, shown }) => {
+                What::Revoke(Revoke { id, dry_run: true, shown }) => {
+                    foresee(&shown, &json!({ "revoke": id }), output).await
+                }
+                What::Revoke(Revoke { id, dry_run: false, shown }) => {
                     let answer = shown.target.ask(Method::DELETE, &id_path("grants", &id)?).await?;
                     show(&answer, shown.json, output)
                 }

@@ -26,6 +26,7 @@ mod kept_login;
 mod login;
 mod man;
 mod mask;
+mod notify;
 mod output;
 mod policy;
 mod profile;
@@ -100,6 +101,7 @@ enum Command {
     Grants(grants::Command),
     Freeze(freeze::Freeze),
     Thaw(freeze::Thaw),
+    Notify(notify::Command),
     Sessions(sessions::Command),
     Policy(policy::Command),
     Audit(audit::Command),
@@ -142,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Grants(command) => command.run(&mut output),
         Command::Freeze(command) => command.run(&mut output),
         Command::Thaw(command) => command.run(&mut output),
+        Command::Notify(command) => command.run(&mut output),
         Command::Sessions(command) => command.run(&mut output),
         Command::Policy(command) => command.run(&mut output),
         Command::Audit(command) => command.run(&mut output),

@@ -1,11 +1,12 @@
 //! `ringward status`.
 
-use super::admin_client::{Target, report};
-use super::{block_on, exit, output::Output};
+use super::admin_client::{Failure, Target, exit_code, report};
+use super::{approvals::other_version, block_on, exit, inert, output::Output};
 use crate::admin::{AuditState, AuditStatus, Status, UpstreamConnections};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
+use std::{io::IsTerminal, time::Duration};
 
 /// Show what the running gateway is doing
 #[derive(Debug, Args)]
@@ -15,41 +16,104 @@ pub(super) struct Command {
     /// As JSON, as the gateway says it
     #[arg(long)]
     json: bool,
+    /// Show it anew each second until Ctrl-C: on a terminal in place, elsewhere as one line each time
+    #[arg(short, long)]
+    watch: bool,
 }
+
+/// How often it is shown anew.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Command {
     pub(super) fn run(self, output: &mut Output) -> u8 {
-        let answer = match block_on(self.target.ask(reqwest::Method::GET, "/api/v1/status")) {
-            Ok(answer) => answer,
+        if self.watch {
+            return exit_code(block_on(self.watch(output)), output);
+        }
+        let status = match block_on(self.ask()) {
+            Ok(status) => status,
             Err(failure) => return report(&failure, output),
         };
-        if answer.status != 200 {
-            output.error(&format!("the gateway answers with status {}", answer.status));
-            output.note(answer.body.trim_end());
-            return exit::FAILED;
-        }
-        let status = serde_json::from_str::<Value>(&answer.body);
-        let parsed = status.as_ref().ok().and_then(|value| Status::deserialize(value).ok());
-        match (status, parsed) {
-            (Ok(status), _) if self.json => output.json(&status),
-            (Ok(_), Some(status)) => output.result(&shown(&status)),
-            _ => {
-                output.error("the gateway's answer is not that of a gateway of this version");
-                return exit::FAILED;
-            }
+        match self.json {
+            true => output.json(&status.0),
+            false => output.result(&shown(&status.1)),
         }
         exit::OK
+    }
+
+    /// What the gateway says, as it says it and as it is meant.
+    async fn ask(&self) -> Result<(Value, Status), Failure> {
+        let answer = self.target.ask(reqwest::Method::GET, "/api/v1/status").await?;
+        if answer.status != 200 {
+            let (status, detail) = (answer.status, answer.body.trim_end());
+            let message = format!("the gateway answers with status {status}: {}", inert::line(detail));
+            return Err(Failure { message, code: exit::FAILED });
+        }
+        let status = serde_json::from_str::<Value>(&answer.body).ok();
+        let parsed = status.as_ref().and_then(|value| Status::deserialize(value).ok());
+        status.zip(parsed).ok_or_else(other_version)
+    }
+
+    /// Shows it again and again, until Ctrl-C or until nobody reads. A gateway that goes away is waited for.
+    async fn watch(&self, output: &mut Output) -> Result<(), Failure> {
+        let is_terminal = std::io::stdout().is_terminal() && !self.json;
+        let mut before = self.ask().await.map(Some)?;
+        loop {
+            let text = match (&before, self.json) {
+                (Some((value, _)), true) => format!("{value}\n"),
+                (Some((_, status)), false) if is_terminal => redrawn(&shown(status)),
+                (Some((_, status)), false) => line(status),
+                (None, true) => "null\n".to_owned(),
+                (None, false) if is_terminal => redrawn("no gateway answers\n"),
+                (None, false) => "no gateway answers\n".to_owned(),
+            };
+            if !output.piece(&text) {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            before = match self.ask().await {
+                Ok(status) => Some(status),
+                Err(failure) if failure.code == exit::UNREACHABLE => None,
+                Err(failure) => return Err(failure),
+            };
+        }
+    }
+}
+
+/// A text in place of what stood on the terminal before: each line is cleared behind its end, and all below.
+fn redrawn(text: &str) -> String {
+    format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+}
+
+/// The few figures that change, for logs and pipes.
+fn line(status: &Status) -> String {
+    let requests = &status.requests;
+    format!(
+        "up {} s, {}: {} forwarded, {} refused, {} in flight, {} connections, record {}\n",
+        status.uptime_s,
+        state(status),
+        requests.forwarded,
+        requests.refused,
+        requests.in_flight,
+        status.limits.connections,
+        status.audit.sequence
+    )
+}
+
+fn state(status: &Status) -> &'static str {
+    match (status.draining, status.readiness().ready) {
+        (true, _) => "draining",
+        (false, true) => "ready",
+        (false, false) => "not ready",
     }
 }
 
 /// For people: one thing a line, what is wrong beside what it is about.
 fn shown(status: &Status) -> String {
     let mut lines = Lines(String::new());
-    let state = match (status.draining, status.readiness().ready) {
-        (true, _) => "draining",
-        (false, true) => "ready",
-        (false, false) => "not ready",
-    };
+    let state = state(status);
     lines.add(
         "gateway",
         format!("{state}, version {}, pid {}, up {} s", status.version, status.pid, status.uptime_s),

@@ -2,7 +2,8 @@
 //! those. Doc comments here and in the tables are what `config explain` and the JSON Schema show.
 
 use super::{
-    Admin, Audit, Deny, Hold, Identity, Limits, Listen, Log, Mask, Policy, Route, Runtime, Secret, Upstream,
+    Admin, Audit, Deny, Hold, Identity, Limits, Listen, Log, Mask, Notify, Policy, Route, Runtime, Secret,
+    Upstream,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct Document {
     /// Requests that wait for people.
     #[serde(default)]
     pub hold: Hold,
+    /// Who is told when a request waits for people, and of what becomes of it.
+    #[serde(default)]
+    pub notify: Vec<Notify>,
     /// How refusals look.
     #[serde(default)]
     pub deny: Deny,

@@ -24,6 +24,7 @@ mod log;
 mod login;
 mod mask;
 mod mask_file;
+mod notify;
 pub mod origin;
 mod policy;
 mod route;
@@ -37,7 +38,7 @@ mod tuning;
 mod upstreams;
 mod value;
 
-pub use compile::{compile, mask_rules, unreadable_secret};
+pub use compile::{compile, mask_rules, unreadable_secret, unusable_notify};
 pub use diagnostic::{Diagnostic, Format, Severity, UNREADABLE_FILE};
 pub use document::Document;
 pub use host::Host;
@@ -63,6 +64,7 @@ pub use log::{Level, Log};
 pub use login::{ApproverRole, ApproverTable, Login, LoginClaims, Roles};
 pub use mask::{Direction, Mask, MaskKind};
 pub use mask_file::load_masks;
+pub use notify::{Notify, NotifyKind};
 pub use policy::{
     Action, Approval, BodyCondition, FieldCondition, FieldTable, JsonCondition, Policy, Scalar, SqlCondition,
     Timeout, When,

@@ -2,6 +2,7 @@
 
 use super::origin::ListenAddr;
 use super::{Cores, Diagnostic, Document, Driver, Level, Tree, Tuning};
+use crate::approval::Target;
 use crate::audit::Commit;
 use crate::exchange::plan::Plan;
 use crate::identity::Issuer;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     /// What does not keep it from running, but should be looked at: certificates that end soon.
     pub warnings: Vec<Diagnostic>,
     pub admin: AdminPlan,
+    /// Who is told of what waits for people.
+    pub notify: Vec<Arc<Target>>,
     pub audit: AuditPlan,
     pub log: LogPlan,
     pub runtime: RuntimePlan,

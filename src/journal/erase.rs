@@ -90,6 +90,16 @@ impl Handle {
         Ok(report)
     }
 
+    /// Exchanges whose bodies [`Handle::erase`] would take out; nothing is changed. Blocks as that does.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn count_erasable(&self, erasure: &Erasure) -> io::Result<u64> {
+        let shared = self.0.packer.shared();
+        let _turn = shared.turn();
+        Ok(exchanges_of(&segments::list(&shared.folder)?.0, erasure)?.len() as u64)
+    }
+
     /// What is sealed once record `sequence` is.
     fn sealed_behind(&self, sequence: u64) -> Result<Sealed, EraseError> {
         let begun = Instant::now();

@@ -68,6 +68,13 @@ struct Kind {
     kind: &'static str,
 }
 
+/// What became of a notice; targets are those of the configuration, so that there are few.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Notice {
+    target: String,
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failure {
     reason: &'static str,
@@ -178,6 +185,8 @@ pub struct Metrics {
     pub epoll_fallback: Gauge,
     /// Requests that wait for people.
     pub approvals_pending: Gauge,
+    notices: Family<Notice, Counter>,
+    notices_waiting: Family<Named, Gauge>,
 }
 
 impl Default for Metrics {
@@ -222,6 +231,8 @@ impl Default for Metrics {
             reload_successful: Gauge::default(),
             epoll_fallback: Gauge::default(),
             approvals_pending: Gauge::default(),
+            notices: Family::default(),
+            notices_waiting: Family::default(),
         };
         metrics.register_exchanges();
         metrics.register_process();
@@ -293,6 +304,13 @@ impl Metrics {
             "Requests that wait for people",
             self.approvals_pending.clone(),
         );
+        registry.register(
+            "notifications",
+            "Tries to tell somebody, and how they ended",
+            self.notices.clone(),
+        );
+        let waiting = self.notices_waiting.clone();
+        registry.register("notifications_waiting", "Notices that have not arrived yet", waiting);
         registry.register("epoll_fallback", "Whether epoll stands in", self.epoll_fallback.clone());
         let build = Family::<BuildInfo, Gauge>::default();
         build.get_or_create(&BuildInfo { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -340,6 +358,16 @@ impl Metrics {
     /// The gauge of a shard's open connections.
     pub fn connections(&self, shard: usize) -> Gauge {
         self.connections.get_or_create_owned(&Shard { shard: shard as u32 })
+    }
+
+    /// Counts what became of a notice, or of one try: `delivered`, `failed`, `given_up` or `dropped`.
+    pub fn notice(&self, target: &str, outcome: &'static str) {
+        self.notices.get_or_create_owned(&Notice { target: target.to_owned(), outcome }).inc();
+    }
+
+    /// The gauge of what waits for one target.
+    pub fn notices_waiting(&self, target: &str) -> Gauge {
+        self.notices_waiting.get_or_create_owned(&Named { name: target.to_owned() })
     }
 
     /// The metrics of one upstream; `reasons` are the words for why a connection was closed.

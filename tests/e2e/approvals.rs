@@ -162,6 +162,48 @@ fn the_demo_says_where_a_request_that_waits_is_decided() {
     });
 }
 
+#[test]
+fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let demo = Demo::start();
+    let admin = format!("unix:{}", demo.get("admin_socket"));
+    let run = |arguments: &[&str]| {
+        let output = super::support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| send(&demo));
+        let id = demo.held()["id"].as_str().unwrap().to_owned();
+        let cases: [(&[&str], &str); 4] = [
+            (&["approvals", "approve", &id, "--dry-run"], "pending, then consumed"),
+            (&["approvals", "approve", &id, "--for", "30m", "--dry-run"], "policy big-spend opens until"),
+            (&["approvals", "deny", &id, "-m", "No.", "--dry-run"], "pending, then denied"),
+            (&["freeze", "--subject", "agent-7", "-m", "No.", "--dry-run"], "subject agent-7 is stopped"),
+        ];
+        for (arguments, said) in cases {
+            let shown = run(arguments);
+            assert!(shown.starts_with("nothing was done") && shown.contains(said), "{arguments:?}: {shown}");
+            assert!(shown.contains("a request that waits is answered"), "{arguments:?}: {shown}");
+        }
+        let refused = demo.approvals(&["approve", &id, "--revision", "7", "--dry-run"]);
+        assert!(text(&refused).contains("the request has changed"), "{}", text(&refused));
+        assert_eq!(demo.held()["state"], "pending", "nothing has happened");
+        run(&["approvals", "approve", &id, "--for", "30m"]);
+        assert_eq!(asked.join().unwrap().0, 200);
+    });
+    let grants: Vec<Value> = serde_json::from_str(&run(&["grants", "list", "--json"])).unwrap();
+    let id = grants[0]["id"].as_str().unwrap();
+    assert!(run(&["grants", "revoke", id, "--dry-run"]).contains("policy big-spend ends"));
+    assert_eq!(send(&demo).0, 200, "the grant is there");
+    run(&["freeze", "--all", "-m", "No."]);
+    let frozen: Vec<Value> = serde_json::from_str(&run(&["freeze", "--json"])).unwrap();
+    let id = frozen[0]["id"].as_str().unwrap();
+    assert!(run(&["thaw", id, "--dry-run"]).contains("all goes on"));
+    assert_eq!(send(&demo).0, 403, "it is still stopped");
+    let erased = run(&["audit", "erase", "--subject", "agent-7", "--dry-run"]);
+    assert!(erased.contains("exchanges would go; nothing was erased"), "{erased}");
+}
+
 /// One call of an SDK that is held, and what it printed.
 fn call(demo: &Demo, sdk: fn() -> Option<Command>, vendor: &str, how: &str) -> Value {
     let mut command = sdk().expect("it was there a moment ago");

@@ -151,3 +151,30 @@ fn what_keeps_a_gateway_from_starting_is_one_clear_line() {
     check("dir = \"audit\"", "dir = \"ringward.toml/audit\"", 3, "ringward.toml/audit");
     check("upstream = \"up\"", "upstream = \"upp\"", 3, "ringward.toml:");
 }
+
+#[test]
+fn the_status_is_shown_again_and_again_until_it_is_interrupted() {
+    let upstream = Upstream::answering("here");
+    let gateway = Gateway::start(&open_route("up", upstream.address));
+    let admin = format!("unix:{}", gateway.folder.path().join("admin.sock").display());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ringward"))
+        .args(["status", "--watch", "--admin", &admin])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, lines) = mpsc::channel();
+    let stdout = child.stdout.take().expect("piped");
+    thread::spawn(move || {
+        use std::io::BufRead;
+        let lines = std::io::BufReader::new(stdout).lines().map_while(Result::ok);
+        lines.for_each(|line| drop(sender.send(line)));
+    });
+    let next = || lines.recv_timeout(super::support::DEADLINE).expect("a line");
+    assert!(next().contains("ready: 0 forwarded"), "plain lines where it is no terminal");
+    assert_eq!(ask(&gateway.address(), "GET", "/", &[], "").status, 200);
+    eventually("the request", || next().contains("ready: 1 forwarded").then_some(()));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "Ctrl-C is its end");
+}

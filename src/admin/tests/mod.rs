@@ -174,9 +174,11 @@ impl Control for Process {
         author: String,
         subject: String,
         issuer: Option<String>,
+        dry_run: bool,
     ) -> Work<'_, Result<ErasedBodies, Unproven>> {
         Box::pin(async move {
-            self.note(format!("{subject} of {issuer:?} erased by {author}"));
+            let done = if dry_run { "counted" } else { "erased" };
+            self.note(format!("{subject} of {issuer:?} {done} by {author}"));
             Ok(ErasedBodies { exchanges: 1, contents: 2, bytes: 3, nonces: 4, encrypted_segments: 5 })
         })
     }
@@ -193,6 +195,15 @@ impl Control for Process {
     fn approvals(&self, order: approval::Order) -> Work<'_, Result<approval::Answered, approval::Fault>> {
         self.note(format!("{order:?}"));
         Box::pin(async { Ok(approval::Answered::Cards(Vec::new())) })
+    }
+
+    fn notify_targets(&self) -> Vec<super::NotifyTarget> {
+        Vec::new()
+    }
+
+    fn test_notify(&self, author: String, name: String) -> Work<'_, Option<super::NotifyTried>> {
+        self.note(format!("test {name} by {author}"));
+        Box::pin(async { None })
     }
 
     fn editor(&self) -> &dyn Editor {

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     admin::Events,
     approval::{
-        self, Answered, Approver, Book, Card, Effects, Fault, Freeze, Key, Order, Question, Seat, Settlement,
-        State, Verdict, Whom,
+        self, Answered, Approver, Book, Card, Effects, Fault, Freeze, Key, Letter, Notice, Order, Question,
+        Seat, Settlement, State, Verdict, Whom,
     },
     audit::{Access, Commit, ExchangeId, Record},
     buffer::Segments,
@@ -33,6 +33,8 @@ pub enum Message {
     Leave(Seat),
     Settle(ExchangeId, Settlement),
     Order(Box<Order>, mpsc::SyncSender<Result<Answered, Fault>>),
+    /// These letters need not be kept any more.
+    Arrived(Vec<String>),
     Reloaded(u64, bool),
     Drain,
     End,
@@ -87,6 +89,7 @@ impl Keeper {
         self.parts.conversations.open(kept.key.clone(), kept.conversations);
         self.book = Book::new(kept.key, generation, kept.cards, kept.grants, kept.freezes, now());
         self.store = Some(store);
+        self.parts.notifier.post(kept.letters);
         self.parts.freezer.publish(self.book.freezes().cloned().collect());
         Ok(())
     }
@@ -143,6 +146,7 @@ impl Keeper {
                 self.release(seat);
                 return;
             }
+            Message::Arrived(ids) => return self.forget(ids),
             Message::Settle(exchange, settlement) => self.book.settle(now(), exchange, settlement),
             Message::Reloaded(generation, remembers) => {
                 self.parts.generation = generation;
@@ -258,17 +262,42 @@ impl Keeper {
     }
 
     fn store_and_record(&mut self, effects: &Effects) -> Result<(), String> {
-        let changes: BTreeMap<String, Option<String>> =
+        let mut changes: BTreeMap<String, Option<String>> =
             effects.kept.iter().map(|id| (id.clone(), self.content(id))).collect();
+        let letters = self.letters(effects);
+        // All or nothing: what is so is told, and what is told is so.
+        changes.extend(letters.iter().map(|one| (one.id.clone(), serde_json::to_string(one).ok())));
         if !changes.is_empty() {
             let store = self.store.as_mut().ok_or("there is no store")?;
             store.keep(&changes).map_err(|error| format!("the store of approvals: {error}"))?;
         }
+        self.parts.notifier.post(letters);
         for record in &effects.records {
             let recorded = self.parts.journal.append_blocking(Commit::Durable, record.clone());
             recorded.map_err(|failure| format!("the audit journal: {failure}"))?;
         }
         Ok(())
+    }
+
+    /// What is to be told of this, to all who want to know.
+    fn letters(&self, effects: &Effects) -> Vec<Letter> {
+        let linked = |notice: Notice| match &self.parts.page {
+            Some(page) => notice.linked(page),
+            None => notice,
+        };
+        let notices: Vec<Notice> = effects.notices(&self.book).into_iter().map(linked).collect();
+        self.parts.notifier.letters(&notices, now()).unwrap_or_else(|error| {
+            tracing::error!(%error, "nobody is told of what happened");
+            Vec::new()
+        })
+    }
+
+    fn forget(&mut self, letters: Vec<String>) {
+        let Some(store) = &mut self.store else { return };
+        let changes = letters.into_iter().map(|id| (id, None)).collect();
+        if let Err(error) = store.keep(&changes) {
+            tracing::error!(%error, "a notice that has arrived is still kept: it may come twice");
+        }
     }
 
     /// What the store holds of a card, a grant or a stop.
@@ -313,8 +342,17 @@ impl Keeper {
                 Ok(Answered::Freezes(seen.cloned().collect()))
             }
             Order::Freeze(whom, approver, reason) => self.freeze(whom, approver, reason),
+            Order::Foresee(order) => {
+                let order = match *order {
+                    Order::Decide(id, decision) => {
+                        Order::Decide(self.full(&id, &decision.approver)?, decision)
+                    }
+                    order => order,
+                };
+                self.book.foresee(now(), order).map(Answered::Foreseen)
+            }
             Order::Thaw(id, approver) => {
-                let (freeze, mut effects) = self.book.thaw(&id, &approver)?;
+                let (freeze, mut effects) = self.book.thaw(now(), &id, &approver)?;
                 effects.records.push(admin("thaw", &approver.name, &freeze.whom.to_string()));
                 self.carry_out(effects).map_err(Fault::Unavailable)?;
                 self.publish();
@@ -324,10 +362,7 @@ impl Keeper {
     }
 
     fn freeze(&mut self, whom: Whom, approver: Approver, reason: String) -> Result<Answered, Fault> {
-        if !approver.may_stop(&whom) {
-            let name = &approver.name;
-            return Err(Fault::Forbidden(format!("{name} stops only routes that they decide about")));
-        }
+        approver.must_stop(&whom)?;
         self.needs_store()?;
         let by = approver.name.to_string();
         let record = admin("freeze", &by, &format!("{whom}: {reason}"));

@@ -12,7 +12,7 @@ mod store;
 use crate::{
     admin::Events,
     approval::{Answered, Conversations, Fault, Freezer, Order, Seat},
-    background::errands,
+    background::{errands, notify::Notifier},
     exchange::handover::{Errand, Work},
     journal,
     metrics::Metrics,
@@ -38,6 +38,10 @@ pub struct Parts {
     pub freezer: Arc<Freezer>,
     pub conversations: Arc<Conversations>,
     pub metrics: Arc<Metrics>,
+    /// Whoever is told of what happens.
+    pub notifier: Arc<Notifier>,
+    /// Where people decide; `None`: there is no such page.
+    pub page: Option<Arc<str>>,
     pub generation: u64,
     /// Whether a policy may hold something: then the store must be there.
     pub may_hold: bool,
@@ -53,6 +57,8 @@ impl Holds {
     pub fn start(audit: &Path, parts: Parts) -> Result<Holds, String> {
         let (sender, receiver) = mpsc::channel();
         let events = Arc::new(Events::default());
+        let arrived = sender.clone();
+        parts.notifier.kept_by(Box::new(move |ids| drop(arrived.send(Message::Arrived(ids)))));
         let mut keeper = Keeper::open(audit, parts, events.clone())?;
         let thread = thread::Builder::new().name("approvals".to_owned());
         let thread = thread.spawn(move || keeper.run(&receiver)).map_err(|error| error.to_string())?;

@@ -1,8 +1,9 @@
-//! What outlives the process: cards, grants and stops, in a database beside the log.
+//! What outlives the process: cards, grants, stops, and what people elsewhere are still to be told of them,
+//! in a database beside the log.
 //!
 //! The log holds all of it, too, but not for the gateway: what it has sealed may be encrypted to auditors.
 
-use crate::approval::{Card, Change, Freeze, Grant, Head, Key, Remembered};
+use crate::approval::{Card, Change, Freeze, Grant, Head, Key, Letter, Remembered};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use std::{
@@ -35,6 +36,8 @@ pub struct Kept {
     pub freezes: Vec<Freeze>,
     /// What was judged of conversations.
     pub conversations: Vec<Remembered>,
+    /// What has not arrived where it is to be told.
+    pub letters: Vec<Letter>,
 }
 
 /// Where the database of the log in `audit` is.
@@ -94,8 +97,9 @@ impl Store {
             self.0.query_row("SELECT bytes FROM key", [], |row| row.get(0)).optional().map_err(failed)?;
         let key = Key::new(&key.ok_or("the store of approvals has no key")?);
         let (cards, grants, freezes) = (self.all("apr_")?, self.all("gra_")?, self.all("frz_")?);
+        let letters = self.all("msg_")?;
         let conversations = self.conversations().map_err(failed)?;
-        Ok(Kept { key, cards, grants, freezes, conversations })
+        Ok(Kept { key, cards, grants, freezes, conversations, letters })
     }
 
     /// What was judged of conversations. What cannot be understood is judged again.

@@ -1,7 +1,7 @@
 //! What people order: verdicts, grants and stops.
 
 use super::{
-    super::{Approver, Card, Freeze, Grant, State, Verdict, Voice, Whom},
+    super::{Approver, Card, Freeze, Grant, Notice, NoticeKind, State, Verdict, Voice, Whom},
     Book, Decision, Effects, Fault, Given, Scope, Waiting, consume,
 };
 use crate::{
@@ -159,6 +159,8 @@ impl Book {
             effects.records.push(grant.record(GrantEvent::Revoked, &freeze.by, now));
             effects.kept.insert(id);
         }
+        let notice = Notice::of_freeze(NoticeKind::FreezeCreated, &freeze, &freeze.by, now);
+        effects.notices.push(notice);
         effects.kept.insert(freeze.id.clone());
         self.freezes.insert(freeze.id.clone(), freeze);
         effects
@@ -168,12 +170,18 @@ impl Book {
     ///
     /// # Errors
     /// [`Fault::NotFound`].
-    pub fn thaw(&mut self, id: &str, approver: &Approver) -> Result<(Freeze, Effects), Fault> {
+    pub fn thaw(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        approver: &Approver,
+    ) -> Result<(Freeze, Effects), Fault> {
         let freeze = self.freezes.get(id).filter(|freeze| approver.may_stop(&freeze.whom)).cloned();
         let freeze = freeze.ok_or_else(|| Fault::NotFound(format!("freeze {id}")))?;
         self.freezes.remove(id);
         let mut effects = Effects::default();
         effects.kept.insert(freeze.id.clone());
+        effects.notices.push(Notice::of_freeze(NoticeKind::FreezeRemoved, &freeze, &approver.name, now));
         Ok((freeze, effects))
     }
 }

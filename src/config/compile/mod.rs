@@ -3,6 +3,7 @@
 
 mod files;
 mod listeners;
+mod notify;
 mod policies;
 mod routes;
 mod tuning;
@@ -100,6 +101,7 @@ impl Compiler<'_> {
         let listeners = self.listeners();
         let client_addresses = self.client_addresses();
         let admin = self.admin(slots.as_ref());
+        let notify = self.notify(slots.as_ref());
         let issuer_roots = self.issuer_roots();
         self.check_certificates(&listeners);
         let (access, packing, dir) = (self.access_log(), self.packing(), self.audit_dir());
@@ -133,17 +135,8 @@ impl Compiler<'_> {
             issuer_roots,
             warnings: Vec::new(),
             admin: admin?,
-            audit: AuditPlan {
-                dir,
-                key,
-                commit: document.audit.commit.into(),
-                segment_bytes: document.audit.segment_bytes.0,
-                packing,
-                keep: document.audit.keep.map(|keep| keep.0),
-                max: document.audit.max,
-                disk_warn_percent: document.audit.disk_warn_percent,
-                disk_refuse_percent: document.audit.disk_refuse_percent,
-            },
+            notify: notify?,
+            audit: audit_plan(&document.audit, dir, key, packing),
             log: LogPlan { access, level: document.log.level },
             runtime,
             capacity: CapacityPlan {
@@ -235,6 +228,25 @@ impl Compiler<'_> {
     }
 }
 
+fn audit_plan(
+    audit: &super::Audit,
+    dir: std::path::PathBuf,
+    key: std::path::PathBuf,
+    packing: Packing,
+) -> AuditPlan {
+    AuditPlan {
+        dir,
+        key,
+        commit: audit.commit.into(),
+        segment_bytes: audit.segment_bytes.0,
+        packing,
+        keep: audit.keep.map(|keep| keep.0),
+        max: audit.max,
+        disk_warn_percent: audit.disk_warn_percent,
+        disk_refuse_percent: audit.disk_refuse_percent,
+    }
+}
+
 /// A name in Via: random, so that gateways behind one another are told apart and nobody learns a host's name.
 fn pseudonym() -> Box<str> {
     use std::hash::{BuildHasher, RandomState};
@@ -275,6 +287,11 @@ fn caller_limits(limits: &super::Limits) -> CallerLimits {
 pub fn unreadable_secret(tree: &super::Tree, name: &str, why: &str) -> Diagnostic {
     let message = format!("the secret `{name}` cannot be read: {why}");
     tree.value(&at!["secrets", name, "source"], Severity::Error, "unreadable-secret", message)
+}
+
+/// The finding that nothing can be sent to a target, in its place. `why` holds no secret.
+pub fn unusable_notify(tree: &super::Tree, index: usize, why: &str) -> Diagnostic {
+    tree.value(&at!["notify", index, "name"], Severity::Error, "unreadable-secret", why)
 }
 
 #[cfg(test)]

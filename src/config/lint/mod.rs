@@ -6,6 +6,7 @@ mod credentials;
 mod login;
 mod names;
 mod network;
+mod notify;
 mod policies;
 mod routes;
 mod upstreams;
@@ -27,6 +28,7 @@ pub fn check(document: &Document, tree: &Tree) -> Vec<Diagnostic> {
     network::check(&mut lint);
     credentials::check(&mut lint);
     login::check(&mut lint);
+    notify::check(&mut lint);
     policies::check(&mut lint);
     routes::check(&mut lint);
     lint.found

@@ -26,6 +26,7 @@ fn unique(lint: &mut Lint<'_>) {
         ("route", listed(&document.route, |one| &one.name)),
         ("policy", listed(&document.policy, |one| &one.name)),
         ("mask", listed(&document.mask, |one| &one.name)),
+        ("notify", listed(&document.notify, |one| &one.name)),
     ];
     for (table, names) in lists {
         own_names(lint, &at![table], table, &names);
@@ -157,6 +158,7 @@ fn secrets_used(document: &crate::config::Document) -> Vec<String> {
     }));
     let login = document.admin.login.as_ref().and_then(|login| login.secret_name());
     used.extend(login.map(str::to_owned));
+    used.extend(document.notify.iter().flat_map(|notify| notify.secret_names().map(str::to_owned)));
     used
 }
 

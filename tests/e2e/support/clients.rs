@@ -33,6 +33,13 @@ pub fn python_sdk() -> Option<Command> {
     Some(command)
 }
 
+/// Python with the library of Standard Webhooks, and the script that verifies with it.
+pub fn webhook_verifier() -> Option<Command> {
+    let mut command = Command::new(installed("venv/bin/python")?);
+    command.arg(script("webhook.py"));
+    Some(command)
+}
+
 /// Node with the SDKs, and the script that uses them.
 pub fn node_sdk() -> Option<Command> {
     installed("npm/node_modules/openai")?;
