@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { assertClean, launch, visit } from "./browser.mjs";
+import { assertAccessible, assertClean, launch, visit } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
 
 let browser, demo;
@@ -226,6 +226,113 @@ test("what an agent wrote is text and nothing else", async () => {
   await page.getByRole("textbox", { name: /Reason/ }).fill("No.");
   await page.keyboard.press("Enter");
   assert.equal((await asked).status, 403);
+  assertClean(wrong);
+  await close();
+});
+
+test("a freeze is foreseen, ordered and taken away in the browser, and ends what is silent", async (t) => {
+  const own = await Demo.start();
+  t.after(() => own.stop());
+  const { page, wrong, close } = await visit(browser, own, { as: "sam", path: "approvals" });
+  const asked = own.spend("Stop me", { session: "stop" });
+  const card = page.locator("article.card");
+  await card.getByText("stop", { exact: true }).waitFor();
+  await card.getByRole("button", { name: "Freeze this caller" }).click();
+  const dialog = page.getByRole("dialog", { name: "Freeze" });
+  assert.equal(await dialog.getByRole("textbox", { name: "Name" }).inputValue(), "agent-7");
+  assert.ok(await dialog.getByRole("button", { name: "Freeze…" }).isDisabled(), "no reason, no stop");
+  await dialog.getByRole("textbox", { name: /Reason/ }).fill("Looking into it.");
+  await assertAccessible(page, "the dialog of a freeze");
+  await dialog.getByRole("button", { name: "Freeze…" }).click();
+  await dialog.getByText("subject agent-7 is stopped").waitFor();
+  await dialog.getByText(/pending, then denied/).waitFor();
+  // Until here nothing has happened.
+  assert.equal((await own.ask("/customers/c-1003", { method: "GET" })).status, 200);
+  await dialog.getByRole("button", { name: "Freeze now" }).click();
+  await dialog.waitFor({ state: "detached" });
+  const stopped = await asked;
+  assert.equal(stopped.status, 403);
+  assert.equal(JSON.parse(stopped.body).code, "frozen", stopped.body);
+  assert.equal((await own.ask("/customers/c-1003", { method: "GET" })).status, 403);
+  await page.getByRole("button", { name: "Grants & freezes" }).click();
+  const row = page.locator(".standing-row").filter({ hasText: "Looking into it." });
+  await row.getByText("subject agent-7").waitFor();
+  await row.getByRole("button", { name: "Thaw" }).click();
+  await page.getByText("Nobody is stopped").waitFor();
+  assert.equal((await own.ask("/customers/c-1003", { method: "GET" })).status, 200);
+  await page.getByRole("button", { name: "Freeze somebody" }).click();
+  await dialog.getByRole("radio", { name: /Everything/ }).check();
+  assert.equal(await dialog.getByRole("textbox", { name: "Name" }).count(), 0);
+  assertClean(wrong);
+  await close();
+});
+
+test("several must approve: each once, and never who owns the caller", async (t) => {
+  const own = await Demo.start();
+  t.after(() => own.stop());
+  own.change((text) =>
+    text
+      .replace("approval = { self = true }", 'approval = { min = 2, by = ["group:sre", "user:alex"] }')
+      .replace('"group:sre", {', '"group:sre", "user:alex", {'),
+  );
+  const sam = await visit(browser, own, { as: "sam", path: "approvals" });
+  const grace = await visit(browser, own, { as: "grace", path: "approvals" });
+  const alex = await visit(browser, own, { as: "alex", path: "approvals" });
+  const asked = own.spend("Two of you", { session: "several" });
+  const approve = async ({ page }) => {
+    const card = await open(page, "several");
+    await card.getByRole("button", { name: "Approve" }).click();
+    await card.getByRole("button", { name: "Approve once" }).click();
+    return card;
+  };
+  const own_card = await approve(grace);
+  await own_card.getByText(/is the owner of the caller: somebody else must approve/).waitFor();
+  const first = await approve(sam);
+  await first.getByText("You have approved it; somebody else must too.").waitFor();
+  assert.ok(await first.getByRole("button", { name: "Approve" }).isDisabled(), "once each");
+  await approve(alex);
+  assert.equal((await asked).status, 200);
+  for (const { page } of [sam, alex])
+    await page.locator("article.card").getByText("Approved and sent").waitFor();
+  assertClean(sam.wrong);
+  assertClean(alex.wrong);
+  assertClean(grace.wrong, /status of 403/);
+  for (const visitor of [sam, grace, alex]) await visitor.close();
+});
+
+/** Notes the notifications that a page shows, and lets a test click them. */
+function noting() {
+  window.noted = [];
+  window.Notification = class {
+    static permission = "default";
+    static async requestPermission() {
+      return (window.Notification.permission = "granted");
+    }
+    constructor(title, options) {
+      window.noted.push({ title, ...options, click: () => this.onclick() });
+    }
+    close() {}
+  };
+}
+
+test("whoever wants it is notified, without a word of the agent's, and led to the card", async (t) => {
+  const own = await Demo.start();
+  t.after(() => own.stop());
+  const { page, wrong, close } = await visit(browser, own, { as: "sam", path: "", init: noting });
+  await page.getByText("Live", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Notify: off" }).click();
+  await page.getByRole("button", { name: "Notify: on" }).waitFor();
+  const asked = own.spend("Secret words", { session: "notice" });
+  await page.waitForFunction(() => window.noted.length === 1);
+  const noted = await page.evaluate(() => window.noted[0]);
+  assert.match(noted.body, /big-spend.*anthropic/);
+  assert.ok(!/Secret words|notice/.test(JSON.stringify(noted).replace("noted", "")), JSON.stringify(noted));
+  await page.evaluate(() => window.noted[0].click());
+  const card = page.locator("article.card");
+  await card.getByText("notice", { exact: true }).waitFor();
+  await card.getByRole("button", { name: "Approve" }).click();
+  await card.getByRole("button", { name: "Approve once" }).click();
+  assert.equal((await asked).status, 200);
   assertClean(wrong);
   await close();
 });

@@ -1,7 +1,7 @@
 /** A demo of its own for each file of tests: real requests through the gateway, held for real. */
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -43,6 +43,17 @@ export class Demo {
   /** Where a browser begins. */
   get ui() {
     return new URL("/ui/", this.ready.admin).href;
+  }
+
+  /** Changes the configuration and has it read again. */
+  change(how) {
+    const file = this.ready.config;
+    const before = readFileSync(file, "utf8");
+    const text = how(before);
+    if (text === before) throw new Error("nothing was changed");
+    writeFileSync(file, text);
+    const admin = `unix:${this.ready.admin_socket}`;
+    execFileSync(BINARY, ["reload"], { env: { ...process.env, RINGWARD_ADMIN: admin } });
   }
 
   async stop() {

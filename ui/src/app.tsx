@@ -17,6 +17,7 @@ import { Replay } from "./pages/replay";
 import { RequestPage } from "./pages/request";
 import { Sessions } from "./pages/sessions";
 import { Command, Dialog, Icon, Link } from "./parts";
+import { useNotices } from "./notice";
 import { may, Myself, type Role } from "./roles";
 import type { Me } from "./types";
 
@@ -153,6 +154,7 @@ function Mark(): JSX.Element {
 const THEMES = ["auto", "light", "dark"];
 
 function Foot({ me, live, help }: { me: Me | null; live: Live; help: () => void }): JSX.Element {
+  const notices = useNotices(live);
   const [theme, setTheme] = useKept("theme", "auto");
   useEffect(() => {
     document.documentElement.dataset.theme = theme;
@@ -176,6 +178,18 @@ function Foot({ me, live, help }: { me: Me | null; live: Live; help: () => void 
         <button type="button" class="quiet small" onClick={() => setTheme(next)} title={`Now: ${theme}`}>
           Theme: {theme}
         </button>
+        {may(me, "approver") && notices.wanted && (
+          <button
+            type="button"
+            class="quiet small"
+            aria-pressed={notices.wanted === "on"}
+            disabled={notices.wanted === "blocked"}
+            onClick={notices.toggle}
+            title="A notification of this browser when a request waits"
+          >
+            Notify: {notices.wanted}
+          </button>
+        )}
         <button type="button" class="quiet small" onClick={help} aria-keyshortcuts="?">
           Keys
         </button>

@@ -98,6 +98,31 @@ export function useResource<T>(path: string | null, everyMs = 0): Resource<T> {
   return { data, problem, loading, reload };
 }
 
+/** What `load` makes of one key, once: several answers, or one that is read to its end. */
+export function useLoaded<T>(
+  key: string,
+  load: (key: string, signal: AbortSignal) => Promise<T>,
+): { data: T | undefined; problem: Problem | undefined } {
+  const [data, setData] = useState<T>();
+  const [problem, setProblem] = useState<Problem>();
+  useEffect(() => {
+    const abort = new AbortController();
+    setData(undefined);
+    setProblem(undefined);
+    load(key, abort.signal).then(
+      (loaded) => {
+        if (!abort.signal.aborted) setData(loaded);
+      },
+      (error: unknown) => {
+        if (!abort.signal.aborted)
+          setProblem(error instanceof Problem ? error : new Problem(0, "", words(error)));
+      },
+    );
+    return () => abort.abort();
+  }, [key, load]);
+  return { data, problem };
+}
+
 /** Whether a key was pressed while somebody writes, or with a modifier. */
 export function isTyping(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement | null;

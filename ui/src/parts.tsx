@@ -204,6 +204,49 @@ export function Title(props: {
   );
 }
 
+/** A column: its heading, and what stands there of a row. `class` is that of both, such as `number`. */
+export interface Column<T> {
+  head: string;
+  cell: (row: T) => ComponentChildren;
+  class?: string;
+}
+
+/** Rows under headings, which scroll by themselves where they are too wide. */
+export function Table<T>(props: {
+  columns: Column<T>[];
+  rows: T[];
+  id: (row: T) => string | number;
+  class?: string;
+  tableClass?: string;
+}): JSX.Element {
+  return (
+    <div tabIndex={0} role="group" aria-label="Table" class={`scroll ${props.class ?? ""}`}>
+      <table class={props.tableClass}>
+        <thead>
+          <tr>
+            {props.columns.map((column) => (
+              <th key={column.head} scope="col" class={column.class === "number" ? "number" : undefined}>
+                {column.head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {props.rows.map((row) => (
+            <tr key={props.id(row)}>
+              {props.columns.map((column) => (
+                <td key={column.head} class={column.class}>
+                  {column.cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
 /** Lines where something will be. */
 export function Waiting({ lines = 3 }: { lines?: number }): JSX.Element {
   return (

@@ -63,7 +63,10 @@ export interface Freeze {
 }
 
 export interface Me {
+  /** For people. */
   name: string;
+  /** As records and approvals name them. */
+  principal: string;
   subject?: string | null;
   owner?: string | null;
   groups?: string[];

@@ -11,6 +11,7 @@ import { useMay } from "../roles";
 import type { Card } from "../types";
 import { secondsLeft } from "./approvals";
 import { Decide } from "./decide";
+import { FreezeDialog } from "./freeze";
 
 export function CardView({ card, now }: { card: Card; now: number }): JSX.Element {
   useRead(card);
@@ -44,6 +45,7 @@ export function CardView({ card, now }: { card: Card; now: number }): JSX.Elemen
       <What card={card} />
       <Why card={card} />
       {card.state === "pending" && <Decide key={card.revision} card={card} />}
+      <Stop card={card} />
     </article>
   );
 }
@@ -94,6 +96,26 @@ function Who({ card }: { card: Card }): JSX.Element {
         ]}
       />
     </section>
+  );
+}
+
+/** Stops whoever asks this. */
+function Stop({ card }: { card: Card }): JSX.Element {
+  const [open, setOpen] = useState(false);
+  const names = { subject: card.subject ?? "", session: card.session, route: card.route };
+  return (
+    <p class="stop">
+      <button type="button" class="quiet small" onClick={() => setOpen(true)}>
+        Freeze this caller…
+      </button>
+      {open && (
+        <FreezeDialog
+          scope={card.subject === null ? "route" : "subject"}
+          names={names}
+          close={() => setOpen(false)}
+        />
+      )}
+    </p>
   );
 }
 

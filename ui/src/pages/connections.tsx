@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { json } from "../api";
 import { go, useResource } from "../hooks";
 import { Inert } from "../inert";
-import { Failed, Link, Panel, Tag, Title, Waiting } from "../parts";
+import { Failed, Link, Panel, Table, Tag, Title, Waiting, type Column } from "../parts";
 import { useMay } from "../roles";
 import { check, FileEditor, Files, Verdict, type Checked, type Edited } from "./files";
 
@@ -74,61 +74,56 @@ function List(): JSX.Element {
       </Title>
       {loading && <Waiting lines={6} />}
       {problem && !data && <Failed problem={problem} />}
-      {data && (
-        <div tabIndex={0} role="group" aria-label="Table" class="scroll panel flush">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Route</th>
-                <th scope="col">Requests</th>
-                <th scope="col">Upstream</th>
-                <th scope="col">Policies</th>
-                <th scope="col">Masks</th>
-              </tr>
-            </thead>
-            <tbody>
-              {data.routes.map((route) => (
-                <RouteRow key={route.name} route={route} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {data && <Table class="panel flush" rows={data.routes} id={(route) => route.name} columns={COLUMNS} />}
       <Files folder="connections.d" page="connections" />
     </>
   );
 }
 
-function RouteRow({ route }: { route: Route }): JSX.Element {
-  return (
-    <tr>
-      <td>
+const COLUMNS: Column<Route>[] = [
+  {
+    head: "Route",
+    cell: (route) => (
+      <>
         <b>{route.name}</b>
         <div class="soft">{route.protocol}</div>
-      </td>
-      <td>
+      </>
+    ),
+  },
+  {
+    head: "Requests",
+    cell: (route) => (
+      <>
         <Inert text={`${route.host ?? ""}${route.path ?? "/**"}`} class="mono" />
         <div class="soft">
           {route.identity.length > 0 ? `tokens of ${route.identity.join(", ")}` : "anybody"}
           {route.listen && ` · ${route.listen}`}
         </div>
-      </td>
-      <td>
+      </>
+    ),
+  },
+  {
+    head: "Upstream",
+    cell: (route) => (
+      <>
         <Inert text={route.url} class="mono" />
         <div class="soft">
           {route.secrets.length > 0 ? `with ${route.secrets.join(", ")}` : "no credential"}
         </div>
-      </td>
-      <td>
+      </>
+    ),
+  },
+  {
+    head: "Policies",
+    cell: (route) => (
+      <>
         <Inert text={route.policies.join(", ")} />
         {!route.recorded && <Tag kind="held">not recorded</Tag>}
-      </td>
-      <td>
-        <Inert text={route.masks.join(", ") || "none"} />
-      </td>
-    </tr>
-  );
-}
+      </>
+    ),
+  },
+  { head: "Masks", cell: (route) => <Inert text={route.masks.join(", ") || "none"} /> },
+];
 
 const PROTOCOLS = ["http", "anthropic", "openai", "mcp"];
 

@@ -43,7 +43,7 @@ export function Decide({ card }: { card: Card }): JSX.Element {
     }
     setBusy(false);
   };
-  const voted = me !== null && card.approvals.some((voice) => voice.by === me.name);
+  const voted = me !== null && card.approvals.some((voice) => voice.by === me.principal);
   return (
     <section class="decide" aria-label="Decision">
       {failed && (

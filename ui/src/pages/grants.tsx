@@ -8,12 +8,14 @@ import { useNow, useResource } from "../hooks";
 import { Inert } from "../inert";
 import { Empty, Failed, sentence, Waiting } from "../parts";
 import type { Freeze, Grant } from "../types";
+import { FreezeDialog, whom } from "./freeze";
 
 export function Grants(): JSX.Element {
   const grants = useResource<{ grants: Grant[] }>("/api/v1/grants", 5_000);
   const freezes = useResource<{ freezes: Freeze[] }>("/api/v1/freezes", 5_000);
   const now = useNow();
   const [failed, setFailed] = useState("");
+  const [freezing, setFreezing] = useState(false);
   const end = async (path: string, again: () => void) => {
     setFailed("");
     try {
@@ -53,6 +55,12 @@ export function Grants(): JSX.Element {
         </div>
       ))}
       <h3>Freezes</h3>
+      <p>
+        <button type="button" class="danger" onClick={() => setFreezing(true)}>
+          Freeze somebody
+        </button>
+      </p>
+      {freezing && <FreezeDialog close={() => setFreezing(false)} done={freezes.reload} />}
       {freezes.problem && <Failed problem={freezes.problem} />}
       {freezes.data?.freezes.length === 0 && (
         <Empty title="Nobody is stopped" command='ringward freeze --subject NAME -m "WHY"' />
@@ -72,10 +80,4 @@ export function Grants(): JSX.Element {
       ))}
     </div>
   );
-}
-
-function whom({ whom }: Freeze): string {
-  if (whom === "all") return "Everybody";
-  const [kind, name] = Object.entries(whom)[0] ?? ["", ""];
-  return `${kind} ${name ?? ""}`;
 }

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { bytes, count, span, time } from "../format";
 import { useResource } from "../hooks";
 import { Inert } from "../inert";
-import { Facts, Failed, Panel, Tag, Title, Waiting } from "../parts";
+import { Facts, Failed, Panel, Table, Tag, Title, Waiting } from "../parts";
 import type { Status } from "../types";
 
 export function Host(): JSX.Element {
@@ -71,34 +71,17 @@ function Limits({ status: { limits, audit } }: { status: Status }): JSX.Element 
 function Shards({ status }: { status: Status }): JSX.Element {
   return (
     <Panel title="Shards">
-      <div tabIndex={0} role="group" aria-label="Table" class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Shard</th>
-              <th scope="col">CPU</th>
-              <th scope="col">Driver</th>
-              <th scope="col" class="number">
-                Connections
-              </th>
-              <th scope="col" class="number">
-                Memory
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {status.shards.map((shard) => (
-              <tr key={shard.index}>
-                <td>{shard.index}</td>
-                <td>{shard.cpu ?? "any"}</td>
-                <td>{shard.driver}</td>
-                <td class="number">{count(shard.connections)}</td>
-                <td class="number">{bytes(shard.memory_bytes)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={status.shards}
+        id={(shard) => shard.index}
+        columns={[
+          { head: "Shard", cell: (shard) => shard.index },
+          { head: "CPU", cell: (shard) => shard.cpu ?? "any" },
+          { head: "Driver", cell: (shard) => shard.driver },
+          { head: "Connections", class: "number", cell: (shard) => count(shard.connections) },
+          { head: "Memory", class: "number", cell: (shard) => bytes(shard.memory_bytes) },
+        ]}
+      />
     </Panel>
   );
 }
@@ -106,48 +89,26 @@ function Shards({ status }: { status: Status }): JSX.Element {
 function Upstreams({ status }: { status: Status }): JSX.Element {
   return (
     <Panel title="Upstreams">
-      <div tabIndex={0} role="group" aria-label="Table" class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Address</th>
-              <th scope="col" class="number">
-                Open
-              </th>
-              <th scope="col" class="number">
-                Idle
-              </th>
-              <th scope="col" class="number">
-                Reused
-              </th>
-              <th scope="col" class="number">
-                Failed
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {status.upstreams.map((one) => (
-              <tr key={one.name}>
-                <td>
-                  <b>{one.name}</b>
-                </td>
-                <td>
-                  {one.last_error ? (
-                    <Inert text={one.last_error} class="bad" />
-                  ) : (
-                    <Inert text={one.addresses.join(" ") || one.host} class="mono" />
-                  )}
-                </td>
-                <td class="number">{count(one.connections.open)}</td>
-                <td class="number">{count(one.connections.idle)}</td>
-                <td class="number">{count(one.connections.reused)}</td>
-                <td class="number">{count(one.connections.failed)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={status.upstreams}
+        id={(one) => one.name}
+        columns={[
+          { head: "Name", cell: (one) => <b>{one.name}</b> },
+          {
+            head: "Address",
+            cell: (one) =>
+              one.last_error ? (
+                <Inert text={one.last_error} class="bad" />
+              ) : (
+                <Inert text={one.addresses.join(" ") || one.host} class="mono" />
+              ),
+          },
+          { head: "Open", class: "number", cell: (one) => count(one.connections.open) },
+          { head: "Idle", class: "number", cell: (one) => count(one.connections.idle) },
+          { head: "Reused", class: "number", cell: (one) => count(one.connections.reused) },
+          { head: "Failed", class: "number", cell: (one) => count(one.connections.failed) },
+        ]}
+      />
     </Panel>
   );
 }
@@ -155,36 +116,25 @@ function Upstreams({ status }: { status: Status }): JSX.Element {
 function Listeners({ status }: { status: Status }): JSX.Element {
   return (
     <Panel title="Listeners">
-      <div tabIndex={0} role="group" aria-label="Table" class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Address</th>
-              <th scope="col">TLS</th>
-            </tr>
-          </thead>
-          <tbody>
-            {status.listeners.map((one) => (
-              <tr key={one.name}>
-                <td>
-                  <b>{one.name}</b>
-                </td>
-                <td class="mono">{one.addr}</td>
-                <td>
-                  {one.tls
-                    ? one.certificates.map((certificate) => (
-                        <span key={certificate.serial}>
-                          <Inert text={certificate.names.join(", ")} />, ends in {span(certificate.expires_s)}
-                        </span>
-                      ))
-                    : "no"}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={status.listeners}
+        id={(one) => one.name}
+        columns={[
+          { head: "Name", cell: (one) => <b>{one.name}</b> },
+          { head: "Address", class: "mono", cell: (one) => one.addr },
+          {
+            head: "TLS",
+            cell: (one) =>
+              one.tls
+                ? one.certificates.map((certificate) => (
+                    <span key={certificate.serial}>
+                      <Inert text={certificate.names.join(", ")} />, ends in {span(certificate.expires_s)}
+                    </span>
+                  ))
+                : "no",
+          },
+        ]}
+      />
     </Panel>
   );
 }

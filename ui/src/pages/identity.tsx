@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { span } from "../format";
 import { useResource } from "../hooks";
 import { Inert } from "../inert";
-import { Command, Empty, Failed, Panel, Tag, Title, Waiting } from "../parts";
+import { Command, Empty, Failed, Panel, Table, Tag, Title, Waiting } from "../parts";
 import type { Status } from "../types";
 
 export function Identity(): JSX.Element {
@@ -24,6 +24,24 @@ export function Identity(): JSX.Element {
   );
 }
 
+/** Where something comes from, and why that fails. */
+function Place({ text, error }: { text: string; error: string | null }): JSX.Element {
+  return (
+    <>
+      <Inert text={text} class="mono" />
+      {error && (
+        <p>
+          <Inert text={error} class="bad" />
+        </p>
+      )}
+    </>
+  );
+}
+
+function age(seconds: number | null): string {
+  return seconds === null ? "never" : `${span(seconds)} ago`;
+}
+
 function Issuers({ status }: { status: Status }): JSX.Element {
   return (
     <Panel title="Issuers" note="who vouches for callers">
@@ -32,45 +50,22 @@ function Issuers({ status }: { status: Status }): JSX.Element {
           Routes without identity take anybody.
         </Empty>
       ) : (
-        <div tabIndex={0} role="group" aria-label="Table" class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Issuer</th>
-                <th scope="col">State</th>
-                <th scope="col" class="number">
-                  Keys
-                </th>
-                <th scope="col" class="number">
-                  Fetched
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {status.issuers.map((one) => (
-                <tr key={one.name}>
-                  <td>
-                    <b>{one.name}</b>
-                  </td>
-                  <td>
-                    <Inert text={one.issuer} class="mono" />
-                    {one.last_error && (
-                      <p>
-                        <Inert text={one.last_error} class="bad" />
-                      </p>
-                    )}
-                  </td>
-                  <td>
-                    <Tag kind={one.ready ? "ready" : "failed"}>{one.ready ? "ready" : "no keys"}</Tag>
-                  </td>
-                  <td class="number">{one.keys}</td>
-                  <td class="number">{one.age_s === null ? "never" : `${span(one.age_s)} ago`}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          rows={status.issuers}
+          id={(one) => one.name}
+          columns={[
+            { head: "Name", cell: (one) => <b>{one.name}</b> },
+            { head: "Issuer", cell: (one) => <Place text={one.issuer} error={one.last_error} /> },
+            {
+              head: "State",
+              cell: (one) => (
+                <Tag kind={one.ready ? "ready" : "failed"}>{one.ready ? "ready" : "no keys"}</Tag>
+              ),
+            },
+            { head: "Keys", class: "number", cell: (one) => one.keys },
+            { head: "Fetched", class: "number", cell: (one) => age(one.age_s) },
+          ]}
+        />
       )}
     </Panel>
   );
@@ -84,43 +79,23 @@ function Secrets({ status }: { status: Status }): JSX.Element {
           <Command text="ringward config explain secrets" />
         </Empty>
       ) : (
-        <div tabIndex={0} role="group" aria-label="Table" class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Source</th>
-                <th scope="col">State</th>
-                <th scope="col" class="number">
-                  Read
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {status.secrets.map((one) => (
-                <tr key={one.name}>
-                  <td>
-                    <b>{one.name}</b>
-                  </td>
-                  <td>
-                    <Inert text={one.source} class="mono" />
-                    {one.last_error && (
-                      <p>
-                        <Inert text={one.last_error} class="bad" />
-                      </p>
-                    )}
-                  </td>
-                  <td>
-                    <Tag kind={one.age_s !== null && !one.last_error ? "ready" : "failed"}>
-                      {one.age_s === null ? "not read" : one.last_error ? "old" : "ready"}
-                    </Tag>
-                  </td>
-                  <td class="number">{one.age_s === null ? "never" : `${span(one.age_s)} ago`}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          rows={status.secrets}
+          id={(one) => one.name}
+          columns={[
+            { head: "Name", cell: (one) => <b>{one.name}</b> },
+            { head: "Source", cell: (one) => <Place text={one.source} error={one.last_error} /> },
+            {
+              head: "State",
+              cell: (one) => (
+                <Tag kind={one.age_s !== null && !one.last_error ? "ready" : "failed"}>
+                  {one.age_s === null ? "not read" : one.last_error ? "old" : "ready"}
+                </Tag>
+              ),
+            },
+            { head: "Read", class: "number", cell: (one) => age(one.age_s) },
+          ]}
+        />
       )}
     </Panel>
   );

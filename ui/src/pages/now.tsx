@@ -7,7 +7,7 @@ import { useNow, useResource } from "../hooks";
 import { Inert } from "../inert";
 import { useLive, type Live } from "../live";
 import { useOverhead } from "../metrics";
-import { Command, Empty, Facts, Failed, Link, Panel, Tag, Title, Waiting } from "../parts";
+import { Command, Empty, Facts, Failed, Link, Panel, Table, Tag, Title, Waiting } from "../parts";
 import { useMay } from "../roles";
 import type { Exchange, Session, Status } from "../types";
 import { Row } from "./approvals";
@@ -263,42 +263,30 @@ function Recent(): JSX.Element | null {
   if (rows.length === 0) return null;
   return (
     <Panel title="Latest requests">
-      <div tabIndex={0} role="group" aria-label="Table" class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Time</th>
-              <th scope="col">Caller</th>
-              <th scope="col">Request</th>
-              <th scope="col">Decision</th>
-              <th scope="col" class="number">
-                Status
-              </th>
-              <th scope="col" class="number">
-                Took
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((one) => (
-              <tr key={one.id}>
-                <td class="nowrap">{time(one.started)}</td>
-                <td class="nowrap">
-                  <Inert text={one.subject ?? "–"} />
-                </td>
-                <td class="wide">
-                  <Link to={`requests/${one.id}`} class="clip">
-                    <Inert text={`${one.method ?? "?"} ${one.target ?? ""}`} class="mono" />
-                  </Link>
-                </td>
-                <td>{one.decision && <Tag kind={one.decision} />}</td>
-                <td class="number">{one.status ?? "–"}</td>
-                <td class="number">{one.duration_us === null ? "runs" : duration(one.duration_us)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={rows}
+        id={(one) => one.id}
+        columns={[
+          { head: "Time", class: "nowrap", cell: (one) => time(one.started) },
+          { head: "Caller", class: "nowrap", cell: (one) => <Inert text={one.subject ?? "–"} /> },
+          {
+            head: "Request",
+            class: "wide",
+            cell: (one) => (
+              <Link to={`requests/${one.id}`} class="clip">
+                <Inert text={`${one.method ?? "?"} ${one.target ?? ""}`} class="mono" />
+              </Link>
+            ),
+          },
+          { head: "Decision", cell: (one) => one.decision && <Tag kind={one.decision} /> },
+          { head: "Status", class: "number", cell: (one) => one.status ?? "–" },
+          {
+            head: "Took",
+            class: "number",
+            cell: (one) => (one.duration_us === null ? "runs" : duration(one.duration_us)),
+          },
+        ]}
+      />
     </Panel>
   );
 }

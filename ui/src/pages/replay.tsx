@@ -2,10 +2,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { json, lines, Problem, words } from "../api";
+import { json, lines } from "../api";
 import type { Said } from "../conversation";
 import { clock, duration, time } from "../format";
-import { useKept, useKeys } from "../hooks";
+import { useKept, useKeys, useLoaded } from "../hooks";
 import { Inert, inert } from "../inert";
 import { Masked, type MaskForm } from "../masks";
 import { Failed, Link, Tag, Title, Waiting } from "../parts";
@@ -23,16 +23,7 @@ interface Loaded {
 }
 
 export function Replay({ id }: { id: string }): JSX.Element {
-  const [loaded, setLoaded] = useState<Loaded>();
-  const [problem, setProblem] = useState<Problem>();
-  useEffect(() => {
-    const abort = new AbortController();
-    load(id, abort.signal, setLoaded).catch((error: unknown) => {
-      if (!abort.signal.aborted)
-        setProblem(error instanceof Problem ? error : new Problem(0, "", words(error)));
-    });
-    return () => abort.abort();
-  }, [id]);
+  const { data: loaded, problem } = useLoaded(id, load);
   if (problem) {
     return (
       <>
@@ -45,14 +36,14 @@ export function Replay({ id }: { id: string }): JSX.Element {
   return <Player loaded={loaded} />;
 }
 
-async function load(id: string, signal: AbortSignal, done: (loaded: Loaded) => void) {
+async function load(id: string, signal: AbortSignal): Promise<Loaded> {
   const path = `/api/v1/sessions/${encodeURIComponent(id)}`;
   const { session } = await json<{ session: Session }>(`${path}?limit=0`, { signal });
   const recordings: Recording[] = [];
   const query = `format=jsonl&purpose=replay&limit=${TURNS_MAX}`;
   for await (const recording of lines<Recording>(`${path}/export?${query}`, { signal }))
     recordings.push(recording);
-  done({ session, recordings, isCut: session.requests > recordings.length });
+  return { session, recordings, isCut: session.requests > recordings.length };
 }
 
 /** Where the replacements of masks are known from. */

@@ -1,10 +1,10 @@
 /** One recorded request: how it was decided, what passed, and the proof that the log holds it. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { json, lines, Problem, words } from "../api";
+import { useState } from "preact/hooks";
+import { json, lines, Problem } from "../api";
 import { bytes, count, duration, plural, time } from "../format";
-import { useResource } from "../hooks";
+import { useLoaded, useResource } from "../hooks";
 import { Inert, InertBlock } from "../inert";
 import { Copy, Facts, Failed, Link, Panel, Tag, Title, Waiting } from "../parts";
 import { bodyText } from "../timeline";
@@ -13,18 +13,7 @@ import { proven } from "./audit";
 import { ApprovalEvents, Predicates } from "./rail";
 
 export function RequestPage({ id }: { id: string }): JSX.Element {
-  const [recording, setRecording] = useState<Recording>();
-  const [problem, setProblem] = useState<Problem>();
-  useEffect(() => {
-    const abort = new AbortController();
-    load(id, abort.signal)
-      .then(setRecording)
-      .catch((error: unknown) => {
-        if (!abort.signal.aborted)
-          setProblem(error instanceof Problem ? error : new Problem(0, "", words(error)));
-      });
-    return () => abort.abort();
-  }, [id]);
+  const { data: recording, problem } = useLoaded(id, load);
   if (problem) {
     return (
       <>

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { ago, count, time } from "../format";
 import { useNow, useResource } from "../hooks";
 import { Inert } from "../inert";
-import { Command, Empty, Failed, Link, Tag, Title, Waiting } from "../parts";
+import { Command, Empty, Failed, Link, Table, Tag, Title, Waiting, type Column } from "../parts";
 import type { Session } from "../types";
 
 interface Page {
@@ -19,15 +19,17 @@ const DECISIONS = ["", "allow", "block", "approve", "refuse"];
 export function Sessions(): JSX.Element {
   const [subject, setSubject] = useState("");
   const [decision, setDecision] = useState("");
+  const [route, setRoute] = useState("");
   const [after, setAfter] = useState<string[]>([]);
   const query = new URLSearchParams({ limit: "50" });
   if (subject.trim()) query.set("subject", subject.trim());
   if (decision) query.set("decision", decision);
+  if (route.trim()) query.set("route", route.trim());
   const cursor = after.at(-1);
   if (cursor) query.set("after", cursor);
   const page = useResource<Page>(`/api/v1/sessions?${query}`, cursor ? 0 : 5_000);
   const now = useNow(5_000);
-  const isFiltered = subject.trim() !== "" || decision !== "";
+  const isFiltered = subject.trim() !== "" || decision !== "" || route.trim() !== "";
   return (
     <>
       <Title note="what was recorded, the newest first">Sessions</Title>
@@ -40,6 +42,18 @@ export function Sessions(): JSX.Element {
             placeholder="exact name"
             onInput={(event) => {
               setSubject(event.currentTarget.value);
+              setAfter([]);
+            }}
+          />
+        </label>
+        <label>
+          <span>Route</span>
+          <input
+            type="search"
+            value={route}
+            placeholder="exact name"
+            onInput={(event) => {
+              setRoute(event.currentTarget.value);
               setAfter([]);
             }}
           />
@@ -72,7 +86,15 @@ export function Sessions(): JSX.Element {
             <Command text="ringward env claude-code" />
           </Empty>
         ))}
-      {page.data && page.data.sessions.length > 0 && <Table sessions={page.data.sessions} now={now} />}
+      {page.data && page.data.sessions.length > 0 && (
+        <Table
+          class="panel flush"
+          tableClass="sessions"
+          rows={page.data.sessions}
+          id={(one) => one.id}
+          columns={columns(now)}
+        />
+      )}
       {page.data && page.data.encrypted_segments > 0 && (
         <p class="soft">
           {count(page.data.encrypted_segments)} segments are encrypted to auditors and not listed here.
@@ -94,54 +116,30 @@ export function Sessions(): JSX.Element {
   );
 }
 
-function Table({ sessions, now }: { sessions: Session[]; now: number }): JSX.Element {
-  return (
-    <div tabIndex={0} role="group" aria-label="Table" class="scroll panel flush">
-      <table class="sessions">
-        <thead>
-          <tr>
-            <th scope="col">Caller</th>
-            <th scope="col">Purpose</th>
-            <th scope="col">Route</th>
-            <th scope="col">Decisions</th>
-            <th scope="col" class="number">
-              Requests
-            </th>
-            <th scope="col">Began</th>
-            <th scope="col">Last</th>
-          </tr>
-        </thead>
-        <tbody>
-          {sessions.map((one) => (
-            <tr key={one.id}>
-              <td>
-                <Link to={`sessions/${one.id}`}>
-                  <Inert text={one.subject ?? "no identity"} class="strong" />
-                </Link>
-                {one.owner && (
-                  <div class="soft">
-                    <Inert text={one.owner} />
-                  </div>
-                )}
-              </td>
-              <td>
-                <Inert text={one.purpose ?? "–"} />
-              </td>
-              <td>
-                <Inert text={one.route ?? "–"} />
-              </td>
-              <td class="nowrap">
-                <Decisions session={one} />
-              </td>
-              <td class="number">{count(one.requests)}</td>
-              <td class="nowrap">{time(one.started)}</td>
-              <td class="nowrap">{ago(one.last, now)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+function columns(now: number): Column<Session>[] {
+  return [
+    {
+      head: "Caller",
+      cell: (one) => (
+        <>
+          <Link to={`sessions/${one.id}`}>
+            <Inert text={one.subject ?? "no identity"} class="strong" />
+          </Link>
+          {one.owner && (
+            <div class="soft">
+              <Inert text={one.owner} />
+            </div>
+          )}
+        </>
+      ),
+    },
+    { head: "Purpose", cell: (one) => <Inert text={one.purpose ?? "–"} /> },
+    { head: "Route", cell: (one) => <Inert text={one.route ?? "–"} /> },
+    { head: "Decisions", class: "nowrap", cell: (one) => <Decisions session={one} /> },
+    { head: "Requests", class: "number", cell: (one) => count(one.requests) },
+    { head: "Began", class: "nowrap", cell: (one) => time(one.started) },
+    { head: "Last", class: "nowrap", cell: (one) => ago(one.last, now) },
+  ];
 }
 
 function Decisions({ session }: { session: Session }): JSX.Element {
