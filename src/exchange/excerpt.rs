@@ -33,8 +33,8 @@ impl Exchange {
         Excerpt { text, hidden_bytes: (len - shown) as u64, is_new: false }
     }
 
-    /// What is new in a conversation; `None` where it is not held for what is said there, and where its blocks
-    /// cannot be told apart once they are masked.
+    /// What is new in a conversation; `None` where it is not held for what is said there, and where its
+    /// blocks cannot be told apart once they are masked.
     fn news(&self, said: &Said, headers: &Headers, body: &Segments, route: &Route) -> Option<Excerpt> {
         if said.blamed.is_empty() || body.len_bytes() > CONVERSATION_EXCERPT_BODY_MAX {
             return None;
