@@ -1,5 +1,5 @@
-/** Notifications of the browser: that a request waits, for who has asked for them. Nothing that a caller wrote is
- *  in one. */
+/** Notifications of the browser: that a request waits, for who has asked for them. Nothing that a caller
+ *  wrote is in one. */
 
 import { useEffect, useRef } from "preact/hooks";
 import { go, useKept } from "./hooks";
