@@ -48,11 +48,9 @@ test("a stream is replayed as the agent saw it, with what was masked marked", as
   assert.ok(text.includes("Who pays? <b>bold</b> \\u{202e}esrever\\u{202c}"), text);
   assert.ok(text.includes("DROP TABLE orders") && text.includes("Destructive SQL"), text);
   assert.equal(await talk.locator("b").count(), 0);
-  const marked = await talk.locator("mark.masked").allInnerTexts();
-  assert.ok(
-    marked.includes("[email]") && marked.includes("[card …4242]") && marked.includes("[project]"),
-    marked,
-  );
+  // What masks put is known from the configuration, which may come behind the recording.
+  for (const put of ["[email]", "[card …4242]", "[project]"])
+    await talk.locator("mark.masked").getByText(put, { exact: true }).first().waitFor();
   const rail = page.getByRole("complementary", { name: "Decision" });
   assert.ok((await rail.innerText()).includes("no-destructive-sql"), "the last request is the one shown");
   const turns = page.getByRole("list", { name: "Requests" }).getByRole("button");
