@@ -74,7 +74,7 @@ class Contender:
                 try:
                     with open(f"/proc/{pid}/task/{task}/schedstat") as stat:
                         total += int(stat.read().split()[0])
-                except FileNotFoundError:
+                except (FileNotFoundError, ProcessLookupError):
                     pass
         return total
 
