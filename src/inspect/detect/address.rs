@@ -1,6 +1,6 @@
 //! IPv4 addresses in dotted form, and IPv6 addresses in the text forms of RFC 4291 section 2.2.
 
-use super::block::Class;
+use super::class::Class;
 use super::{Outcome, Text, is_word};
 use std::net::Ipv6Addr;
 

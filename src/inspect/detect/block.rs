@@ -1,227 +1,53 @@
-//! 64 bytes of text as bitmaps: which of them are of a class, and where a prefix may begin. With AVX2 where
-//! the machine has it, else byte by byte; both say the same, which a test holds.
-//!
-//! Bit `n` of a bitmap stands for byte `n`. Classes hold ASCII bytes only.
+//! Looking at 64 bytes of text at once: with AVX-512 or AVX2 where the machine has it, else byte by byte. All
+//! say the same, which a test holds.
 #![allow(unsafe_code)]
 
-pub use super::class::{Class, FINGERPRINT_BYTES, Few, Fingerprints};
 use super::hits::{Hits, Scan};
 use super::predicates;
-use super::rows::Bitmaps;
+use super::scalar::Scalar;
+use super::vectors::Vectors;
 
-/// Bytes of a block.
-pub const BLOCK_BYTES: usize = 64;
-/// A block and the bytes behind it that complete a fingerprint which begins in it.
-pub const WINDOW_BYTES: usize = BLOCK_BYTES + FINGERPRINT_BYTES - 1;
-/// Kinds of bytes: by low nibble and by high nibble, the kinds that it may belong to. A byte is of those
-/// kinds that both name.
-const KINDS: [[u8; 16]; 2] = {
-    const fn rows(kinds: [&[u8]; 8]) -> [u8; 16] {
-        let mut rows = [0; 16];
-        let mut kind = 0;
-        while kind < 8 {
-            let mut index = 0;
-            while index < kinds[kind].len() {
-                rows[kinds[kind][index] as usize] |= 1 << kind;
-                index += 1;
-            }
-            kind += 1;
-        }
-        rows
+/// High nibble to bit, for classes.
+#[cfg(target_arch = "x86_64")]
+const HIGH_BITS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Texts for which AVX-512 gains nothing: their blocks do not fill its registers.
+#[cfg(target_arch = "x86_64")]
+const SHORT_BYTES: usize = 128;
+
+/// Finds the hits of `text`; `last`: no more of it comes; `vectors`: [`Vectors::of_machine`], or fewer.
+pub fn scan(scan: &Scan, text: &[u8], last: bool, vectors: Vectors, hits: &mut Hits) {
+    match vectors {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller gives `vectors` from `of_machine`, which asked for each feature that this is
+        // compiled for.
+        Vectors::Avx512 if text.len() > SHORT_BYTES => unsafe { avx512::scan(scan, text, last, hits) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above; where there is AVX-512, there is AVX2.
+        Vectors::Avx2 | Vectors::Avx512 => unsafe { avx2::scan(scan, text, last, hits) },
+        _ => predicates::scan::<Scalar, 4, 16>(scan, text, last, hits),
     }
-    const LETTERS: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    let low = rows([
-        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-        LETTERS,
-        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-        // !#$%&*+-./
-        &[1, 3, 4, 5, 6, 10, 11, 13, 14, 15],
-        // ^_~ (and DEL, in front of which nothing starts)
-        &[14, 15],
-        // @
-        &[0],
-        // ?
-        &[15],
-        // \
-        &[12],
-    ]);
-    [low, rows([&[3], &[4, 6], &[5, 7], &[2], &[5, 7], &[4], &[3], &[5]])]
-};
-/// The kinds of digits, of letters and digits, of the characters of random strings, and of backslashes.
-const KIND_DIGIT: u8 = 1;
-const KINDS_ALPHANUMERIC: u8 = 0b111;
-const KINDS_RANDOM: u8 = 0x7f;
-const KIND_ESCAPE: u8 = 0x80;
-
-/// The classes of bytes that most predicates ask for, as bitmaps.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Classes {
-    /// ASCII digits.
-    pub digits: u64,
-    /// ASCII letters and digits.
-    pub alphanumeric: u64,
-    /// What random strings consist of; DEL, too.
-    pub random: u64,
-    /// Backslashes.
-    pub escapes: u64,
-}
-
-/// One block of text.
-pub trait Block: Copy {
-    /// The block at the beginning of `window`.
-    fn load(window: &[u8; WINDOW_BYTES]) -> Self;
-    /// Which bytes are of the common classes.
-    fn classes(self) -> Classes;
-    /// The bytes that equal `byte`.
-    fn equal(self, byte: u8) -> u64;
-    /// The bytes of a class.
-    fn of_class(self, class: &Class) -> u64;
-    /// The bytes that are one of a few.
-    fn any_of(self, few: &Few) -> u64;
-    /// The bytes at which a prefix may begin; `window`: the block with what follows it.
-    fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64;
-
-    /// The bytes that have one of `maps` so many places in front of them; 1 to 63.
-    fn back<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N>;
-    /// The bytes that have one of `maps` so many places behind them; 1 to 63.
-    fn ahead<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N>;
-    /// Those of both.
-    fn and<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N>;
-    /// Those of either.
-    fn or<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N>;
-    /// Those that are none.
-    fn not<const N: usize>(maps: &Bitmaps<N>) -> Bitmaps<N>;
-    /// Whether there are none.
-    fn is_empty<const N: usize>(maps: &Bitmaps<N>) -> bool;
-}
-
-/// A block that is looked at byte by byte.
-#[derive(Clone, Copy, Debug)]
-pub struct Scalar([u8; BLOCK_BYTES]);
-
-#[inline]
-fn bitmap(bit: impl Fn(usize) -> bool) -> u64 {
-    (0..BLOCK_BYTES).fold(0, |bits, index| bits | u64::from(bit(index)) << index)
-}
-
-impl Block for Scalar {
-    fn load(window: &[u8; WINDOW_BYTES]) -> Scalar {
-        Scalar(std::array::from_fn(|index| window[index]))
-    }
-
-    fn classes(self) -> Classes {
-        let kinds = self.0.map(|byte| KINDS[0][usize::from(byte & 15)] & KINDS[1][usize::from(byte >> 4)]);
-        let any = |of: u8| bitmap(|index| kinds[index] & of != 0);
-        Classes {
-            digits: any(KIND_DIGIT),
-            alphanumeric: any(KINDS_ALPHANUMERIC),
-            random: any(KINDS_RANDOM),
-            escapes: any(KIND_ESCAPE),
-        }
-    }
-
-    fn equal(self, byte: u8) -> u64 {
-        bitmap(|index| self.0[index] == byte)
-    }
-
-    fn of_class(self, class: &Class) -> u64 {
-        bitmap(|index| class.has(self.0[index]))
-    }
-
-    fn any_of(self, few: &Few) -> u64 {
-        bitmap(|index| self.0[index] < 0x80 && few.0[usize::from(self.0[index] & 15)] == self.0[index])
-    }
-
-    fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
-        bitmap(|index| window[index..].first_chunk().is_some_and(|head| prefixes.may_begin(head)))
-    }
-
-    fn back<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
-        let mut before = 0;
-        each(maps, |bits| {
-            let moved = bits << places | before >> (u64::BITS - places);
-            before = bits;
-            moved
-        })
-    }
-
-    fn ahead<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
-        let mut next = maps.bits.iter().skip(1).copied().chain([0]);
-        each(maps, |bits| bits >> places | next.next().unwrap_or(0) << (u64::BITS - places))
-    }
-
-    fn and<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
-        let mut others = other.bits.iter();
-        each(one, |bits| bits & others.next().unwrap_or(&0))
-    }
-
-    fn or<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
-        let mut others = other.bits.iter();
-        each(one, |bits| bits | others.next().unwrap_or(&0))
-    }
-
-    fn not<const N: usize>(maps: &Bitmaps<N>) -> Bitmaps<N> {
-        each(maps, |bits| !bits)
-    }
-
-    fn is_empty<const N: usize>(maps: &Bitmaps<N>) -> bool {
-        maps.bits.iter().all(|bits| *bits == 0)
-    }
-}
-
-/// The bitmaps that `change` makes of each of `maps`, in order.
-fn each<const N: usize>(maps: &Bitmaps<N>, change: impl FnMut(u64) -> u64) -> Bitmaps<N> {
-    Bitmaps::of(maps.bits.map(change))
-}
-
-/// Whether this machine has what the vector code needs.
-pub fn has_vectors() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return ["avx2", "bmi1", "bmi2", "lzcnt", "popcnt"].len() == 5
-        && is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
-
-/// Finds the hits of `text`; `last`: no more of it comes; `vectors`: what [`has_vectors`] said.
-pub fn scan(scan: &Scan, text: &[u8], last: bool, vectors: bool, hits: &mut Hits) {
-    #[cfg(target_arch = "x86_64")]
-    if vectors {
-        // SAFETY: the caller gives `vectors` from `has_vectors`, which asked for each feature that the
-        // function is compiled for.
-        unsafe { avx2::scan(scan, text, last, hits) };
-        return;
-    }
-    debug_assert!(!vectors, "only x86-64 has them");
-    predicates::scan::<Scalar>(scan, text, last, hits);
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
+    use super::super::class::{Class, FINGERPRINT_BYTES, Few, Fingerprints};
     use super::super::hits::{Hits, Scan};
     use super::super::predicates;
     use super::super::rows::Bitmaps;
-    use super::{
-        Block, Class, Classes, FINGERPRINT_BYTES, Few, Fingerprints, KINDS, KINDS_ALPHANUMERIC, KINDS_RANDOM,
-        WINDOW_BYTES,
-    };
+    use super::super::scalar::{Block, Classes, KINDS, KINDS_ALPHANUMERIC, KINDS_RANDOM, WINDOW_BYTES};
+    use super::HIGH_BITS;
     use std::arch::x86_64::{
         __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256,
-        _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sll_epi64, _mm256_slli_epi16, _mm256_srl_epi64,
-        _mm256_srli_epi16, _mm256_storeu_si256, _mm256_testz_si256, _mm256_xor_si256,
+        _mm256_castsi256_pd, _mm256_cmpeq_epi8, _mm256_cmpeq_epi64, _mm256_loadu_si256, _mm256_movemask_epi8,
+        _mm256_movemask_pd, _mm256_or_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
+        _mm256_sll_epi64, _mm256_slli_epi16, _mm256_srl_epi64, _mm256_srli_epi16, _mm256_storeu_si256,
+        _mm256_testz_si256, _mm256_xor_si256,
     };
 
     /// A block in two vector registers.
     #[derive(Clone, Copy)]
     struct Vectors([__m256i; 2]);
-
-    /// High nibble to bit, for classes.
-    const HIGH_BITS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
 
     /// As [`super::scan`].
     ///
@@ -230,7 +56,7 @@ mod avx2 {
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     // SAFETY: the caller holds what the section above asks for.
     pub unsafe fn scan(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
-        predicates::scan::<Vectors>(scan, text, last, hits);
+        predicates::scan::<Vectors, 4, 16>(scan, text, last, hits);
     }
 
     // SAFETY, for all blocks below: `Vectors` is private to this module and only `scan` uses it, so that
@@ -486,6 +312,22 @@ mod avx2 {
             // SAFETY: as above; no memory is touched.
             unsafe { _mm256_testz_si256(any, any) != 0 }
         }
+
+        #[inline(always)]
+        fn blocks<const N: usize>(maps: &Bitmaps<N>) -> u32 {
+            let mut blocks = 0;
+            let mut index = 0;
+            while index < N {
+                // SAFETY: as above; no memory is touched.
+                let empty = unsafe {
+                    let empty = _mm256_cmpeq_epi64(lanes(maps, index, 0), _mm256_setzero_si256());
+                    _mm256_movemask_pd(_mm256_castsi256_pd(empty)) as u32
+                };
+                blocks |= (empty ^ 0xf) << index;
+                index += LANES;
+            }
+            blocks
+        }
     }
 
     /// The buckets whose prefixes may begin at each byte; `next`: the same bytes, one and two places on.
@@ -501,65 +343,256 @@ mod avx2 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Fingerprints, Hits, Scan, has_vectors, scan};
-    use crate::inspect::detect::hits::{Family, Numbers};
-    use proptest::prelude::*;
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::super::class::{Class, Few, Fingerprints};
+    use super::super::hits::{Hits, Scan};
+    use super::super::predicates;
+    use super::super::rows::Bitmaps;
+    use super::super::scalar::{
+        BLOCK_BYTES, Block, Classes, KIND_DIGIT, KIND_ESCAPE, KINDS, KINDS_ALPHANUMERIC, KINDS_RANDOM,
+        WINDOW_BYTES,
+    };
+    use super::HIGH_BITS;
+    use std::arch::x86_64::{
+        __m128i, __m512i, _mm_loadu_si128, _mm512_alignr_epi64, _mm512_and_si512, _mm512_broadcast_i32x4,
+        _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_maskz_permutex2var_epi8, _mm512_movepi8_mask,
+        _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shldv_epi64,
+        _mm512_shrdv_epi64, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_storeu_si512,
+        _mm512_test_epi8_mask, _mm512_test_epi64_mask, _mm512_xor_si512,
+    };
 
-    fn scan_for(vectors: bool) -> Scan {
-        let prefixes = [&b"eyJ"[..], b"-----BEGIN ", b"AKIA", b"sk-ant-", b"ghp_", b"\xc3\xa9x"];
-        let fingerprints = Fingerprints::new(prefixes.into_iter());
-        let mut all = Scan { expressions: fingerprints, ..Scan::default() };
-        all.members = all.expressions.clone();
-        all.vectors = vectors;
-        all.numbers = Numbers { card: true, ssn: true, phone: true };
-        Family::ALL.into_iter().for_each(|family| all.families.insert(family));
-        all
+    /// A block in one vector register.
+    #[derive(Clone, Copy)]
+    struct Vector(__m512i);
+
+    /// By ASCII byte: its kinds.
+    const KINDS_OF: [[u8; BLOCK_BYTES]; 2] = {
+        let mut kinds = [[0; BLOCK_BYTES]; 2];
+        let mut byte = 0;
+        while byte < 2 * BLOCK_BYTES {
+            kinds[byte / BLOCK_BYTES][byte % BLOCK_BYTES] = KINDS[0][byte & 15] & KINDS[1][byte >> 4];
+            byte += 1;
+        }
+        kinds
+    };
+
+    /// As [`super::scan`].
+    ///
+    /// # Safety
+    /// The machine has AVX2, BMI1, BMI2, LZCNT and POPCNT, and of AVX-512 F, BW, VBMI and VBMI2.
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vbmi,avx512vbmi2")]
+    // SAFETY: the caller holds what the section above asks for.
+    pub unsafe fn scan(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
+        predicates::scan::<Vector, 8, 16>(scan, text, last, hits);
     }
 
-    fn check(text: &[u8], from: usize, last: bool) {
-        let (mut plain, mut vectors) = (Hits::default(), Hits::default());
-        scan_for(false).run(text, from, last, &mut plain);
-        scan_for(true).run(text, from, last, &mut vectors);
-        for family in Family::ALL {
-            let (plain, vectors) = (plain.of(family), vectors.of(family));
-            assert_eq!(plain, vectors, "{family:?} of {:?}", String::from_utf8_lossy(text));
-            assert!(
-                plain.is_sorted() && plain.iter().all(|hit| (from..text.len()).contains(&(*hit as usize)))
-            );
+    // SAFETY, for all blocks below: as in `avx2`, with the features of this `scan`.
+
+    #[inline(always)]
+    fn table(rows: &[u8; 16]) -> __m512i {
+        // SAFETY: as above; 16 bytes of 16.
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(rows.as_ptr().cast::<__m128i>())) }
+    }
+
+    #[inline(always)]
+    fn bytes(of: &[u8; BLOCK_BYTES]) -> __m512i {
+        // SAFETY: as above; 64 bytes of 64.
+        unsafe { _mm512_loadu_si512(of.as_ptr().cast::<__m512i>()) }
+    }
+
+    /// The 64 bytes that begin `OFFSET` bytes behind the start of a window.
+    #[inline(always)]
+    fn bytes_at<const OFFSET: usize>(window: &[u8; WINDOW_BYTES]) -> __m512i {
+        const { assert!(OFFSET + BLOCK_BYTES <= WINDOW_BYTES) };
+        // SAFETY: as above; they lie within the window.
+        unsafe { _mm512_loadu_si512(window.as_ptr().add(OFFSET).cast::<__m512i>()) }
+    }
+
+    /// What stands in the row of each low nibble, and in that of each high nibble.
+    #[inline(always)]
+    fn look_up(bytes: __m512i, low: &[u8; 16], high: &[u8; 16]) -> [__m512i; 2] {
+        // SAFETY: as above; no memory is touched.
+        unsafe {
+            let nibble = _mm512_set1_epi8(15);
+            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), nibble);
+            let lower = _mm512_and_si512(bytes, nibble);
+            [_mm512_shuffle_epi8(table(low), lower), _mm512_shuffle_epi8(table(high), upper)]
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #[inline(always)]
+    fn both([one, other]: [__m512i; 2]) -> __m512i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_and_si512(one, other) }
+    }
 
-        #[test]
-        fn vectors_find_what_plain_code_finds(
-            text in prop_oneof![
-                "[0-9 .:+@()A-Zeyk\\\\-]{0,300}",
-                "(?s:.){0,200}",
-                "([0-9]{1,4}[ .:-]){0,60}",
-            ],
-            from in 0usize..70,
-            last: bool,
-        ) {
-            if has_vectors() {
-                check(text.as_bytes(), from.min(text.len()), last);
+    /// The bytes of which both have a bit in common.
+    #[inline(always)]
+    fn in_common([one, other]: [__m512i; 2]) -> u64 {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_test_epi8_mask(one, other) }
+    }
+
+    #[inline(always)]
+    fn of(kinds: __m512i, any: u8) -> u64 {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(any as i8)) }
+    }
+
+    /// Bitmaps of a vector.
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn lanes<const N: usize>(maps: &Bitmaps<N>, index: usize) -> __m512i {
+        const { assert!(N.is_multiple_of(LANES)) };
+        debug_assert!(index + LANES <= N);
+        // SAFETY: as above; the lanes lie within the array.
+        unsafe { _mm512_loadu_si512(maps.bits.as_ptr().add(index).cast::<__m512i>()) }
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(maps: &mut Bitmaps<N>, index: usize, lanes: __m512i) {
+        debug_assert!(index + LANES <= N);
+        // SAFETY: as above; the lanes lie within the array.
+        unsafe { _mm512_storeu_si512(maps.bits.as_mut_ptr().add(index).cast::<__m512i>(), lanes) }
+    }
+
+    #[inline(always)]
+    fn none() -> __m512i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    impl Block for Vector {
+        #[inline(always)]
+        fn load(window: &[u8; WINDOW_BYTES]) -> Vector {
+            Vector(bytes_at::<0>(window))
+        }
+
+        #[inline(always)]
+        fn classes(self) -> Classes {
+            // SAFETY: as above; no memory is touched.
+            let kinds = unsafe {
+                let ascii = !_mm512_movepi8_mask(self.0);
+                _mm512_maskz_permutex2var_epi8(ascii, bytes(&KINDS_OF[0]), self.0, bytes(&KINDS_OF[1]))
+            };
+            Classes {
+                digits: of(kinds, KIND_DIGIT),
+                alphanumeric: of(kinds, KINDS_ALPHANUMERIC),
+                random: of(kinds, KINDS_RANDOM),
+                escapes: of(kinds, KIND_ESCAPE),
             }
         }
-    }
 
-    #[test]
-    fn nothing_behind_the_end_of_a_text_is_hit() {
-        let mut hits = Hits::default();
-        for length in 0..200 {
-            scan(&scan_for(has_vectors()), &b"1".repeat(length), true, has_vectors(), &mut hits);
-            // What stands in front may be an escape, whose last digits these are.
-            let starts = hits.of(Family::Number);
-            assert_eq!(starts.first(), (length >= 9).then_some(&0), "{length}");
-            assert!(starts.iter().all(|start| *start < 6), "{starts:?}");
-            hits.clear();
+        #[inline(always)]
+        fn equal(self, byte: u8) -> u64 {
+            // SAFETY: as above; no memory is touched.
+            unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte as i8)) }
+        }
+
+        #[inline(always)]
+        fn of_class(self, class: &Class) -> u64 {
+            in_common(look_up(self.0, &class.0, &HIGH_BITS))
+        }
+
+        #[inline(always)]
+        fn any_of(self, few: &Few) -> u64 {
+            // SAFETY: as above; no memory is touched.
+            unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_shuffle_epi8(table(&few.0), self.0)) }
+        }
+
+        #[inline(always)]
+        fn fingerprints(self, window: &[u8; WINDOW_BYTES], prefixes: &Fingerprints) -> u64 {
+            let [low, high] = [&prefixes.low, &prefixes.high];
+            let one = both(look_up(self.0, &low[0], &high[0]));
+            let two = both(look_up(bytes_at::<1>(window), &low[1], &high[1]));
+            in_common([both([one, two]), both(look_up(bytes_at::<2>(window), &low[2], &high[2]))])
+        }
+
+        #[inline(always)]
+        fn back<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
+            let (mut out, mut before) = (Bitmaps::EMPTY, none());
+            let mut index = 0;
+            while index < N {
+                let here = lanes(maps, index);
+                // SAFETY: as above; no memory is touched.
+                let moved = unsafe {
+                    let by = _mm512_set1_epi64(i64::from(places));
+                    _mm512_shldv_epi64(here, _mm512_alignr_epi64::<7>(here, before), by)
+                };
+                put(&mut out, index, moved);
+                before = here;
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn ahead<const N: usize>(maps: &Bitmaps<N>, places: u32) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                let here = lanes(maps, index);
+                let behind = if index + LANES < N { lanes(maps, index + LANES) } else { none() };
+                // SAFETY: as above; no memory is touched.
+                let moved = unsafe {
+                    let by = _mm512_set1_epi64(i64::from(places));
+                    _mm512_shrdv_epi64(here, _mm512_alignr_epi64::<1>(behind, here), by)
+                };
+                put(&mut out, index, moved);
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn and<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                put(&mut out, index, both([lanes(one, index), lanes(other, index)]));
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn or<const N: usize>(one: &Bitmaps<N>, other: &Bitmaps<N>) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                // SAFETY: as above; no memory is touched.
+                let either = unsafe { _mm512_or_si512(lanes(one, index), lanes(other, index)) };
+                put(&mut out, index, either);
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn not<const N: usize>(maps: &Bitmaps<N>) -> Bitmaps<N> {
+            let mut out = Bitmaps::EMPTY;
+            let mut index = 0;
+            while index < N {
+                // SAFETY: as above; no memory is touched.
+                let inverted = unsafe { _mm512_xor_si512(lanes(maps, index), _mm512_set1_epi8(-1)) };
+                put(&mut out, index, inverted);
+                index += LANES;
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn blocks<const N: usize>(maps: &Bitmaps<N>) -> u32 {
+            let (mut blocks, mut index) = (0, 0);
+            while index < N {
+                // SAFETY: as above; no memory is touched.
+                let any = unsafe { _mm512_test_epi64_mask(lanes(maps, index), lanes(maps, index)) };
+                blocks |= u32::from(any) << index;
+                index += LANES;
+            }
+            blocks
         }
     }
 }

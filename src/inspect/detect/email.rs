@@ -5,7 +5,7 @@
 //! behind the last label, other than the first, that is a top level: 2 to 24 letters, or punycode. Names of
 //! pictures (`icon@2x.png`) are no addresses: what their formats are called is no top level.
 
-use super::block::Class;
+use super::class::Class;
 use super::{Candidate, Outcome, Text};
 use crate::limits::{EMAIL_DOMAIN_BYTES_MAX, EMAIL_LOCAL_BYTES_MAX};
 

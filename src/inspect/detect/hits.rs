@@ -8,7 +8,9 @@
 //!
 //! [`super::predicates`] holds them.
 
-use super::block::{self, Class, Fingerprints};
+use super::block;
+use super::class::{Class, Fingerprints};
+use super::vectors::Vectors;
 
 /// What detectors share one predicate and one order of looking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +102,8 @@ pub struct Scan {
     pub members: Fingerprints,
     /// What the literals of [`Family::Literal`] begin with.
     pub literals: Fingerprints,
-    /// Whether the machine has vectors.
-    pub vectors: bool,
+    /// What the machine has to look with.
+    pub vectors: Vectors,
 }
 
 /// Which numbers to look for.

@@ -1,7 +1,7 @@
 //! Keys with a known beginning: those of providers, JSON web tokens (RFC 7519), private keys in PEM
 //! (RFC 7468).
 
-use super::block::{Class, FINGERPRINT_BYTES};
+use super::class::{Class, FINGERPRINT_BYTES};
 use super::provider::{Body, SHAPES, Shape};
 use super::swallow::{PEM, PemEnd};
 use super::{Outcome, Swallow, Text, entropy, is_word};

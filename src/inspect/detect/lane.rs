@@ -1,10 +1,11 @@
-use super::block::{self, Fingerprints};
+use super::class::Fingerprints;
 use super::expression::Expression;
 use super::hits::{Families, Family, Hits, Numbers, Scan};
 use super::literal::Literals;
 use super::member::Members;
 use super::path::{Path, Paths, Walk};
 use super::swallow::Swallow;
+use super::vectors::Vectors;
 use super::{Candidate, Extent, Found, Outcome, Text, address, card, email, iban, key, phone, random, ssn};
 use crate::inspect::rule::{Direction, Kind, Replacement, Rule};
 use smallvec::SmallVec;
@@ -137,7 +138,7 @@ impl Lane {
 
     /// Where these lanes together have to look.
     pub fn scan_for(lanes: &[Option<Lane>]) -> Scan {
-        let mut scan = Scan { vectors: block::has_vectors(), ..Scan::default() };
+        let mut scan = Scan { vectors: Vectors::of_machine(), ..Scan::default() };
         for lane in lanes.iter().flatten() {
             for family in Family::ALL.into_iter().filter(|family| lane.families.has(*family)) {
                 scan.families.insert(family);

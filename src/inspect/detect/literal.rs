@@ -5,7 +5,7 @@
 //! near their beginning; only behind a hit the starts that it stands for are looked at, first by the hash of
 //! a literal's first bytes. Text without hits costs one look-up every few bytes.
 
-use super::block::FINGERPRINT_BYTES;
+use super::class::FINGERPRINT_BYTES;
 use super::{Candidate, Outcome, Text, is_word};
 use crate::inspect::codec::ESCAPED_QUOTE;
 

@@ -26,8 +26,10 @@ mod predicates;
 mod provider;
 mod random;
 mod rows;
+mod scalar;
 mod ssn;
 mod swallow;
+mod vectors;
 
 pub use expression::Expression;
 pub use hits::{Hits, Scan};

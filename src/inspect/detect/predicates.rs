@@ -3,16 +3,18 @@
 //!
 //! Nothing here takes a closure: all of it is inlined into a function that is compiled for vectors.
 
-use super::block::{BLOCK_BYTES, Block, Class, Classes, FINGERPRINT_BYTES, Few, WINDOW_BYTES};
+use super::class::{Class, FINGERPRINT_BYTES, Few};
 use super::hits::{Family, Hits, Numbers, RANDOM_BYTES_MIN, Scan};
-use super::key;
 use super::rows::Row;
+use super::scalar::{BLOCK_BYTES, Block, Classes, WINDOW_BYTES};
+use super::{key, phone, random, ssn};
 
+const CAPITALS: Class = Class::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 const HEX_LETTERS: Class = Class::of(b"ABCDEFabcdef");
 /// What stands between the groups of numbers.
 const SEPARATORS: Few = Few::of(b" -.)");
-/// What stands in front of a zero that begins no number of its own.
-const JOINED: Class = Class::of(b"-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+/// What stands in front of the digits of a phone number.
+const OPENERS: Few = Few::of(b"+(");
 
 /// An escape in front of a text ends within its first bytes at most, and may be anywhere in these.
 const ESCAPES_IN_FRONT: u64 = 0b11_1111 << (BLOCK_BYTES - 6);
@@ -30,13 +32,15 @@ const KEY_REACH: u32 = KEY_RUN_BYTES as u32 - 1;
 /// Bytes behind its start that a fingerprint needs.
 const PREFIX_REACH: u32 = FINGERPRINT_BYTES as u32 - 1;
 
-/// Blocks at once, with the one in front and the one behind: of a long text, and of one of a few words.
-const LONG: usize = 16;
-const SHORT: usize = 4;
-
-/// Finds the hits of `text`. Inlined into a function for each kind of block.
+/// Finds the hits of `text`. Inlined into a function for each kind of block. Looks at `LONG` blocks at once,
+/// with the one in front and the one behind, or at `SHORT` of them in a text of a few words.
 #[inline(always)]
-pub fn scan<B: Block>(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
+pub fn scan<B: Block, const SHORT: usize, const LONG: usize>(
+    scan: &Scan,
+    text: &[u8],
+    last: bool,
+    hits: &mut Hits,
+) {
     if text.len() <= (SHORT - 2) * BLOCK_BYTES {
         strides::<B, SHORT>(scan, text, last, hits);
     } else {
@@ -61,6 +65,7 @@ struct Maps<B, const N: usize> {
 struct Marks<B, const N: usize> {
     separators: Row<B, N>,
     dots: Row<B, N>,
+    hyphens: Row<B, N>,
     plus: Row<B, N>,
     braces: Row<B, N>,
     zeros: Row<B, N>,
@@ -79,11 +84,12 @@ struct Place<'a, const N: usize> {
 #[inline(always)]
 fn strides<B: Block, const N: usize>(scan: &Scan, text: &[u8], last: bool, hits: &mut Hits) {
     let mut maps = Maps::<B, N>::in_front();
+    let mut padded = [0; WINDOW_BYTES];
     let (mut base, mut filled) = (0, 1);
     while base < text.len() {
         let mut index = filled;
         while index < N {
-            maps.read(scan, text, base + (index - 1) * BLOCK_BYTES, index);
+            maps.read(scan, text, base + (index - 1) * BLOCK_BYTES, index, &mut padded);
             index += 1;
         }
         let open = !last && text.len() - base <= N * BLOCK_BYTES;
@@ -128,9 +134,9 @@ impl<B: Block, const N: usize> Maps<B, N> {
         }
     }
 
-    /// Reads block number `index`, which begins at byte `at`.
+    /// Reads block number `index`, which begins at byte `at`; `padded` as for [`window`].
     #[inline(always)]
-    fn read(&mut self, scan: &Scan, text: &[u8], at: usize, index: usize) {
+    fn read(&mut self, scan: &Scan, text: &[u8], at: usize, index: usize, padded: &mut [u8; WINDOW_BYTES]) {
         if at >= text.len() {
             self.digits.set(index, 0);
             self.alphanumeric.set(index, 0);
@@ -143,8 +149,7 @@ impl<B: Block, const N: usize> Maps<B, N> {
             self.literals.set(index, 0);
             return;
         }
-        let mut padded = [0; WINDOW_BYTES];
-        let window = window(text, at, &mut padded);
+        let window = window(text, at, padded);
         let block = B::load(window);
         let Classes { digits, alphanumeric, random, escapes } = block.classes();
         self.digits.set(index, digits);
@@ -152,7 +157,7 @@ impl<B: Block, const N: usize> Maps<B, N> {
         self.random.set(index, random);
         self.escapes.set(index, escapes);
         let families = scan.families;
-        if families.has(Family::Ipv6) {
+        if families.has(Family::Ipv6) || scan.numbers.phone {
             self.colons.set(index, block.equal(b':'));
         }
         if families.has(Family::Email) {
@@ -219,42 +224,60 @@ impl<const N: usize> Place<'_, N> {
         row
     }
 
-    /// One block of the text.
+    /// A row, and in an open text the last byte of that, and the `reach` in front of it.
     #[inline(always)]
-    fn load<B: Block>(&self, index: usize) -> B {
-        let mut padded = [0; WINDOW_BYTES];
-        B::load(window(self.text, self.at(index).min(self.text.len()), &mut padded))
+    fn or_tail<B: Block>(&self, row: Row<B, N>, reach: u32) -> Row<B, N> {
+        if self.open { row | self.tail(reach) } else { row }
+    }
+
+    /// One block of the text; `padded` as for [`window`].
+    #[inline(always)]
+    fn load<B: Block>(&self, index: usize, padded: &mut [u8; WINDOW_BYTES]) -> B {
+        B::load(window(self.text, self.at(index).min(self.text.len()), padded))
     }
 
     /// What stands between and in front of digits.
     #[inline(always)]
     fn marks<B: Block>(&self) -> Marks<B, N> {
-        let (mut separators, mut dots, mut plus) = (Row::EMPTY, Row::EMPTY, Row::EMPTY);
-        let (mut braces, mut zeros) = (Row::EMPTY, Row::EMPTY);
+        let (mut separators, mut dots, mut hyphens) = (Row::EMPTY, Row::EMPTY, Row::EMPTY);
+        let (mut plus, mut braces, mut zeros) = (Row::EMPTY, Row::EMPTY, Row::EMPTY);
+        let mut padded = [0; WINDOW_BYTES];
         // Nothing stands in front of the text.
         let mut index = if self.base > 0 { 0 } else { 1 };
         while index < N && self.at(index) < self.text.len() {
-            let block: B = self.load(index);
+            let block: B = self.load(index, &mut padded);
             separators.set(index, block.any_of(&SEPARATORS));
             dots.set(index, block.equal(b'.'));
+            hyphens.set(index, block.equal(b'-'));
             plus.set(index, block.equal(b'+'));
             braces.set(index, block.equal(b'('));
             zeros.set(index, block.equal(b'0'));
             index += 1;
         }
-        Marks { separators, dots, plus, braces, zeros }
+        Marks { separators, dots, hyphens, plus, braces, zeros }
+    }
+
+    /// What stands in front of the digits of phone numbers.
+    #[inline(always)]
+    fn openers<B: Block>(&self) -> Row<B, N> {
+        let mut openers = Row::EMPTY;
+        let mut padded = [0; WINDOW_BYTES];
+        let mut index = 1;
+        while index < N && self.at(index) < self.text.len() {
+            openers.set(index, self.load::<B>(index, &mut padded).any_of(&OPENERS));
+            index += 1;
+        }
+        openers
     }
 
     /// Adds the bytes of a row.
     #[inline(always)]
     fn push<B: Block>(&self, family: Family, row: Row<B, N>, hits: &mut Hits) {
-        let mut index = 1;
-        while index < N - 1 {
-            let bits = row.bits(index);
-            if bits != 0 {
-                hits.push(family, self.at(index), bits & self.valid(index));
-            }
-            index += 1;
+        let mut blocks = row.blocks();
+        while blocks != 0 {
+            let index = blocks.trailing_zeros() as usize;
+            hits.push(family, self.at(index), row.bits(index) & self.valid(index));
+            blocks &= blocks - 1;
         }
     }
 }
@@ -263,7 +286,10 @@ impl<const N: usize> Place<'_, N> {
 fn stride<B: Block, const N: usize>(scan: &Scan, maps: &Maps<B, N>, place: Place<N>, hits: &mut Hits) {
     let families = scan.families;
     // Where no alphanumeric character stands in front, or one that may belong to an escape.
-    let words = !maps.alphanumeric.back::<1>() | maps.escapes.back::<2>() | maps.escapes.back::<6>();
+    let mut words = !maps.alphanumeric.back::<1>();
+    if !maps.escapes.is_empty() {
+        words = words | maps.escapes.back::<2>() | maps.escapes.back::<6>();
+    }
     if !maps.digits.is_empty() {
         let marks = place.marks();
         if families.has(Family::Number) {
@@ -274,8 +300,7 @@ fn stride<B: Block, const N: usize>(scan: &Scan, maps: &Maps<B, N>, place: Place
         }
     } else if place.open && scan.numbers.phone {
         // Digits may follow.
-        let Marks { plus, braces, .. } = place.marks::<B>();
-        place.push(Family::Number, (plus | braces) & place.tail(NUMBER_REACH), hits);
+        place.push(Family::Number, place.openers::<B>() & place.tail(NUMBER_REACH), hits);
     }
     if families.has(Family::Iban) && (!maps.digits.is_empty() || place.open) {
         accounts(maps, &words, &place, hits);
@@ -290,13 +315,13 @@ fn stride<B: Block, const N: usize>(scan: &Scan, maps: &Maps<B, N>, place: Place
         place.push(Family::Email, maps.ats, hits);
     }
     if families.has(Family::Expression) {
-        place.push(Family::Expression, maps.expressions | place.tail(PREFIX_REACH - 1), hits);
+        place.push(Family::Expression, place.or_tail(maps.expressions, PREFIX_REACH - 1), hits);
     }
     if families.has(Family::Member) {
         place.push(Family::Member, maps.members, hits);
     }
     if families.has(Family::Literal) {
-        place.push(Family::Literal, (maps.literals | place.tail(PREFIX_REACH - 1)) & words, hits);
+        place.push(Family::Literal, place.or_tail(maps.literals, PREFIX_REACH - 1) & words, hits);
     }
 }
 
@@ -312,15 +337,13 @@ fn numbers<B: Block, const N: usize>(
 ) {
     let one = maps.digits;
     let mut found = Row::EMPTY;
-    let mut starts = one & *words;
     if kinds.phone {
-        let Marks { plus, braces, zeros, .. } = *marks;
-        starts = starts | plus | braces;
+        let Marks { plus, zeros, .. } = *marks;
         // +4 and 03, the beginnings of international and national phone numbers.
         found = found | one & plus.back::<1>();
         let zeros = one & (zeros & !one.back::<1>()).back::<1>();
         if !zeros.is_empty() {
-            found = found | national::<B, N>(zeros, maps, place);
+            found = found | national(&zeros, maps, marks);
         }
     }
     let two = one & one.back::<1>();
@@ -329,32 +352,44 @@ fn numbers<B: Block, const N: usize>(
         found = found | grouped(kinds, &one, &two, &four, &marks.separators);
         let eight = four & four.back::<4>();
         if !eight.is_empty() && (kinds.ssn || kinds.phone) {
-            found = found | eight & one.back::<8>() & !one.back::<9>();
+            found = found | bare(maps, &(eight & one.back::<8>() & !one.back::<9>()));
         }
         if !eight.is_empty() && kinds.card {
             // The last of 14 digits.
             found = found | eight & four.back::<8>() & two.back::<12>() & !one.back::<14>();
         }
     }
-    let reached = if found.is_empty() { found } else { found.reach::<NUMBER_REACH>() };
-    place.push(Family::Number, starts & (reached | place.tail(NUMBER_REACH)), hits);
+    if found.is_empty() && !place.open {
+        return;
+    }
+    let starts = one & *words;
+    let starts = if kinds.phone { starts | marks.plus | marks.braces } else { starts };
+    let reached = place.or_tail(found.reach::<NUMBER_REACH>(), NUMBER_REACH);
+    place.push(Family::Number, starts & reached, hits);
+}
+
+/// Of the ninth digits of rows, those that have no more than two digits behind them; but a digit of an escape
+/// in front may be the first.
+#[inline(always)]
+fn bare<B: Block, const N: usize>(maps: &Maps<B, N>, ninth: &Row<B, N>) -> Row<B, N> {
+    let one = maps.digits;
+    if !maps.escapes.is_empty() {
+        return *ninth;
+    }
+    *ninth & !(one.ahead::<1>() & one.ahead::<2>() & one.ahead::<3>())
 }
 
 /// Zeros with a digit behind them that are not those of the month, the minute or the decimals of something
 /// else; `zeros`: these digits.
 #[inline(always)]
-fn national<B: Block, const N: usize>(zeros: Row<B, N>, maps: &Maps<B, N>, place: &Place<N>) -> Row<B, N> {
-    let (mut joined, mut colons) = (Row::EMPTY, Row::EMPTY);
-    let mut index = 0;
-    while index < N {
-        if index > 0 || place.base > 0 {
-            let block: B = place.load(index);
-            joined.set(index, block.of_class(&JOINED));
-            colons.set(index, block.equal(b':'));
-        }
-        index += 1;
-    }
-    zeros & !(joined | colons & maps.digits.back::<1>()).back::<2>()
+fn national<B: Block, const N: usize>(
+    zeros: &Row<B, N>,
+    maps: &Maps<B, N>,
+    marks: &Marks<B, N>,
+) -> Row<B, N> {
+    // What stands in front of a zero that begins no number of its own.
+    let joined = maps.alphanumeric & !maps.digits | marks.dots | marks.hyphens;
+    *zeros & !(joined | maps.colons & maps.digits.back::<1>()).back::<2>()
 }
 
 /// Groups of digits, by their ends.
@@ -409,8 +444,11 @@ fn dotted<B: Block, const N: usize>(
         return;
     }
     let found = between & (between.back::<2>() | between.back::<3>() | between.back::<4>());
+    if found.is_empty() && !place.open {
+        return;
+    }
     let starts = one & *words & !behind_dot;
-    place.push(Family::Ipv4, starts & (found.reach::<V4_REACH>() | place.tail(V4_REACH)), hits);
+    place.push(Family::Ipv4, starts & place.or_tail(found.reach::<V4_REACH>(), V4_REACH), hits);
 }
 
 /// Where the country and the check digits of a bank account number stand.
@@ -423,19 +461,22 @@ fn accounts<B: Block, const N: usize>(
 ) {
     let letters = maps.alphanumeric & !maps.digits;
     let found = letters.ahead::<1>() & maps.digits.ahead::<2>() & maps.digits.ahead::<3>();
-    let starts = letters & *words & (found | place.tail(ACCOUNT_REACH));
-    let mut index = 1;
-    while index < N - 1 {
-        let mut bits = starts.bits(index) & place.valid(index);
+    let starts = letters & *words & place.or_tail(found, ACCOUNT_REACH);
+    let mut padded = [0; WINDOW_BYTES];
+    let mut blocks = starts.blocks();
+    while blocks != 0 {
+        let index = blocks.trailing_zeros() as usize;
+        let capitals = place.load::<B>(index, &mut padded).of_class(&CAPITALS);
+        let mut bits = starts.bits(index) & place.valid(index) & capitals;
         while bits != 0 {
             let bit = bits & bits.wrapping_neg();
             let country = &place.text[place.at(index) + bit.trailing_zeros() as usize..];
-            if country[0].is_ascii_uppercase() && country.get(1).is_none_or(u8::is_ascii_uppercase) {
+            if country.get(1).is_none_or(u8::is_ascii_uppercase) {
                 hits.push(Family::Iban, place.at(index), bit);
             }
             bits ^= bit;
         }
-        index += 1;
+        blocks &= blocks - 1;
     }
 }
 
@@ -449,17 +490,18 @@ fn colons<B: Block, const N: usize>(maps: &Maps<B, N>, words: &Row<B, N>, place:
     if found.is_empty() && !place.open {
         return;
     }
-    let reached = found.reach::<V6_REACH>() | place.tail(V6_REACH);
+    let mut padded = [0; WINDOW_BYTES];
+    let reached = place.or_tail(found.reach::<V6_REACH>(), V6_REACH);
     let starts = *words & !one.back::<1>() & reached;
-    let mut index = 1;
-    while index < N - 1 {
+    let mut blocks = starts.blocks();
+    while blocks != 0 {
+        let index = blocks.trailing_zeros() as usize;
         let bits = starts.bits(index) & place.valid(index);
-        if bits != 0 {
-            let groups =
-                place.load::<B>(index).of_class(&HEX_LETTERS) | maps.digits.bits(index) | one.bits(index);
-            hits.push(Family::Ipv6, place.at(index), bits & groups);
-        }
-        index += 1;
+        let groups = place.load::<B>(index, &mut padded).of_class(&HEX_LETTERS)
+            | maps.digits.bits(index)
+            | one.bits(index);
+        hits.push(Family::Ipv6, place.at(index), bits & groups);
+        blocks &= blocks - 1;
     }
 }
 
@@ -478,26 +520,41 @@ fn runs<B: Block, const N: usize>(
     let four = two & two.ahead::<2>();
     let eight = four & four.ahead::<4>();
     if scan.families.has(Family::Random) {
-        let found = eight & four.ahead::<8>() | place.tail(RANDOM_REACH);
-        place.push(Family::Random, one & !one.back::<1>() & found, hits);
-    }
-    if !scan.families.has(Family::Prefix) {
-        return;
-    }
-    let found = eight & two.ahead::<8>() | place.tail(KEY_REACH);
-    let starts = found & *words & one;
-    let mut index = 1;
-    while index < N - 1 {
-        let mut bits = starts.bits(index);
-        while bits != 0 {
-            let bit = bits & bits.wrapping_neg();
-            if key::may_begin(&place.text[place.at(index) + bit.trailing_zeros() as usize..]) {
-                hits.push(Family::Prefix, place.at(index), bit);
+        let found = place.or_tail(eight & four.ahead::<8>(), RANDOM_REACH);
+        let starts = found & one & !one.back::<1>();
+        let mut blocks = starts.blocks();
+        while blocks != 0 {
+            let index = blocks.trailing_zeros() as usize;
+            let mut bits = starts.bits(index);
+            while bits != 0 {
+                let bit = bits & bits.wrapping_neg();
+                if random::may_be_assigned(place.text, place.at(index) + bit.trailing_zeros() as usize) {
+                    hits.push(Family::Random, place.at(index), bit);
+                }
+                bits ^= bit;
             }
-            bits ^= bit;
+            blocks &= blocks - 1;
         }
-        index += 1;
+    }
+    if scan.families.has(Family::Prefix) {
+        // No key begins with a digit.
+        let found = place.or_tail(eight & two.ahead::<8>(), KEY_REACH);
+        let starts = found & *words & one & !maps.digits;
+        let mut blocks = starts.blocks();
+        while blocks != 0 {
+            let index = blocks.trailing_zeros() as usize;
+            let mut bits = starts.bits(index);
+            while bits != 0 {
+                let bit = bits & bits.wrapping_neg();
+                if key::may_begin(&place.text[place.at(index) + bit.trailing_zeros() as usize..]) {
+                    hits.push(Family::Prefix, place.at(index), bit);
+                }
+                bits ^= bit;
+            }
+            blocks &= blocks - 1;
+        }
     }
 }
 
+const _: () = assert!((ssn::FIRST_RUNS | phone::FIRST_RUNS) >> 12 == 0, "what bare numbers are at most");
 const _: () = assert!(RANDOM_BYTES_MIN == 12 && KEY_RUN_BYTES == 10, "what the predicates above count to");

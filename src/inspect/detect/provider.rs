@@ -5,7 +5,7 @@
 //! GitLab ("Token prefixes"), npm ("Creating and viewing access tokens"), AWS ("IAM identifiers"). Checksums
 //! (GitHub, npm: CRC-32) are not a condition: a key that was typed wrong is still one to hide.
 
-use super::block::Class;
+use super::class::Class;
 
 /// What follows a prefix.
 #[derive(Clone, Copy, Debug)]

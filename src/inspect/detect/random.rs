@@ -9,7 +9,7 @@
 
 use super::hits::{RANDOM, RANDOM_BYTES_MIN};
 use super::keyword::{self, KeyWords};
-use super::{Outcome, Swallow, Text, entropy};
+use super::{NEAR_BYTES, Outcome, Swallow, Text, entropy};
 use crate::inspect::codec::ESCAPED_QUOTE;
 
 static KEY_WORDS: KeyWords = KeyWords::new(&[
@@ -80,28 +80,69 @@ fn is_reference(string: &[u8]) -> bool {
         || ENVIRONMENTS.iter().any(|environment| string.starts_with(environment.as_bytes()))
 }
 
+/// Whether a key word may stand in front of what begins at `at`: says no to most. Stage A asks it.
+///
+/// What stands there cannot be predicted: there are no branches. A gap of [`keyword::GAP_BYTES_MAX`] bytes
+/// passes, for what is near holds no three letters in front of it.
+#[inline(always)]
+pub fn may_be_assigned(bytes: &[u8], at: usize) -> bool {
+    let Some(near) = bytes[..at].last_chunk::<NEAR_BYTES>() else { return true };
+    const LONGEST: usize = keyword::GAP_BYTES_MAX - 1;
+    const { assert!(LONGEST + 3 == NEAR_BYTES) };
+    let mut marks = 0;
+    let mut back = 0;
+    while back <= LONGEST {
+        marks |= BETWEEN_MARKS[usize::from(near[NEAR_BYTES - 1 - back])] << back;
+        back += 1;
+    }
+    let gap = (marks | 1 << (LONGEST + 1)).trailing_zeros() as usize;
+    let assigns = marks >> ASSIGNS_SHIFT & ((1 << gap) - 1) != 0;
+    let end = NEAR_BYTES - gap.min(LONGEST);
+    let ends = ENDINGS[usize::from(assigns)].has([near[end - 3], near[end - 2], near[end - 1]]);
+    (gap > LONGEST) | (gap > 0) & ends
+}
+
+/// The endings of schemes, and of key words.
+static ENDINGS: [keyword::Endings; 2] = [SCHEMES.endings(), KEY_WORDS.endings()];
+
+/// By byte: the lowest bit for what may not stand between, that at [`ASSIGNS_SHIFT`] for what assigns.
+static BETWEEN_MARKS: [u32; 256] = {
+    let mut marks = [0; 256];
+    let mut byte = 0;
+    while byte < marks.len() {
+        marks[byte] = match BETWEEN[byte] {
+            NONE => 1,
+            ASSIGNS => 1 << ASSIGNS_SHIFT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    marks
+};
+const ASSIGNS_SHIFT: u32 = 16;
+
 /// Whether a key word stands in front, and between them what assigns a value.
 fn is_assigned(text: &Text, start: usize) -> bool {
-    let left = text.near(start);
-    let kind = |back: usize| match BETWEEN[usize::from(left[left.len() - back])] {
-        QUOTE_IN_JSON if !text.json => NONE,
-        kind => kind,
-    };
+    let near = text.near(start);
     let (mut gap, mut assigns) = (0, false);
     while gap < keyword::GAP_BYTES_MAX {
-        match kind(1 + gap) {
+        match BETWEEN[usize::from(near[NEAR_BYTES - 1 - gap])] {
             NONE => break,
+            QUOTE_IN_JSON if !text.json => break,
             kind => assigns |= kind == ASSIGNS,
         }
         gap += 1;
     }
-    if gap == 0 {
+    let words = if assigns { &KEY_WORDS } else { &SCHEMES };
+    let ending = [near[NEAR_BYTES - 2 - gap], near[NEAR_BYTES - 1 - gap]];
+    if gap == 0 || !words.may_end(ending, true) {
         return false;
     }
-    let words = if assigns { &KEY_WORDS } else { &SCHEMES };
-    let Some(word) = keyword::word_of(text, start, 1 + gap, words) else { return false };
+    let Some(word) = keyword::word(text, start, 1 + gap, true) else { return false };
     word.ends_in(words) && !(assigns && word.ends_in(&NOT_SECRET))
 }
+
+const _: () = assert!(keyword::GAP_BYTES_MAX + 2 <= NEAR_BYTES, "what is near holds the end of a word");
 
 /// White space, quotes (escaped or not), brackets and what assigns: no part of a random string.
 static BETWEEN: [u8; 256] = {
@@ -121,3 +162,43 @@ const NONE: u8 = 0;
 const GAP: u8 = 1;
 const ASSIGNS: u8 = 2;
 const QUOTE_IN_JSON: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::detect::LEFT_BYTES;
+
+    #[test]
+    fn stage_a_asks_for_no_more_than_the_detector() {
+        let gaps = [
+            " ",
+            "=",
+            ": ",
+            "\":\"",
+            "\\\": \\\"",
+            " = ( \"",
+            "\u{1f}:\u{1f}",
+            "  =   ",
+            "      ",
+            ":\"[(<>>",
+        ];
+        let words = KEY_WORDS_TESTED.iter().chain(&["server", "uuid", "id", "a", "--", "k-e-y", "x_"]);
+        for word in words {
+            for cut in 0..=word.len() {
+                let joined = format!("{}_{}", &word[..cut], &word[cut..]);
+                for word in [word.to_string(), word.to_uppercase(), joined] {
+                    for gap in gaps {
+                        let bytes = format!("{{\"the {word}{gap}");
+                        let text = Text::new(bytes.as_bytes(), &[0; LEFT_BYTES], true, true, false);
+                        let asked = may_be_assigned(bytes.as_bytes(), bytes.len());
+                        assert!(asked || !is_assigned(&text, bytes.len()), "{bytes}");
+                    }
+                }
+            }
+        }
+        assert!(!may_be_assigned(br#"{"uuid":"x"#, 9) && may_be_assigned(br#"{"api-key":"x"#, 12));
+    }
+
+    const KEY_WORDS_TESTED: &[&str] =
+        &["password", "passphrase", "passwort", "pwd", "secret", "token", "apikey", "credentials", "bearer"];
+}

@@ -1,6 +1,6 @@
 //! Bitmaps of consecutive blocks, and what moves them.
 
-use super::block::Block;
+use super::scalar::Block;
 use std::marker::PhantomData;
 use std::ops::{BitAnd, BitOr, Not};
 
@@ -92,6 +92,12 @@ impl<B: Block, const N: usize> Row<B, N> {
         B::is_empty(&self.maps)
     }
 
+    /// The blocks of the stride at hand that have a byte, one bit each.
+    #[inline(always)]
+    pub fn blocks(&self) -> u32 {
+        B::blocks(&self.maps) & ((1 << (N - 1)) - 2)
+    }
+
     /// Goes on to the next stride: its first two blocks are the last two of this one.
     #[inline(always)]
     pub fn carry(&mut self) {
@@ -129,7 +135,7 @@ impl<B: Block, const N: usize> Not for Row<B, N> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::Scalar;
+    use super::super::scalar::Scalar;
     use super::*;
 
     /// Bytes 64 and 130 of four blocks.

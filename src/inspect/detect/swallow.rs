@@ -1,6 +1,6 @@
 //! Matches without a bound: once they are confirmed, what belongs to them is taken in with constant state.
 
-use super::block::Class;
+use super::class::Class;
 
 /// How the rest of a confirmed match is told from what stands behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
