@@ -203,6 +203,22 @@ fn a_gateway_that_is_not_there_is_unreachable() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// The usual socket was asked instead, and its absence reported.
+#[test]
+fn a_broken_file_is_what_keeps_a_gateway_from_being_found() {
+    let dir = initialised();
+    // Bad, but it says where the gateway is.
+    replace(dir.path(), "version = 1", "version = 7");
+    let output = ringward(dir.path(), &["reload"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(stderr(&output).contains("no gateway answers at unix:./admin.sock"), "{}", stderr(&output));
+    replace(dir.path(), "version = 7", "version =");
+    let output = ringward(dir.path(), &["reload"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("ringward.toml:4:") && said.contains("--admin unix:PATH"), "{said}");
+}
+
 #[test]
 fn a_profile_that_others_can_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -86,7 +86,7 @@ impl Target {
     fn place(&self) -> Result<Place, Failure> {
         let usage = |message: String| Failure { message, code: exit::USAGE };
         match self.admin.as_deref() {
-            None => Ok(Place::Socket(self.configured_socket())),
+            None => Ok(Place::Socket(self.configured_socket()?)),
             Some(text) => match (text.strip_prefix("unix:"), text.starts_with("https://")) {
                 (Some(path), _) if !path.is_empty() => Ok(Place::Socket(path.into())),
                 (None, true) => Ok(Place::Url(text.trim_end_matches('/').to_owned())),
@@ -102,19 +102,34 @@ impl Target {
         }
     }
 
-    /// The socket of the configuration, if that can be read, else the default.
-    fn configured_socket(&self) -> PathBuf {
-        let host = Host::of_process();
+    /// The socket that the configuration names, also where the rest of it is bad, else the default.
+    fn configured_socket(&self) -> Result<PathBuf, Failure> {
+        let usual = Host::of_process().admin_socket();
         let path = self.file.path();
         if path.as_os_str() == "-" {
-            return host.admin_socket();
+            return Ok(usual);
         }
-        let text = config::Text::read_alone(&path).ok();
-        let loaded = text.as_ref().and_then(|text| config::load(text).ok());
-        match (text, loaded.and_then(|loaded| loaded.document.admin.socket)) {
-            (Some(text), Some(socket)) => text.base.join(socket),
-            _ => host.admin_socket(),
-        }
+        let Ok(text) = config::Text::read_alone(&path) else { return Ok(usual) };
+        let named = match config::load(&text) {
+            Ok(loaded) => loaded.document.admin.socket,
+            Err(found) => match toml::from_str::<toml::Table>(&text.source) {
+                Ok(table) => {
+                    let socket = table.get("admin").and_then(|admin| admin.get("socket"));
+                    socket.and_then(toml::Value::as_str).map(PathBuf::from)
+                }
+                // Whatever the file would say, nobody else is asked in its place.
+                Err(_) if !usual.exists() => {
+                    let shown = config::diagnostic::render_all(&found, config::Format::Text, false);
+                    let hint = "--admin unix:PATH says where the gateway is";
+                    return Err(Failure {
+                        message: format!("{}\n{hint}", shown.trim_end()),
+                        code: exit::CONFIG,
+                    });
+                }
+                Err(_) => None,
+            },
+        };
+        Ok(named.map_or(usual, |socket| text.base.join(socket)))
     }
 
     /// Asks, and gives back what came, whatever its status.

@@ -7,13 +7,19 @@ use super::{
     grants::id_path,
     inert,
     output::Output,
-    sessions::lines::{clock, size, table},
+    sessions::lines::{clock, listing, size},
 };
-use crate::{approval::CardView, config::Period};
+use crate::{
+    approval::{CardView, Client},
+    config::Period,
+    runtime,
+    time::Timestamp,
+};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Decide about requests that wait for a person
 #[derive(Debug, Args)]
@@ -32,11 +38,16 @@ enum What {
 }
 
 /// List them, the oldest first
+///
+/// What waits of one caller under one policy is one line: the oldest, with how many more there are.
 #[derive(Debug, Args)]
 struct List {
     /// Only in this state
     #[arg(long, value_parser = crate::approval::State::NAMES)]
     state: Option<String>,
+    /// A line for each, also for those that queue behind another one
+    #[arg(long)]
+    each: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -154,9 +165,10 @@ impl List {
         } else if cards.is_empty() {
             output.note("no request waits, and none was decided in the last minutes");
         } else {
-            let heading = ["APPROVAL", "STATE", "ASKED", "WHO", "WHAT", "POLICY"].map(str::to_owned).to_vec();
-            let rows: Vec<_> = std::iter::once(heading).chain(cards.iter().map(row)).collect();
-            output.result(&table(&rows));
+            let heading = ["APPROVAL", "STATE", "ASKED", "WHO", "WHAT", "POLICY", ""];
+            let rows =
+                if self.each { cards.iter().map(|card| row(card, 0)).collect() } else { grouped(&cards) };
+            output.result(&listing(&heading, rows.into_iter()));
         }
         Ok(())
     }
@@ -195,6 +207,7 @@ impl Watch {
     async fn run(self, output: &mut Output) -> Result<(), Failure> {
         let target = &self.shown.target;
         let mut after: Option<u64> = None;
+        let mut queues = Queues::default();
         loop {
             // Where the last stream ended; the first one begins with what waits now.
             let path = match after {
@@ -208,10 +221,14 @@ impl Watch {
                 return Err(refused(&Answer { status, body }));
             }
             if after.is_none() {
-                for card in cards(target, Some("pending")).await? {
-                    if !self.line(&card, output) {
-                        return Ok(());
-                    }
+                let cards = cards(target, Some("pending")).await?;
+                cards.iter().for_each(|card| _ = queues.note(card));
+                let is_read = match self.shown.json {
+                    true => cards.iter().all(|card| self.line(card, 0, output)),
+                    false => grouped(&cards).iter().all(|row| output.piece(&(row.join("  ") + "\n"))),
+                };
+                if !is_read {
+                    return Ok(());
                 }
             }
             let mut text = String::new();
@@ -220,7 +237,7 @@ impl Watch {
                 while let Some((event, rest)) = text.split_once("\n\n") {
                     let (id, card) = parsed(event);
                     after = id.or(after);
-                    let is_read = card.is_none_or(|card| self.line(&card, output));
+                    let is_read = card.is_none_or(|card| self.line(&card, queues.note(&card), output));
                     text = rest.to_owned();
                     if !is_read {
                         return Ok(());
@@ -230,11 +247,11 @@ impl Watch {
         }
     }
 
-    /// `false` where nobody reads any more.
-    fn line(&self, card: &CardView, output: &mut Output) -> bool {
+    /// `false` where nobody reads any more. `more` wait of the same caller under the same policy.
+    fn line(&self, card: &CardView, more: usize, output: &mut Output) -> bool {
         // Text keys only: it always serialises.
         let json = || serde_json::to_string(card).unwrap_or_default();
-        let line = if self.shown.json { json() } else { row(card).join("  ") };
+        let line = if self.shown.json { json() } else { row(card, more).join("  ").trim_end().to_owned() };
         output.piece(&(line + "\n"))
     }
 }
@@ -328,8 +345,47 @@ pub(super) fn other_version() -> Failure {
     Failure { message, code: exit::FAILED }
 }
 
-/// One card in a list.
-fn row(card: &CardView) -> Vec<String> {
+/// Caller and policy: what waits of one is one line, and the oldest stands for the others.
+type Queue = [Option<String>; 4];
+
+fn queue(card: &CardView) -> Queue {
+    [card.issuer.clone(), card.subject.clone(), card.address.clone(), Some(card.policy.clone())]
+}
+
+/// A row for each queue that waits, and for each card that does not; `cards` are the oldest first.
+fn grouped(cards: &[CardView]) -> Vec<Vec<String>> {
+    let mut waiting: BTreeMap<Queue, usize> = BTreeMap::new();
+    let is_pending = |card: &&CardView| card.state == "pending";
+    for card in cards.iter().filter(is_pending) {
+        *waiting.entry(queue(card)).or_default() += 1;
+    }
+    let head = |card| match is_pending(&card) {
+        // Whoever comes first takes the count, and stands for all.
+        true => waiting.remove(&queue(card)).map(|count| row(card, count - 1)),
+        false => Some(row(card, 0)),
+    };
+    cards.iter().filter_map(head).collect()
+}
+
+/// The cards that wait, as far as they were heard of, and which queue they are in.
+#[derive(Debug, Default)]
+struct Queues(BTreeMap<String, Queue>);
+
+impl Queues {
+    /// How many others wait in the queue of a card that waits.
+    fn note(&mut self, card: &CardView) -> usize {
+        if card.state != "pending" {
+            self.0.remove(&card.id);
+            return 0;
+        }
+        let queue = queue(card);
+        self.0.insert(card.id.clone(), queue.clone());
+        self.0.values().filter(|one| **one == queue).count() - 1
+    }
+}
+
+/// One card in a list; `more` queue behind it.
+fn row(card: &CardView, more: usize) -> Vec<String> {
     let who = card.subject.as_deref().or(card.address.as_deref()).unwrap_or("-");
     let what = format!("{} {} ({})", card.method, card.target, card.route);
     vec![
@@ -339,7 +395,15 @@ fn row(card: &CardView) -> Vec<String> {
         inert::line(who),
         inert::line(&what),
         inert::line(&card.policy),
+        if more > 0 { format!("and {more} more") } else { String::new() },
     ]
+}
+
+/// How long there is to decide about what waits.
+fn left(card: &CardView) -> String {
+    let expires = card.expires.parse::<Timestamp>().ok().filter(|_| card.state == "pending");
+    let left = expires.map(|at| at.0.saturating_sub(runtime::now().wall.0) / 1_000_000);
+    left.map_or_else(String::new, |seconds| format!(", {}:{:02} left", seconds / 60, seconds % 60))
 }
 
 fn say(card: &CardView, as_json: bool, output: &mut Output) {
@@ -349,6 +413,10 @@ fn say(card: &CardView, as_json: bool, output: &mut Output) {
     let line = |text: &str| inert::line(text);
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), inert::line);
     let claimed = if card.session_claimed { " (claimed by the client)" } else { "" };
+    let client = match card.client {
+        Client::Waiting => "waits",
+        Client::Away => "is away and may come back",
+    };
     let mut rows = vec![
         ("approval", format!("{}, revision {}, {}", card.id, card.revision, card.state)),
         ("subject", optional(&card.subject)),
@@ -358,9 +426,11 @@ fn say(card: &CardView, as_json: bool, output: &mut Output) {
         ("session", line(&card.session) + claimed),
         ("request", format!("{} {}", line(&card.method), line(&card.target))),
         ("route", format!("{} to {}", line(&card.route), line(&card.upstream))),
+        ("model", optional(&card.model)),
         ("policy", format!("{} at {}: {}", line(&card.policy), line(&card.place), line(&card.reason))),
         ("secrets", line(&card.secrets.join(", "))),
-        ("asked", format!("{}, expires {}", clock(&card.asked), clock(&card.expires))),
+        ("asked", format!("{}, expires {}{}", clock(&card.asked), clock(&card.expires), left(card))),
+        ("client", client.to_owned()),
         ("approvers", format!("{} of {}", card.approvals_min, line(&card.by.join(", ")))),
     ];
     for voice in &card.approvals {

@@ -3,7 +3,7 @@
 use super::audit_erase::Erase;
 use super::audit_proof::{CheckProof, Head, Key, Prove, RotateKey, folder, identity, public_key};
 use super::output::{BYTES_BAR, Output, hex};
-use super::{ConfigFile, exit};
+use super::{ConfigFile, exit, sessions::lines::counted};
 use crate::audit::{PublicKey, Report, Trust};
 use crate::journal::{self, VerifyError};
 use crate::segments;
@@ -151,15 +151,14 @@ impl Verify {
             return;
         }
         let mut text = format!(
-            "{}: good\n  {} records in {} segments ({} bytes)\n  \
-             {} exchanges, {} of them open; {} refusals\n",
+            "{}: good\n  {} in {} ({} bytes)\n  {}, {} of them open; {}\n",
             dir.display(),
-            report.records,
-            report.segments,
+            counted(report.records, "record"),
+            counted(report.segments, "segment"),
             report.bytes,
-            report.exchanges_closed + report.exchanges_open,
+            counted(report.exchanges_closed + report.exchanges_open, "exchange"),
             report.exchanges_open,
-            report.refusals,
+            counted(report.refusals, "refusal"),
         );
         if report.removed_through > 0 {
             text.push_str(&format!("  records 1 to {} were removed by retention\n", report.removed_through));

@@ -2,12 +2,12 @@
 
 use super::{
     ConfigFile,
-    admin_client::{Target, report},
+    admin_client::{Answer, Target, report},
     block_on, exit,
     output::{Output, hex},
 };
 use crate::{
-    app,
+    admin, app,
     audit::{PROOF_BYTES_MAX, Proof, Proven, PublicKey, Record},
     config,
     journal::{self, Journal, OpenError, ProveError, VerifyError},
@@ -78,6 +78,9 @@ pub(super) struct RotateKey {
     /// Without a gateway: open the log that the configuration names
     #[arg(long)]
     offline: bool,
+    /// Only say from which record on a new key would sign
+    #[arg(long)]
+    dry_run: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -337,6 +340,9 @@ impl Key {
 
 impl RotateKey {
     pub(super) fn run(self, output: &mut Output) -> u8 {
+        if self.dry_run {
+            return self.foresee(output).map_or_else(|code| code, |()| exit::OK);
+        }
         let rotated = if self.offline { self.offline(output) } else { self.online(output) };
         match rotated {
             Ok(key) if self.json => output.json(&serde_json::json!({ "key": key })),
@@ -346,13 +352,47 @@ impl RotateKey {
         exit::OK
     }
 
-    fn online(&self, output: &mut Output) -> Result<String, u8> {
-        let answer = block_on(self.target.ask(reqwest::Method::POST, "/api/v1/audit/key:rotate"));
-        let answer = answer.map_err(|failure| {
+    /// Says what would be done; the log and its key stay as they are.
+    fn foresee(&self, output: &mut Output) -> Result<(), u8> {
+        let (dir, record) = if self.offline {
+            let (text, audit) = self.configured(output)?;
+            let dir = audit.dir_in(&text.base);
+            let head =
+                journal::verify_dir(&dir, |_, _| {}).map(|report| report.removed_through + report.records);
+            let head = head.map_err(|error| {
+                output.error(&error.to_string());
+                exit::FAILED
+            })?;
+            (dir.display().to_string(), head)
+        } else {
+            let answer = self.asked(reqwest::Method::GET, "/api/v1/status", output)?;
+            let status = serde_json::from_str::<admin::Status>(&answer.body).map_err(|_| {
+                output.error(&detail(&answer.body));
+                exit::FAILED
+            })?;
+            (status.audit.dir, status.audit.sequence)
+        };
+        let from = record + 1;
+        match self.json {
+            true => output.json(&serde_json::json!({ "dir": dir, "from_record": from })),
+            false => output.result(&format!(
+                "{dir}: a new key would sign from record {from} on, and the key of now would sign it; \
+                 nothing was done\n"
+            )),
+        }
+        Ok(())
+    }
+
+    fn asked(&self, method: reqwest::Method, path: &str, output: &mut Output) -> Result<Answer, u8> {
+        block_on(self.target.ask(method, path)).map_err(|failure| {
             let code = report(&failure, output);
             output.note("where no gateway runs, use --offline");
             code
-        })?;
+        })
+    }
+
+    fn online(&self, output: &mut Output) -> Result<String, u8> {
+        let answer = self.asked(reqwest::Method::POST, "/api/v1/audit/key:rotate", output)?;
         let body: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
         let key = body.as_ref().and_then(|body| body.get("key")?.as_str());
         match key {
@@ -364,13 +404,18 @@ impl RotateKey {
         }
     }
 
-    /// Opens the log as a gateway would, and has its key exchanged.
-    fn offline(&self, output: &mut Output) -> Result<String, u8> {
+    fn configured(&self, output: &mut Output) -> Result<(config::Text, config::Audit), u8> {
         let text = super::config::read(self.target.file(), output).ok_or(exit::FAILED)?;
         let audit = config::load(&text).map(|loaded| loaded.document.audit).map_err(|found| {
             output.diagnostics(&found);
             exit::CONFIG
         })?;
+        Ok((text, audit))
+    }
+
+    /// Opens the log as a gateway would, and has its key exchanged.
+    fn offline(&self, output: &mut Output) -> Result<String, u8> {
+        let (text, audit) = self.configured(output)?;
         let dir = audit.dir_in(&text.base);
         let mut options = journal::Options::new(&dir, app::openings_dir(&dir));
         options.segment_bytes = audit.segment_bytes.0;

@@ -2,7 +2,7 @@
 
 use super::admin_client::cause;
 use super::config::read;
-use super::{ConfigFile, block_on, exit, output::Output};
+use super::{ConfigFile, block_on, exit, output::Output, sessions::lines::counted};
 use crate::background;
 use crate::background::client::Clients;
 use crate::background::oidc::{LoginClient, Oidc, Timing};
@@ -69,10 +69,7 @@ impl Command {
 }
 
 fn summary(file: &str, errors: usize, warnings: usize) -> String {
-    let counted = |count: usize, what: &str| match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    };
+    let counted = |count: usize, what| counted(count as u64, what);
     match (errors, warnings) {
         (0, 0) => format!("{file}: good"),
         (0, _) => format!("{file}: good, with {}", counted(warnings, "warning")),

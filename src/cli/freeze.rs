@@ -7,7 +7,7 @@ use super::{
     grants::id_path,
     inert,
     output::Output,
-    sessions::lines::{clock, table},
+    sessions::lines::{clock, listing},
 };
 use crate::approval::Freeze as Stop;
 use clap::Args;
@@ -33,7 +33,7 @@ pub(super) struct Freeze {
     #[arg(long, group = "whom", requires = "reason")]
     all: bool,
     /// What callers are told
-    #[arg(short = 'm', long, alias = "message", value_name = "TEXT")]
+    #[arg(short = 'm', long, alias = "message", value_name = "TEXT", requires = "whom")]
     reason: Option<String>,
     /// Only say what would happen
     #[arg(long, requires = "whom")]
@@ -71,7 +71,7 @@ impl Freeze {
             }
             shown.target.ask_with(Method::POST, path, &body).await
         });
-        finish(asked, shown.json, output)
+        finish(asked, None, shown.json, output)
     }
 }
 
@@ -82,14 +82,18 @@ impl Thaw {
         }
         let asked =
             block_on(async { self.shown.target.ask(Method::DELETE, &id_path("freezes", &self.id)?).await });
-        finish(asked, self.shown.json, output)
+        finish(asked, Some(format!("{} is thawed", self.id)), self.shown.json, output)
     }
 }
 
-fn finish(asked: Result<Answer, Failure>, json: bool, output: &mut Output) -> u8 {
+/// Says what was `done`, if that has to be said, and shows what is stopped then.
+fn finish(asked: Result<Answer, Failure>, done: Option<String>, json: bool, output: &mut Output) -> u8 {
     match asked.and_then(|answer| read::<Stop>(&answer, "freezes")) {
         Ok(stops) => {
-            show(&stops, json, output);
+            done.iter().for_each(|done| output.note(done));
+            if json || done.is_none() || !stops.is_empty() {
+                show(&stops, json, output);
+            }
             exit::OK
         }
         Err(failure) => report(&failure, output),
@@ -103,11 +107,10 @@ fn show(stops: &[Stop], json: bool, output: &mut Output) {
     if stops.is_empty() {
         return output.note("nothing is frozen");
     }
-    let heading = ["FREEZE", "WHOM", "SINCE", "BY", "REASON"].map(str::to_owned).to_vec();
+    let heading = ["FREEZE", "WHOM", "SINCE", "BY", "REASON"];
     let row = |stop: &Stop| {
         let (whom, reason) = (inert::line(&stop.whom.to_string()), inert::line(&stop.reason));
         vec![stop.id.clone(), whom, clock(&stop.at), inert::line(&stop.by), reason]
     };
-    let rows: Vec<_> = std::iter::once(heading).chain(stops.iter().map(row)).collect();
-    output.result(&table(&rows));
+    output.result(&listing(&heading, stops.iter().map(row)));
 }

@@ -5,7 +5,7 @@ use super::{
     approvals::{Shown, foresee, read},
     block_on, exit, inert,
     output::Output,
-    sessions::lines::{clock, table},
+    sessions::lines::{clock, listing},
 };
 use crate::approval::GrantView;
 use clap::{Args, Subcommand};
@@ -77,10 +77,8 @@ fn show(answer: &Answer, json: bool, output: &mut Output) -> Result<(), Failure>
     } else if grants.is_empty() {
         output.note("no grant is in force");
     } else {
-        let heading =
-            ["GRANT", "FOR", "ROUTE", "POLICY", "EXPIRES", "USES", "BY"].map(str::to_owned).to_vec();
-        let rows: Vec<_> = std::iter::once(heading).chain(grants.iter().map(row)).collect();
-        output.result(&table(&rows));
+        let heading = ["GRANT", "FOR", "ROUTE", "POLICY", "EXPIRES", "USES", "BY"];
+        output.result(&listing(&heading, grants.iter().map(row)));
     }
     Ok(())
 }

@@ -46,6 +46,9 @@ pub(super) struct Login {
 /// End the login at a gateway, there and here
 #[derive(Debug, Args)]
 pub(super) struct Logout {
+    /// Only say which login would end
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -83,8 +86,15 @@ impl Logout {
     pub(super) fn run(self, output: &mut Output) -> u8 {
         let result = block_on(async {
             let url = self.target.url()?;
-            if kept_login::find(&url).map_err(failed)?.is_none() {
+            let Some(kept) = kept_login::find(&url).map_err(failed)? else {
                 return Err(failed(format!("you are not logged in to {url}")));
+            };
+            if self.dry_run {
+                let (who, ends) = (inert::line(&kept.principal), clock(&kept.ends));
+                output.result(&format!(
+                    "{who} would be logged out of {url}, not at {ends}; nothing was done\n"
+                ));
+                return Ok(());
             }
             let ended = self.target.ask_with(Method::POST, "/auth/logout", &json!({})).await;
             // Here it ends in any case.

@@ -5,7 +5,7 @@ use super::{
     approvals::{Shown, other_version, refused},
     block_on, exit, inert,
     output::Output,
-    sessions::lines::{clock, table},
+    sessions::lines::{clock, listing},
 };
 use crate::{
     admin::{NotifyTarget, NotifyTargets, NotifyTried},
@@ -72,9 +72,8 @@ async fn list(shown: &Shown, output: &mut Output) -> Result<(), Failure> {
     } else if targets.is_empty() {
         output.note("nobody is told: add a [[notify]] to the configuration");
     } else {
-        let heading = ["NAME", "KIND", "WHERE", "EVENTS", "ROUTES", "STATE"].map(str::to_owned).to_vec();
-        let rows: Vec<_> = std::iter::once(heading).chain(targets.iter().map(row)).collect();
-        output.result(&table(&rows));
+        let heading = ["NAME", "KIND", "WHERE", "EVENTS", "ROUTES", "STATE"];
+        output.result(&listing(&heading, targets.iter().map(row)));
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ impl Command {
             status @ (400 | 409 | 422) => {
                 let why = if text("text").is_empty() { text("detail") } else { text("text") };
                 let why = if why.is_empty() { format!("status {status}") } else { why.to_owned() };
-                output.error("the file is bad: the old configuration stays");
+                output.error("nothing was changed: the old configuration stays");
                 output.note(&why);
                 exit::CONFIG
             }

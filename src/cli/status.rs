@@ -1,7 +1,7 @@
 //! `ringward status`.
 
 use super::admin_client::{Failure, Target, exit_code, report};
-use super::{approvals::other_version, block_on, exit, inert, output::Output};
+use super::{approvals::other_version, block_on, exit, inert, output::Output, sessions::lines::counted};
 use crate::admin::{AuditState, AuditStatus, Status, UpstreamConnections};
 use clap::Args;
 use serde::Deserialize;
@@ -194,13 +194,22 @@ fn parts(status: &Status, lines: &mut Lines) {
     }
     for one in &status.shards {
         let cpu = one.cpu.map_or_else(|| "not pinned".into(), |cpu| format!("core {cpu}"));
-        lines.add("shard", format!("{} {cpu}, {}, {} connections", one.index, one.driver, one.connections));
+        lines.add(
+            "shard",
+            format!("{} {cpu}, {}, {}", one.index, one.driver, counted(one.connections, "connection")),
+        );
     }
     for one in &status.issuers {
         let age = age(one.age_s);
         lines.add(
             "issuer",
-            format!("{} {} {} keys, {age}{}", one.name, one.issuer, one.keys, failed(&one.last_error)),
+            format!(
+                "{} {} {}, {age}{}",
+                one.name,
+                one.issuer,
+                counted(one.keys as u64, "key"),
+                failed(&one.last_error)
+            ),
         );
     }
     for one in &status.secrets {

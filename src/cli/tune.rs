@@ -1,6 +1,6 @@
 //! `ringward tune`: is the machine as a gateway wants it, and what would put it right?
 
-use super::{exit, output::Output, sessions::lines::table};
+use super::{exit, output::Output, sessions::lines::listing};
 use crate::tune::{
     self, Applied, Definition, Finding, Host, Mark, Outcome, Severity, StateError, Topology, definitions,
 };
@@ -151,13 +151,12 @@ impl List {
             output.json(&all.iter().map(described).collect::<Vec<_>>());
             return exit::OK;
         }
-        let heading = ["NAME", "SETTING", "WANTED", "IF NOT", "WHY"].map(str::to_owned).to_vec();
+        let heading = ["NAME", "SETTING", "WANTED", "IF NOT", "WHY"];
         let row = |one: &Definition| {
             let word = severity(one.severity).to_owned();
             vec![one.id.clone(), one.setting(), one.wanted(), word, one.why.clone()]
         };
-        let rows: Vec<_> = std::iter::once(heading).chain(all.iter().map(row)).collect();
-        output.result(&table(&rows));
+        output.result(&listing(&heading, all.iter().map(row)));
         exit::OK
     }
 }
@@ -202,7 +201,7 @@ impl Check {
             let checks: Vec<_> = findings.iter().map(as_json).collect();
             output.json(&json!({ "checks": checks, "warnings": warnings, "failures": failures }));
         } else {
-            output.result(&table(&rows(&findings)));
+            output.result(&rows(&findings));
             if failures + warnings > 0 {
                 output.note(&format!(
                     "failures: {failures}, warnings: {warnings}; `ringward tune help NAME` explains one, \
@@ -218,14 +217,14 @@ impl Check {
     }
 }
 
-fn rows(findings: &[Finding<'_>]) -> Vec<Vec<String>> {
-    let heading = ["MARK", "NAME", "SETTING", "CURRENT", "WANTED", "WHY"].map(str::to_owned).to_vec();
+fn rows(findings: &[Finding<'_>]) -> String {
+    let heading = ["MARK", "NAME", "SETTING", "CURRENT", "WANTED", "WHY"];
     let row = |finding: &Finding<'_>| {
         let one = finding.definition;
         let mark = finding.mark.word().to_owned();
         vec![mark, one.id.clone(), one.setting(), finding.current.clone(), one.wanted(), one.why.clone()]
     };
-    std::iter::once(heading).chain(findings.iter().map(row)).collect()
+    listing(&heading, findings.iter().map(row))
 }
 
 fn as_json(finding: &Finding<'_>) -> Value {

@@ -1,6 +1,10 @@
 //! Held requests through the demo, with curl, the command line and the SDKs.
 
-use super::support::{DEADLINE, clients, eventually, gateway::Demo, http::ask};
+use super::support::{
+    DEADLINE, clients, eventually,
+    gateway::{Demo, Follower},
+    http::ask,
+};
 use serde_json::Value;
 use std::{process::Command, thread, time::Duration};
 
@@ -29,6 +33,9 @@ fn a_person_lets_the_demos_large_request_through_or_not() {
         assert!(card["excerpt"].as_str().unwrap().contains("[email]"), "masked for people, too: {card}");
         let id = card["id"].as_str().unwrap();
         let shown = text(&demo.approvals(&["show", id]));
+        for word in ["model     m\n", " left\n", "client    waits\n"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
         assert!(shown.contains("agent-7") && shown.contains("big-spend at ringward.toml:"), "{shown}");
         let approved = demo.approvals(&["approve", id]);
         assert_eq!(
@@ -57,48 +64,37 @@ fn a_person_lets_the_demos_large_request_through_or_not() {
         assert!(text(&output).contains(said), "{arguments:?}: {}", text(&output));
     }
     // What was decided is in the log, beside the request.
-    let admin = format!("unix:{}", demo.get("admin_socket"));
-    let run = |arguments: &[&str]| {
-        let output = super::support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
-        text(&output)
-    };
-    let sessions: Vec<Value> = serde_json::from_str(&run(&["sessions", "list", "--json"])).unwrap();
+    let sessions: Vec<Value> = serde_json::from_str(&demo.run(&["sessions", "list", "--json"])).unwrap();
     let session = sessions.iter().find(|one| one["decisions"]["approve"] == 2).expect("a session");
-    let shown = run(&["sessions", "show", session["id"].as_str().unwrap()]);
+    let shown = demo.run(&["sessions", "show", session["id"].as_str().unwrap()]);
     for word in ["asked", "approved", "consumed", "denied", "Not today."] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
-    let exported = run(&["sessions", "export", session["id"].as_str().unwrap()]);
+    let exported = demo.run(&["sessions", "export", session["id"].as_str().unwrap()]);
     assert!(exported.contains("\"event\":\"consumed\""), "{exported}");
-    run(&["audit", "verify", demo.get("audit_dir")]);
+    demo.run(&["audit", "verify", demo.get("audit_dir")]);
 }
 
 #[test]
 fn grants_and_freezes_are_ordered_on_the_command_line() {
     let demo = Demo::start();
-    let admin = format!("unix:{}", demo.get("admin_socket"));
-    let run = |arguments: &[&str]| {
-        let output = super::support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
-        text(&output)
-    };
     thread::scope(|scope| {
         let asked = scope.spawn(|| send(&demo));
         let id = demo.held()["id"].as_str().unwrap().to_owned();
-        run(&["approvals", "approve", &id, "--for", "30m"]);
+        demo.run(&["approvals", "approve", &id, "--for", "30m"]);
         assert_eq!(asked.join().unwrap().0, 200);
     });
     assert_eq!(send(&demo).0, 200, "the grant lets it through");
-    let grants: Vec<Value> = serde_json::from_str(&run(&["grants", "list", "--json"])).unwrap();
+    let grants: Vec<Value> = serde_json::from_str(&demo.run(&["grants", "list", "--json"])).unwrap();
     assert_eq!((grants.len(), &grants[0]["uses"]), (1, &1.into()), "{grants:?}");
-    run(&["grants", "revoke", grants[0]["id"].as_str().unwrap()]);
+    demo.run(&["grants", "revoke", grants[0]["id"].as_str().unwrap()]);
     demo.denying(|| assert_eq!(send(&demo).0, 403));
-    run(&["freeze", "--subject", "agent-7", "-m", "Looking into it."]);
+    demo.run(&["freeze", "--subject", "agent-7", "-m", "Looking into it."]);
     let (status, body) = send(&demo);
     assert_eq!((status, &body["code"]), (403, &"frozen".into()), "{body}");
-    let frozen: Vec<Value> = serde_json::from_str(&run(&["freeze", "--json"])).unwrap();
-    run(&["thaw", frozen[0]["id"].as_str().unwrap()]);
+    let frozen: Vec<Value> = serde_json::from_str(&demo.run(&["freeze", "--json"])).unwrap();
+    let id = frozen[0]["id"].as_str().unwrap();
+    assert!(demo.run(&["thaw", id]).contains(&format!("{id} is thawed")));
     assert_eq!(send(&demo).1["code"], "approval_denied", "the refusal is remembered");
 }
 
@@ -114,12 +110,33 @@ fn a_grant_lets_through_what_queues_behind_its_card() {
         let listed = demo.approvals(&["list", "--state", "pending", "--json"]);
         serde_json::from_slice::<Vec<Value>>(&listed.stdout).unwrap()
     };
+    let admin = format!("unix:{}", demo.get("admin_socket"));
+    let watch = || Follower::start(&["approvals", "watch", "--admin", &admin].map(str::to_owned));
+    let is_row = |line: &Value, id: &str, end: &str| {
+        line.as_str().is_some_and(|line| line.starts_with(id) && line.ends_with(end))
+    };
+    let mut watching = watch();
     thread::scope(|scope| {
         let asked = ["one", "two", "three"].map(|text| {
             let body = PROMPT.replace("mail", text);
             scope.spawn(move || ask(&body))
         });
         let cards = eventually("three that wait", || Some(pending()).filter(|cards| cards.len() == 3));
+        // They are one line, the oldest; and each has its own where that is asked for.
+        let (listed, each) = (text(&demo.approvals(&["list"])), text(&demo.approvals(&["list", "--each"])));
+        let rows: Vec<&str> = listed.lines().skip(1).collect();
+        let oldest = cards[0]["id"].as_str().unwrap();
+        assert!(
+            rows.len() == 1 && rows[0].starts_with(oldest) && rows[0].ends_with("and 2 more"),
+            "{listed}"
+        );
+        assert!(each.lines().count() == 4 && !each.contains("more"), "{each}");
+        watching.event("the third of them", |line| is_row(line, "apr_", "and 2 more"));
+        let mut late = watch();
+        late.event("all as one line", |line| {
+            assert!(is_row(line, oldest, "and 2 more"), "{line}");
+            true
+        });
         let approved = demo.approvals(&["approve", cards[1]["id"].as_str().unwrap(), "--for", "30m"]);
         assert!(approved.status.success(), "{}", text(&approved));
         // Within their slices: nobody sends anything again.
@@ -165,12 +182,6 @@ fn the_demo_says_where_a_request_that_waits_is_decided() {
 #[test]
 fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let demo = Demo::start();
-    let admin = format!("unix:{}", demo.get("admin_socket"));
-    let run = |arguments: &[&str]| {
-        let output = super::support::gateway::ringward(arguments, &[("RINGWARD_ADMIN", &admin)]);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
-        text(&output)
-    };
     thread::scope(|scope| {
         let asked = scope.spawn(|| send(&demo));
         let id = demo.held()["id"].as_str().unwrap().to_owned();
@@ -181,26 +192,26 @@ fn a_dry_run_says_what_would_happen_and_does_nothing() {
             (&["freeze", "--subject", "agent-7", "-m", "No.", "--dry-run"], "subject agent-7 is stopped"),
         ];
         for (arguments, said) in cases {
-            let shown = run(arguments);
+            let shown = demo.run(arguments);
             assert!(shown.starts_with("nothing was done") && shown.contains(said), "{arguments:?}: {shown}");
             assert!(shown.contains("a request that waits is answered"), "{arguments:?}: {shown}");
         }
         let refused = demo.approvals(&["approve", &id, "--revision", "7", "--dry-run"]);
         assert!(text(&refused).contains("the request has changed"), "{}", text(&refused));
         assert_eq!(demo.held()["state"], "pending", "nothing has happened");
-        run(&["approvals", "approve", &id, "--for", "30m"]);
+        demo.run(&["approvals", "approve", &id, "--for", "30m"]);
         assert_eq!(asked.join().unwrap().0, 200);
     });
-    let grants: Vec<Value> = serde_json::from_str(&run(&["grants", "list", "--json"])).unwrap();
+    let grants: Vec<Value> = serde_json::from_str(&demo.run(&["grants", "list", "--json"])).unwrap();
     let id = grants[0]["id"].as_str().unwrap();
-    assert!(run(&["grants", "revoke", id, "--dry-run"]).contains("policy big-spend ends"));
+    assert!(demo.run(&["grants", "revoke", id, "--dry-run"]).contains("policy big-spend ends"));
     assert_eq!(send(&demo).0, 200, "the grant is there");
-    run(&["freeze", "--all", "-m", "No."]);
-    let frozen: Vec<Value> = serde_json::from_str(&run(&["freeze", "--json"])).unwrap();
+    demo.run(&["freeze", "--all", "-m", "No."]);
+    let frozen: Vec<Value> = serde_json::from_str(&demo.run(&["freeze", "--json"])).unwrap();
     let id = frozen[0]["id"].as_str().unwrap();
-    assert!(run(&["thaw", id, "--dry-run"]).contains("all goes on"));
+    assert!(demo.run(&["thaw", id, "--dry-run"]).contains("all goes on"));
     assert_eq!(send(&demo).0, 403, "it is still stopped");
-    let erased = run(&["audit", "erase", "--subject", "agent-7", "--dry-run"]);
+    let erased = demo.run(&["audit", "erase", "--subject", "agent-7", "--dry-run"]);
     assert!(erased.contains("exchanges would go; nothing was erased"), "{erased}");
 }
 

@@ -3,7 +3,7 @@
 
 use super::support::{
     all_bytes, eventually,
-    gateway::{Demo, Gateway, open_route, ringward},
+    gateway::{Demo, Gateway, open_route, rewrite, ringward},
     http::{Client, ask},
     upstream::Upstream,
 };
@@ -134,10 +134,9 @@ fn sealed_segments_are_encrypted_to_auditors_and_open_with_age_and_zstd() {
     Gateway::prepare(folder.path(), &open_route("up", upstream.address));
     let file = folder.path().join("ringward.toml");
     let table = format!("[audit]\nrecipients = [\"{recipient}\"]\n");
-    fs::write(&file, fs::read_to_string(&file).unwrap().replace("[audit]\n", &table)).unwrap();
+    rewrite(&file, |text| text.replace("[audit]\n", &table));
     let start = |folder: tempfile::TempDir| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
-        command.args(["run", "-c", "ringward.toml"]).current_dir(folder.path());
+        let command = Gateway::run_in(folder.path());
         Gateway::spawn(folder, command)
     };
     let gateway = start(folder);

@@ -186,6 +186,9 @@ fn a_proof_is_checked_without_the_log() {
 fn the_key_is_exchanged_while_the_gateway_runs_and_while_it_does_not() {
     let gateway = recorded(None, 3);
     let first = succeed(audit(gateway.folder.path(), &["key"]));
+    let planned = succeed(gateway.command(&["audit", "rotate-key", "--dry-run"]));
+    assert!(planned.contains("a new key would sign from record"), "{planned}");
+    assert_eq!(first, succeed(audit(gateway.folder.path(), &["key"])), "nothing was done");
     let second = succeed(gateway.command(&["audit", "rotate-key"]));
     assert_ne!(first, second);
     let gateway = recorded(Some(stop(gateway)), 3);
@@ -194,6 +197,10 @@ fn the_key_is_exchanged_while_the_gateway_runs_and_while_it_does_not() {
     assert!(said(&in_use).contains("in use by another gateway"), "{}", said(&in_use));
     let folder = stop(gateway);
     let config = folder.path().join("ringward.toml");
+    let dry = ["audit", "rotate-key", "--offline", "--dry-run", "-c", path(&config)];
+    let planned = succeed(ringward(&dry, &[]));
+    assert!(planned.contains("a new key would sign from record"), "{planned}");
+    assert_eq!(second, succeed(audit(folder.path(), &["key"])), "nothing was done");
     let third = succeed(ringward(&["audit", "rotate-key", "--offline", "-c", path(&config)], &[]));
     let gateway = recorded(Some(folder), 3);
     let bundle = succeed(audit(gateway.folder.path(), &["prove", "2"]));

@@ -2,12 +2,11 @@
 
 use super::support::{
     eventually,
-    gateway::{Gateway, open_route},
+    gateway::{Gateway, open_route, rewrite},
     http::{Client, ask},
     upstream::Upstream,
 };
 use std::{
-    fs,
     net::TcpStream,
     sync::{
         Arc,
@@ -70,8 +69,7 @@ fn a_broken_file_changes_nothing_and_says_where() {
     let upstream = Upstream::answering("still here");
     let gateway = Gateway::start(&open_route("up", upstream.address));
     let file = gateway.folder.path().join("ringward.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("policies = ", "polices = ")).unwrap();
+    rewrite(&file, |text| text.replace("policies = ", "polices = "));
     let reload = gateway.command(&["reload"]);
     assert_eq!(reload.status.code(), Some(3));
     let said =
@@ -107,6 +105,26 @@ fn sigterm_drains_what_runs_and_takes_nothing_new() {
     assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.log());
 }
 
+/// It was closed without a word: nobody had told the caller not to ask.
+#[test]
+fn a_connection_of_before_the_drain_may_ask_once() {
+    let upstream = Upstream::answering("just in time");
+    let mut gateway = Gateway::start(&open_route("up", upstream.address));
+    let address = gateway.address();
+    let mut early = Client::connect(&address);
+    // Answered by the same shard, which therefore has accepted the other one, too.
+    let mut other = Client::connect(&address);
+    other.request("GET", "/first", &[], "");
+    assert_eq!(other.response(false).expect("an answer").text(), "just in time");
+    gateway.process.signal("TERM");
+    eventually("a listener that is closed", || TcpStream::connect(&address).is_err().then_some(()));
+    early.request("GET", "/second", &[], "");
+    let response = early.response(false).expect("it is answered");
+    assert_eq!((response.text().as_str(), response.header("connection")), ("just in time", Some("close")));
+    assert!(other.is_ended(), "a connection that had its turn outlives the drain");
+    assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.log());
+}
+
 #[test]
 fn a_drain_that_takes_too_long_ends_with_124() {
     let (begun, begin) = mpsc::channel();
@@ -118,8 +136,8 @@ fn a_drain_that_takes_too_long_ends_with_124() {
     });
     let folder = tempfile::tempdir().unwrap();
     Gateway::prepare(folder.path(), &open_route("up", upstream.address));
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringward"));
-    command.current_dir(folder.path()).args(["run", "-c", "ringward.toml", "--drain", "100ms"]);
+    let mut command = Gateway::run_in(folder.path());
+    command.args(["--drain", "100ms"]);
     let mut gateway = Gateway::spawn(folder, command);
     let mut client = Client::connect(&gateway.address());
     client.request("GET", "/for-ever", &[], "");
@@ -138,8 +156,7 @@ fn what_keeps_a_gateway_from_starting_is_one_clear_line() {
         let folder = tempfile::tempdir().unwrap();
         Gateway::prepare(folder.path(), &upstream);
         let file = folder.path().join("ringward.toml");
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+        rewrite(&file, |text| text.replacen(from, to, 1));
         let output = super::support::gateway::ringward(&["run", "-c", file.to_str().unwrap()], &[]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{to}: {stderr}");
@@ -176,5 +193,51 @@ fn the_status_is_shown_again_and_again_until_it_is_interrupted() {
     eventually("the request", || next().contains("ready: 1 forwarded").then_some(()));
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "Ctrl-C is its end");
+}
+
+#[test]
+fn the_status_is_redrawn_in_place_on_a_terminal() {
+    use std::{
+        io::{Read, Write},
+        process::{Command, Stdio},
+    };
+    let upstream = Upstream::answering("here");
+    let gateway = Gateway::start(&open_route("up", upstream.address));
+    let admin = gateway.folder.path().join("admin.sock");
+    let binary = env!("CARGO_BIN_EXE_ringward");
+    // script(1), of Debian's essential packages, gives it a terminal. No shell stays between the two: Ctrl-C
+    // goes to all in front of the terminal, and a shell that dies of it ends with 130 in its child's place.
+    let command = format!("exec {binary} status --watch --admin unix:{}", admin.display());
+    let mut child = Command::new("script")
+        .args(["-qefc", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, pieces) = mpsc::channel();
+    let mut stdout = child.stdout.take().expect("piped");
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = stdout.read(&mut piece) {
+            let _ = sender.send(String::from_utf8_lossy(&piece[..length]).into_owned());
+        }
+    });
+    let mut seen = String::new();
+    let mut until = |what: &str| {
+        while !seen.contains(what) {
+            let piece = pieces.recv_timeout(super::support::DEADLINE);
+            seen += &piece.unwrap_or_else(|_| panic!("never came: {what:?} in {seen:?}"));
+        }
+        seen = seen.split_once(what).expect("it is there").1.to_owned();
+    };
+    // From the upper left corner; what stood behind a line's end and below the last line is cleared.
+    until("\x1b[Hgateway    ready");
+    until("0 forwarded");
+    until("\x1b[K\r\n\x1b[J");
+    assert_eq!(ask(&gateway.address(), "GET", "/", &[], "").status, 200);
+    until("\x1b[Hgateway    ready");
+    until("1 forwarded");
+    child.stdin.as_mut().expect("piped").write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "Ctrl-C is its end");
 }

@@ -283,6 +283,8 @@ fn the_command_line_logs_in_with_a_browser_and_out_again() {
         .next()
         .unwrap()
         .to_owned();
+    let (code, said) = run(home, &["logout", "--url", url, "--dry-run"]);
+    assert!(code == Some(0) && said.contains("user:") && said.contains("nothing was done"), "{said}");
     let (code, said) = run(home, &["logout", "--url", url]);
     assert_eq!((code, said), (Some(0), format!("logged out of {url}\n")));
     let bearer = format!("Bearer rws_{secret}");

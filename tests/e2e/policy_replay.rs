@@ -3,16 +3,12 @@
 
 use super::support::{
     eventually,
-    gateway::{Demo, Gateway, ringward},
+    gateway::{Demo, Gateway, rewrite, ringward},
     http::{Client, ask},
     upstream::Upstream,
 };
 use serde_json::Value;
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 /// Status and document of a replay.
 fn replay(dir: &Path, against: &Path, more: &[&str]) -> (i32, Value) {
@@ -114,9 +110,8 @@ fn what_only_auditors_read_is_replayed_with_their_key() {
     let (key, file) = (folder.path().join("auditor.txt"), folder.path().join("ringward.toml"));
     fs::write(&key, identity).unwrap();
     let table = format!("[audit]\nrecipients = [\"{recipient}\"]\n");
-    fs::write(&file, fs::read_to_string(&file).unwrap().replace("[audit]\n", &table)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
-    command.args(["run", "-c", "ringward.toml"]).current_dir(folder.path());
+    rewrite(&file, |text| text.replace("[audit]\n", &table));
+    let command = Gateway::run_in(folder.path());
     let mut gateway = Gateway::spawn(folder, command);
     let dir = gateway.folder.path().join("audit");
     eventually("an encrypted segment", || {

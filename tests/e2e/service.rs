@@ -2,14 +2,17 @@
 
 use super::support::{
     DEADLINE,
-    gateway::{Gateway, open_route},
+    gateway::{Gateway, open_route, rewrite},
     http::ask,
     upstream::Upstream,
 };
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::net::UnixDatagram,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixStream},
+    },
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -59,8 +62,7 @@ impl Manager {
 /// A gateway with this manager.
 fn managed(folder: tempfile::TempDir, routes: &str) -> Gateway {
     Gateway::prepare(folder.path(), routes);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
-    command.arg("run").current_dir(folder.path()).arg("-c").arg("ringward.toml");
+    let mut command = Gateway::run_in(folder.path());
     command.env("NOTIFY_SOCKET", folder.path().join("notify"));
     command.env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
     Gateway::spawn(folder, command)
@@ -165,10 +167,9 @@ fn a_socket_that_was_handed_over_serves_all_shards() {
     let folder = tempfile::tempdir().unwrap();
     Gateway::prepare(folder.path(), &open_route("up", upstream.address));
     let file = folder.path().join("ringward.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    let text =
-        text.replacen("addr = \"127.0.0.1:0\"", "addr = \"fd:agents\"", 1).replace("cores = 1", "cores = 3");
-    fs::write(&file, text).unwrap();
+    rewrite(&file, |text| {
+        text.replacen("addr = \"127.0.0.1:0\"", "addr = \"fd:agents\"", 1).replace("cores = 1", "cores = 3")
+    });
     let mut command = Command::new("python3");
     command.args(["-c", ACTIVATE, env!("CARGO_BIN_EXE_ringward"), "run", "-c", "ringward.toml"]);
     command.current_dir(folder.path());
@@ -179,4 +180,22 @@ fn a_socket_that_was_handed_over_serves_all_shards() {
     }
     gateway.process.signal("TERM");
     assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.log());
+}
+
+/// A service manager gives its log as a socket, which cannot be opened by a name.
+#[test]
+fn the_access_log_goes_to_a_standard_output_that_is_a_socket() {
+    let upstream = Upstream::answering("done");
+    let folder = tempfile::tempdir().unwrap();
+    Gateway::prepare(folder.path(), &open_route("up", upstream.address));
+    let file = folder.path().join("ringward.toml");
+    rewrite(&file, |text| text.replace("access = \"access.log\"", "access = \"stdout\""));
+    let (log, theirs) = UnixStream::pair().unwrap();
+    log.set_read_timeout(Some(DEADLINE)).unwrap();
+    let command = Gateway::run_in(folder.path());
+    let gateway = Gateway::spawn_onto(folder, command, OwnedFd::from(theirs).into());
+    ask(&gateway.address(), "GET", "/logged", &[], "");
+    let mut line = String::new();
+    BufReader::new(log).read_line(&mut line).unwrap();
+    assert!(line.contains("\"path\":\"/logged\""), "{line}");
 }

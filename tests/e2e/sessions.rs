@@ -192,10 +192,16 @@ fn an_index_is_made_anew() {
     gateway.process.wait();
     let folder = gateway.folder.path();
     let (config, dir) = (folder.join("ringward.toml"), folder.join("audit"));
-    let list = || text(&ringward(&["sessions", "list", "--dir", dir.to_str().unwrap()], &[]));
+    // A folder that is named counts more than what the environment says.
+    let elsewhere = [("RINGWARD_ADMIN", "unix:/nonexistent/admin.sock")];
+    let list = || text(&ringward(&["sessions", "list", "--dir", dir.to_str().unwrap()], &elsewhere));
     let before = list();
     let index = folder.join("audit-index.sqlite");
     fs::write(&index, "spoilt").unwrap();
+    let planned = ringward(&["audit", "reindex", "--dry-run", "-c", config.to_str().unwrap()], &[]);
+    let said = String::from_utf8_lossy(&planned.stdout).into_owned();
+    assert!(said.contains("3 sessions") && said.contains("nothing was done"), "{said}");
+    assert_eq!(fs::read_to_string(&index).unwrap(), "spoilt");
     let again = ringward(&["audit", "reindex", "-c", config.to_str().unwrap()], &[]);
     let said = String::from_utf8_lossy(&again.stdout).into_owned();
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
@@ -205,7 +211,7 @@ fn an_index_is_made_anew() {
     assert_eq!(list(), before);
     let nowhere = ringward(&["audit", "reindex", folder.join("none").to_str().unwrap()], &[]);
     assert_eq!(nowhere.status.code(), Some(1));
-    let none = ringward(&["sessions", "list"], &[("RINGWARD_ADMIN", "unix:/nonexistent/admin.sock")]);
+    let none = ringward(&["sessions", "list"], &elsewhere);
     let said = String::from_utf8_lossy(&none.stderr).into_owned();
     assert!(none.status.code() == Some(5) && said.contains("--dir"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! What a gateway takes of the machine is what its `cores.toml` says: read back from the kernel.
 
 use super::support::{
-    gateway::{Gateway, open_route, ringward},
+    gateway::{Gateway, open_route, rewrite, ringward},
     http::ask,
     upstream::Upstream,
 };
@@ -11,8 +11,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 fn write(folder: &Path, routes: &str, tuning: &str) {
     Gateway::prepare(folder, routes);
     let file = folder.join("ringward.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("cores = 1", "tuning = \"cores.toml\"")).unwrap();
+    rewrite(&file, |text| text.replace("cores = 1", "tuning = \"cores.toml\""));
     fs::write(folder.join("cores.toml"), tuning).unwrap();
 }
 
@@ -52,8 +51,7 @@ fn threads_rings_and_sockets_are_what_the_file_says() {
     let upstream = Upstream::answering("served");
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &open_route("up", upstream.address), &tuning);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringward"));
-    command.arg("run").current_dir(folder.path()).arg("-c").arg("ringward.toml");
+    let command = Gateway::run_in(folder.path());
     let gateway = Gateway::spawn(folder, command);
     assert_eq!(ask(&gateway.address(), "GET", "/", &[], "").text(), "served");
     let threads = threads(gateway.process.id());
@@ -137,8 +135,7 @@ fn what_is_wrong_with_the_file_is_said_before_anything_starts() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("ringward.toml:3:") && stderr.contains("cores.toml"), "{stderr}");
     write(folder.path(), &open_route("up", "127.0.0.1:9"), "version = 1\nshards = 1\n");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("tuning = ", "cores = 1\ntuning = ")).unwrap();
+    rewrite(&file, |text| text.replace("tuning = ", "cores = 1\ntuning = "));
     let output = ringward(&["check", "-c", file.to_str().unwrap()], &[]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("says with `shards` where shards run, too"), "{stderr}");

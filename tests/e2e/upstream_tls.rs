@@ -80,3 +80,24 @@ fn an_upstream_is_believed_by_chain_name_and_date() {
     check(Flaw::Expired, 502, "upstream_tls");
     check(Flaw::SelfSigned, 502, "upstream_tls");
 }
+
+#[test]
+fn an_upstream_without_tls_is_called_that() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    });
+    let routes = format!(
+        "[upstreams.up]\nurl = \"https://localhost:{}\"\n\
+         [[route]]\nname = \"up\"\nmatch = {{ listen = \"main\", path = \"/**\" }}\nidentity = []\n\
+         upstream = \"up\"\npolicies = [\"default\"]\n",
+        upstream.address.port()
+    );
+    let gateway = Gateway::start(&routes);
+    let response = ask(&gateway.address(), "GET", "/a", &[], "");
+    assert_eq!(response.status, 502, "{}", response.text());
+    assert!(
+        response.text().contains("speaks no TLS") && response.text().contains("http://"),
+        "{}",
+        response.text()
+    );
+}

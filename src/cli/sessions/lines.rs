@@ -5,6 +5,12 @@ use crate::{
     cli::inert,
 };
 
+/// A [`table`] of rows below a heading.
+pub(in crate::cli) fn listing(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
+    table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+}
+
 /// A table: columns as wide as their widest cell, two spaces between, nothing behind the last.
 pub(in crate::cli) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -129,6 +135,14 @@ pub(super) fn duration(us: u64) -> String {
         0..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{} ms", us / 1_000),
         _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
+/// A number of things: "1 record", "2 records".
+pub(in crate::cli) fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     }
 }
 

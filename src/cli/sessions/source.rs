@@ -18,8 +18,8 @@ const PAGE: usize = 500;
 /// Which log.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Place {
-    /// Read this log folder itself instead of asking a gateway
-    #[arg(long, value_name = "DIR", conflicts_with = "admin")]
+    /// Read this log folder itself instead of asking a gateway, whatever else says where one is
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// File with the age identity of an auditor, for segments that are encrypted
     #[arg(long, value_name = "FILE", requires = "dir")]

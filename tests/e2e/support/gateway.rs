@@ -75,6 +75,11 @@ pub fn ringward(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(BINARY).args(arguments).envs(environment).stdin(Stdio::null()).output().unwrap()
 }
 
+/// Writes a file anew.
+pub fn rewrite(file: &Path, change: impl FnOnce(String) -> String) {
+    fs::write(file, change(fs::read_to_string(file).unwrap())).unwrap();
+}
+
 /// A running demo.
 pub struct Demo {
     pub process: Process,
@@ -86,7 +91,7 @@ pub struct Demo {
 impl Demo {
     pub fn start() -> Demo {
         let home = tempfile::tempdir().unwrap();
-        let mut command = Demo::command(home.path());
+        let mut command = Demo::program(home.path());
         let mut child = command.arg("--json").stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().expect("it was piped");
         let process = Process { child };
@@ -96,7 +101,7 @@ impl Demo {
     }
 
     /// `ringward demo` with everything that it leaves anywhere below `home`.
-    fn command(home: &Path) -> Command {
+    fn program(home: &Path) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("demo").env("HOME", home).env("TMPDIR", home).env("XDG_RUNTIME_DIR", home);
         command.stdin(Stdio::null());
@@ -118,7 +123,7 @@ impl Demo {
 
     /// Starts a demo as a person does, and gives the lines that it prints.
     pub fn lines(home: &Path) -> (Process, mpsc::Receiver<String>) {
-        let mut child = Demo::command(home).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Demo::program(home).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().expect("it was piped");
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
@@ -149,17 +154,28 @@ impl Demo {
 
     /// Writes its configuration anew, and has it in force.
     pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
-        let file = self.path("config");
-        fs::write(&file, change(fs::read_to_string(&file).unwrap())).unwrap();
-        let admin = format!("unix:{}", self.get("admin_socket"));
-        let reloaded = ringward(&["reload"], &[("RINGWARD_ADMIN", &admin)]);
+        rewrite(&self.path("config"), change);
+        let reloaded = self.command(&["reload"]);
         assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    }
+
+    /// Runs a command of the binary against it.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        ringward(arguments, &[("RINGWARD_ADMIN", &format!("unix:{}", self.get("admin_socket")))])
+    }
+
+    /// Runs a command that must succeed, and gives what it said.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        said
     }
 
     /// Runs `ringward approvals …` against it.
     pub fn approvals(&self, arguments: &[&str]) -> Output {
-        let admin = format!("unix:{}", self.get("admin_socket"));
-        ringward(&[&["approvals"][..], arguments].concat(), &[("RINGWARD_ADMIN", &admin)])
+        self.command(&[&["approvals"][..], arguments].concat())
     }
 
     /// Waits for a request that is held, and gives its card.
@@ -227,15 +243,26 @@ impl Gateway {
     /// As [`Gateway::start_in`], with more keys of `[admin]` and of `[audit]`.
     pub fn start_with(folder: TempDir, routes: &str, admin: &str, audit: &str) -> Gateway {
         Gateway::prepare_with(folder.path(), routes, admin, audit);
-        let mut command = Command::new(BINARY);
-        command.arg("run").current_dir(folder.path()).arg("-c").arg("ringward.toml");
+        let command = Gateway::run_in(folder.path());
         Gateway::spawn(folder, command)
     }
 
+    /// The command that runs what [`Gateway::prepare`] has written in a folder.
+    pub fn run_in(folder: &Path) -> Command {
+        let mut command = Command::new(BINARY);
+        command.current_dir(folder).args(["run", "-c", "ringward.toml"]);
+        command
+    }
+
     /// Spawns `command`, which runs a gateway in `folder`, and waits until it listens.
-    pub fn spawn(folder: TempDir, mut command: Command) -> Gateway {
+    pub fn spawn(folder: TempDir, command: Command) -> Gateway {
+        Gateway::spawn_onto(folder, command, Stdio::null())
+    }
+
+    /// As [`Gateway::spawn`], with this standard output.
+    pub fn spawn_onto(folder: TempDir, mut command: Command, stdout: Stdio) -> Gateway {
         let log = fs::File::create(folder.path().join("stderr")).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).env("NO_COLOR", "1");
+        command.stdin(Stdio::null()).stdout(stdout).stderr(log).env("NO_COLOR", "1");
         let mut gateway = Gateway { process: Process { child: command.spawn().unwrap() }, folder };
         eventually("a listening gateway", || {
             if let Some(ended) = gateway.process.child.try_wait().unwrap() {
