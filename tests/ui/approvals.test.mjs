@@ -38,6 +38,7 @@ test("a held request appears by itself, is approved once, and is sent", async ()
     "grace.hopper@example.com",
     "claimed by the client",
     "/anthropic/v1/messages",
+    "Model",
     "[email]",
     "More than 40,000 output tokens.",
     "big-spend",
@@ -138,6 +139,54 @@ test("the keyboard alone finds, reads and decides", async () => {
   const denied = await second;
   assert.equal(denied.status, 403);
   assert.ok(denied.body.includes("j and a are letters here"), denied.body);
+  assertClean(wrong);
+  await close();
+});
+
+// Letters that were meant for a reason opened the other form, and a space between them approved.
+test("whoever writes into nothing decides nothing", async () => {
+  const asked = demo.spend("Archive", { session: "prose" });
+  // The first letter of the second one opens the form, and the next closes it. A space presses no button.
+  for (const keys of [["Use the archive instead of this"], ["a reason", "Enter"], ["a", "Space"]]) {
+    const { page, wrong, close } = await visit(browser, demo, { as: "sam", path: "approvals" });
+    const card = await open(page, "prose");
+    for (const one of keys) {
+      if (one.length > 1 && one.includes(" ")) await page.keyboard.type(one);
+      else await page.keyboard.press(one);
+    }
+    const form = page.getByRole("button", { name: "Approve once" });
+    if (keys.at(-1) === "Space") await form.waitFor();
+    else await card.getByRole("button", { name: /^Deny/ }).waitFor();
+    if (keys.at(-1) === "Space") {
+      await page.keyboard.press("d");
+      await page.getByRole("textbox", { name: /Reason/ }).fill("Use the archive instead.");
+      await page.keyboard.press("Enter");
+    }
+    assertClean(wrong);
+    await close();
+  }
+  const { status, body } = await asked;
+  assert.equal(status, 403, body);
+});
+
+// The card that had been looked at there was still shown, for up to a second.
+test("keys are for the card of the list that was chosen", async () => {
+  const { page, wrong, close } = await visit(browser, demo, { as: "sam", path: "approvals" });
+  const first = demo.spend("Decided", { session: "v-1" });
+  await open(page, "v-1");
+  await page.keyboard.press("d");
+  await page.getByRole("textbox", { name: /Reason/ }).fill("No.");
+  await page.keyboard.press("Enter");
+  assert.equal((await first).status, 403);
+  const second = demo.spend("Waits", { session: "v-2" });
+  await page.getByRole("list", { name: "Waiting requests" }).getByRole("listitem").first().waitFor();
+  await page.getByRole("button", { name: /^Decided/ }).click();
+  await page.getByRole("list", { name: "Decided requests" }).getByRole("link").first().waitFor();
+  await page.getByRole("button", { name: /^Waiting/ }).click();
+  await page.keyboard.press("d");
+  await page.getByRole("textbox", { name: /Reason/ }).fill("No, again.");
+  await page.keyboard.press("Enter");
+  assert.equal((await second).status, 403);
   assertClean(wrong);
   await close();
 });

@@ -1,29 +1,63 @@
 /** A demo of its own for each file of tests: real requests through the gateway, held for real. */
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 
 const BINARY = process.env.RINGWARD_BIN ?? new URL("../../target/debug/ringward", import.meta.url).pathname;
 const START_MS = 30_000;
 /** Longer than any test lets a request wait. */
 const ANSWER_MS = 45_000;
 
+/** What a process prints, as it comes. */
+class Printed {
+  #text = "";
+
+  constructor(stream) {
+    this.stream = stream.setEncoding("utf8");
+    stream.on("data", (piece) => (this.#text += piece));
+  }
+
+  /** Waits until it holds `pattern`; gives the match. */
+  async find(pattern) {
+    const signal = AbortSignal.timeout(START_MS);
+    for (;;) {
+      const found = pattern.exec(this.#text);
+      if (found) return found;
+      await once(this.stream, "data", { signal });
+    }
+  }
+}
+
 export class Demo {
-  static async start() {
+  static #spawn(more) {
     const home = mkdtempSync(join(tmpdir(), "ringward-ui-"));
-    const env = {
-      ...process.env,
-      HOME: home,
-      TMPDIR: home,
-      XDG_RUNTIME_DIR: home,
-    };
-    const child = spawn(BINARY, ["demo", "--json"], {
-      env,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const env = { ...process.env, HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home };
+    const child = spawn(BINARY, ["demo", ...more], { env, stdio: ["ignore", "pipe", "inherit"] });
+    return { home, env, child };
+  }
+
+  /** Starts it as a person does: what it prints is in `printed`. */
+  static async shown() {
+    const { home, env, child } = Demo.#spawn([]);
+    const printed = new Printed(child.stdout);
+    const [, issuer] = await printed.find(/^ *issuer +(\S+)/m);
+    const [, admin] = await printed.find(/^ *admin +([^,\s]+)/m);
+    return Object.assign(new Demo(home, child, { issuer, admin }), { env, printed });
+  }
+
+  /** Runs a command that it has printed; gives what that says. */
+  async paste(command) {
+    const options = { env: this.env, timeout: ANSWER_MS };
+    return (await promisify(execFile)("bash", ["-c", command], options)).stdout;
+  }
+
+  static async start() {
+    const { home, child } = Demo.#spawn(["--json"]);
     const line = await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("the demo did not start")), START_MS);
       child.once("error", reject);

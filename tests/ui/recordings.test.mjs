@@ -132,6 +132,25 @@ test("the browser checks the log, and notices one that is not the log it knew", 
   await close();
 });
 
+test("sessions are found by caller and by route", async () => {
+  const { page, wrong, close } = await visit(browser, demo, { path: "sessions" });
+  const rows = page.locator("table.sessions tbody tr");
+  await rows.nth(1).waitFor();
+  const [caller, route] = ["Caller", "Route"].map((name) => page.getByRole("searchbox", { name }));
+  await route.fill("openai");
+  await rows.nth(1).waitFor({ state: "detached" });
+  assert.match(await rows.nth(0).innerText(), /block 1/, "that of the report alone");
+  await route.fill("nowhere");
+  await page.getByText("No session fits").waitFor();
+  await route.fill("");
+  await caller.fill("agent-8");
+  await page.getByText("No session fits").waitFor();
+  await caller.fill("agent-7");
+  await rows.nth(1).waitFor();
+  assertClean(wrong);
+  await close();
+});
+
 test("a proof with one changed bit proves nothing", async () => {
   const { page, wrong, close } = await visit(browser, demo, {
     as: "robin",

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { createServer } from "vite";
 
 let vite;
@@ -150,4 +151,30 @@ test("sources stay readable: files of 600 lines, lines of 110 characters", () =>
     assert.ok(lines.length <= 600, `${path} has ${lines.length} lines`);
     lines.forEach((line, at) => assert.ok(line.length <= 110, `${path}:${at + 1} is too long`));
   }
+});
+
+test("the whole page weighs at most 120 KB as it travels", () => {
+  const root = new URL("../../ui/dist", import.meta.url).pathname;
+  const files = readdirSync(root, { recursive: true, withFileTypes: true }).filter(
+    (entry) => entry.isFile() && entry.name !== "files.rs",
+  );
+  assert.ok(files.length >= 3, files.join());
+  const bytes = files.map((entry) => gzipSync(readFileSync(join(entry.parentPath, entry.name))).length);
+  const total = bytes.reduce((sum, one) => sum + one, 0);
+  assert.ok(total <= 120_000, `${total} bytes compressed`);
+});
+
+test("what waits of one caller under one policy is one group, in the order of the oldest", async () => {
+  const { grouped } = await load("groups.ts");
+  const card = (id, subject, policy, more) => ({ id, issuer: "i", subject, address: null, policy, ...more });
+  const cards = [
+    card("1", "a", "p"),
+    card("2", "b", "p"),
+    card("3", "a", "q"),
+    card("4", "a", "p"),
+    card("5", "a", "p", { issuer: "other" }),
+    card("6", "a", "p"),
+  ];
+  const shape = grouped(cards).map(({ head, rest }) => [head.id, ...rest.map(({ id }) => id)]);
+  assert.deepEqual(shape, [["1", "4", "6"], ["2"], ["3"], ["5"]]);
 });

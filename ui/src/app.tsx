@@ -16,7 +16,7 @@ import { PolicyPage } from "./pages/policy";
 import { Replay } from "./pages/replay";
 import { RequestPage } from "./pages/request";
 import { Sessions } from "./pages/sessions";
-import { Command, Dialog, Icon, Link } from "./parts";
+import { Command, Dialog, Empty, Icon, Link } from "./parts";
 import { useNotices } from "./notice";
 import { may, Myself, type Role } from "./roles";
 import type { Me } from "./types";
@@ -117,7 +117,13 @@ function Frame({ me }: { me: Me | null }): JSX.Element {
       </header>
       <main id="main" tabIndex={-1}>
         <LinkState live={live} />
-        <Content path={path} />
+        {page?.role && !may(me, page.role) ? (
+          <Empty title="Not for your role">
+            {page.name} is for the role {page.role}. Whoever runs the gateway gives it, under [admin.roles].
+          </Empty>
+        ) : (
+          <Content path={path} />
+        )}
       </main>
       {help && <Help close={() => setHelp(false)} />}
     </div>
@@ -139,7 +145,12 @@ function Content({ path }: { path: string }): JSX.Element {
   if (page === "identity") return <Identity />;
   if (page === "audit") return <Audit />;
   if (page === "host") return <Host />;
-  return <Now />;
+  if (!page) return <Now />;
+  return (
+    <Empty title="There is no such page">
+      <Link to="">Now</Link> shows what goes on.
+    </Empty>
+  );
 }
 
 function Mark(): JSX.Element {

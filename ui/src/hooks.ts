@@ -132,21 +132,43 @@ export function isTyping(event: KeyboardEvent): boolean {
   return Boolean(writes) || event.ctrlKey || event.metaKey || event.altKey;
 }
 
-/** Keys of a page: what is pressed and what it does. They are heard before the page they act on is painted:
- *  a key that is pressed at once must not be lost. */
-export function useKeys(keys: Record<string, (event: KeyboardEvent) => void>) {
+type Keys = Record<string, (event: KeyboardEvent) => void>;
+
+/** Keys that are heard, in the order in which their places appeared. */
+const heard = new Set<{ current: Keys }>();
+/** When a letter was pressed that no place hears: somebody writes into nothing, and what follows at once are
+ *  letters, too. */
+let wrote = -Infinity;
+/** Milliseconds between two letters of one text. */
+const WRITING = 1_000;
+
+function press(event: KeyboardEvent) {
+  if (event.defaultPrevented || isTyping(event) || document.querySelector("dialog[open]")) return;
+  const places = [...heard].filter((keys) => event.key in keys.current);
+  const isLetter = event.key.length === 1 && event.key !== " ";
+  if (isLetter && (places.length === 0 || event.timeStamp - wrote < WRITING)) {
+    wrote = event.timeStamp;
+    for (const keys of heard) keys.current["writing"]?.(event);
+    return;
+  }
+  for (const keys of places) {
+    event.preventDefault();
+    keys.current[event.key]?.(event);
+  }
+}
+
+/** Keys of a page: what is pressed and what it does; `writing` is a letter that is none of them. They are
+ *  heard before the page they act on is painted: a key that is pressed at once must not be lost. */
+export function useKeys(keys: Keys) {
   const latest = useRef(keys);
   latest.current = keys;
   useLayoutEffect(() => {
-    const pressed = (event: KeyboardEvent) => {
-      if (event.defaultPrevented || isTyping(event) || document.querySelector("dialog[open]")) return;
-      const act = latest.current[event.key];
-      if (!act) return;
-      event.preventDefault();
-      act(event);
+    if (heard.size === 0) addEventListener("keydown", press);
+    heard.add(latest);
+    return () => {
+      heard.delete(latest);
+      if (heard.size === 0) removeEventListener("keydown", press);
     };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
   }, []);
 }
 

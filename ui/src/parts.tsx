@@ -247,6 +247,36 @@ export function Table<T>(props: {
   );
 }
 
+/** What a decision is about, one of several: its value, its name, and what it means. */
+export function Scopes<Value extends string>(props: {
+  legend: string;
+  name: string;
+  scopes: [Value, string, string][];
+  chosen: Value;
+  choose: (value: Value) => void;
+}): JSX.Element {
+  return (
+    <fieldset class="scopes">
+      <legend>{props.legend}</legend>
+      {props.scopes.map(([value, label, meaning]) => (
+        <label key={value} class={props.chosen === value ? "chosen" : ""}>
+          <input
+            type="radio"
+            name={props.name}
+            value={value}
+            checked={props.chosen === value}
+            onChange={() => props.choose(value)}
+          />
+          <span>
+            <b>{label}</b>
+            <small>{meaning}</small>
+          </span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
 /** Lines where something will be. */
 export function Waiting({ lines = 3 }: { lines?: number }): JSX.Element {
   return (

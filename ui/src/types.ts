@@ -16,6 +16,7 @@ export interface Card {
   target: string;
   route: string;
   upstream: string;
+  model: string | null;
   body_bytes: number;
   excerpt: string;
   excerpt_is_new: boolean;

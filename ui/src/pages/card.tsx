@@ -133,6 +133,7 @@ function What({ card }: { card: Card }): JSX.Element {
         rows={[
           ["Route", <Inert text={card.route} />],
           ["Upstream", <Inert text={card.upstream} />],
+          card.model !== null && ["Model", <Inert text={card.model} class="strong" />],
           ["Body", bytes(card.body_bytes)],
         ]}
       />

@@ -7,13 +7,14 @@ import { json, Problem, words } from "../api";
 import { useKeys } from "../hooks";
 import { Inert } from "../inert";
 import { noteCard } from "../live";
-import { sentence } from "../parts";
+import { Scopes, sentence } from "../parts";
 import { useMe } from "../roles";
 import type { Card } from "../types";
 
+type Scope = "once" | "session" | "period";
 type Open = "no" | "approve" | "deny";
 
-const SCOPES: [string, string, string][] = [
+const SCOPES: [Scope, string, string][] = [
   ["once", "Once", "this request alone"],
   ["session", "This session", "same caller, session and policy; at most 50 times"],
   ["period", "30 minutes", "same caller and policy, whatever the session"],
@@ -28,6 +29,8 @@ export function Decide({ card }: { card: Card }): JSX.Element {
     a: () => setOpen("approve"),
     d: () => setOpen("deny"),
     Escape: () => setOpen("no"),
+    // Whoever writes meant another place, and does not mean yes.
+    writing: () => setOpen((is) => (is === "approve" ? "no" : is)),
   });
   const decide = async (body: Record<string, unknown>) => {
     setBusy(true);
@@ -94,36 +97,30 @@ function useEscape(close: () => void) {
 }
 
 function ApproveForm({ card, busy, decide, close }: Form & { card: Card }): JSX.Element {
-  const [scope, setScope] = useState("once");
+  const [scope, setScope] = useState<Scope>("once");
   const [note, setNote] = useState("");
-  const confirm = useRef<HTMLButtonElement>(null);
-  useLayoutEffect(() => confirm.current?.focus(), []);
+  // Not the button: a space would press it.
+  const form = useRef<HTMLFormElement>(null);
+  useLayoutEffect(() => form.current?.focus(), []);
   const submit = (event: Event) => {
     event.preventDefault();
     const period = scope === "period" ? { period_s: 1_800 } : {};
     void decide({ decision: "approve", scope, reason: note.trim() || null, ...period });
   };
   const more = card.approvals_min - card.approvals.length;
+  const escape = useEscape(close);
   return (
-    <form onSubmit={submit} onKeyDown={useEscape(close)}>
-      <fieldset class="scopes">
-        <legend>Approve for</legend>
-        {SCOPES.map(([value, label, meaning]) => (
-          <label key={value} class={scope === value ? "chosen" : ""}>
-            <input
-              type="radio"
-              name="scope"
-              value={value}
-              checked={scope === value}
-              onChange={() => setScope(value)}
-            />
-            <span>
-              <b>{label}</b>
-              <small>{meaning}</small>
-            </span>
-          </label>
-        ))}
-      </fieldset>
+    <form
+      ref={form}
+      tabIndex={-1}
+      aria-label="Approve"
+      onSubmit={submit}
+      onKeyDown={(event) => {
+        escape(event);
+        if (event.key === "Enter" && event.target === form.current && !busy) submit(event);
+      }}
+    >
+      <Scopes legend="Approve for" name="scope" scopes={SCOPES} chosen={scope} choose={setScope} />
       <label class="field">
         <span>
           Note <small>for the record, optional</small>
@@ -136,7 +133,7 @@ function ApproveForm({ card, busy, decide, close }: Form & { card: Card }): JSX.
         />
       </label>
       <div class="decide-buttons">
-        <button ref={confirm} type="submit" class="primary" disabled={busy}>
+        <button type="submit" class="primary" disabled={busy}>
           {scope === "once"
             ? "Approve once"
             : scope === "session"

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { ask, json, words } from "../api";
 import { Inert } from "../inert";
-import { Dialog, sentence } from "../parts";
+import { Dialog, Scopes, sentence } from "../parts";
 import type { Freeze } from "../types";
 
 export type Scope = "subject" | "session" | "route" | "all";
@@ -61,24 +61,13 @@ export function FreezeDialog(props: {
   return (
     <Dialog title="Freeze" close={props.close}>
       <form class="freeze" onSubmit={(event) => void submit(event)}>
-        <fieldset class="scopes">
-          <legend>Whom</legend>
-          {SCOPES.map(([value, label, meaning]) => (
-            <label key={value} class={scope === value ? "chosen" : ""}>
-              <input
-                type="radio"
-                name="freeze-scope"
-                value={value}
-                checked={scope === value}
-                onChange={() => change(() => setScope(value))}
-              />
-              <span>
-                <b>{label}</b>
-                <small>{meaning}</small>
-              </span>
-            </label>
-          ))}
-        </fieldset>
+        <Scopes
+          legend="Whom"
+          name="freeze-scope"
+          scopes={SCOPES}
+          chosen={scope}
+          choose={(value) => change(() => setScope(value))}
+        />
         {scope !== "all" && (
           <label class="field">
             <span>Name</span>

@@ -36,7 +36,9 @@ export function Grants(): JSX.Element {
       {grants.problem && <Failed problem={grants.problem} />}
       {grants.loading && <Waiting />}
       {grants.data?.grants.length === 0 && (
-        <Empty title="No grant stands">Approve a card for its session or for 30 minutes to open one.</Empty>
+        <Empty title="No grant stands" command="ringward approvals approve ID --for 30m">
+          Approve a card for its session or for 30 minutes to open one.
+        </Empty>
       )}
       {grants.data?.grants.map((grant) => (
         <div class="standing-row" key={grant.id}>

@@ -3,6 +3,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { Chart } from "../chart";
 import { ago, bytes, count, duration, plural, span, time } from "../format";
+import { grouped } from "../groups";
 import { useNow, useResource } from "../hooks";
 import { Inert } from "../inert";
 import { useLive, type Live } from "../live";
@@ -102,9 +103,11 @@ function Pending({ live, now }: { live: Live; now: number }): JSX.Element {
       )}
       {waiting.length > 0 && (
         <ul class="cards">
-          {waiting.slice(0, 5).map((card) => (
-            <Row key={card.id} card={card} now={now} />
-          ))}
+          {grouped(waiting)
+            .slice(0, 5)
+            .map(({ head, rest }) => (
+              <Row key={head.id} card={head} now={now} more={rest.length} />
+            ))}
         </ul>
       )}
     </Panel>

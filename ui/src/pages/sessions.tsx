@@ -30,43 +30,20 @@ export function Sessions(): JSX.Element {
   const page = useResource<Page>(`/api/v1/sessions?${query}`, cursor ? 0 : 5_000);
   const now = useNow(5_000);
   const isFiltered = subject.trim() !== "" || decision !== "" || route.trim() !== "";
+  // Another list begins at its beginning.
+  const filter = (set: (value: string) => void) => (value: string) => {
+    set(value);
+    setAfter([]);
+  };
   return (
     <>
       <Title note="what was recorded, the newest first">Sessions</Title>
       <form class="filters" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          <span>Caller</span>
-          <input
-            type="search"
-            value={subject}
-            placeholder="exact name"
-            onInput={(event) => {
-              setSubject(event.currentTarget.value);
-              setAfter([]);
-            }}
-          />
-        </label>
-        <label>
-          <span>Route</span>
-          <input
-            type="search"
-            value={route}
-            placeholder="exact name"
-            onInput={(event) => {
-              setRoute(event.currentTarget.value);
-              setAfter([]);
-            }}
-          />
-        </label>
+        <NameFilter label="Caller" value={subject} set={filter(setSubject)} />
+        <NameFilter label="Route" value={route} set={filter(setRoute)} />
         <label>
           <span>With a decision</span>
-          <select
-            value={decision}
-            onChange={(event) => {
-              setDecision(event.currentTarget.value);
-              setAfter([]);
-            }}
-          >
+          <select value={decision} onChange={(event) => filter(setDecision)(event.currentTarget.value)}>
             {DECISIONS.map((one) => (
               <option key={one} value={one}>
                 {one || "any"}
@@ -113,6 +90,20 @@ export function Sessions(): JSX.Element {
         )}
       </div>
     </>
+  );
+}
+
+function NameFilter(props: { label: string; value: string; set: (value: string) => void }): JSX.Element {
+  return (
+    <label>
+      <span>{props.label}</span>
+      <input
+        type="search"
+        value={props.value}
+        placeholder="exact name"
+        onInput={(event) => props.set(event.currentTarget.value)}
+      />
+    </label>
   );
 }
 

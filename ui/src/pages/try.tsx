@@ -125,9 +125,15 @@ function Imagine({ candidate }: { candidate?: Candidate }): JSX.Element {
         </div>
         <label class="field">
           <span>
-            Path <small>empty: any that the route takes</small>
+            Path <small>{route ? "empty: one that the route takes" : "says which route it is"}</small>
           </span>
-          <input type="text" value={path} onInput={(event) => setPath(event.currentTarget.value)} />
+          <input
+            type="text"
+            value={path}
+            required={!route}
+            placeholder={route ? "" : "/…"}
+            onInput={(event) => setPath(event.currentTarget.value)}
+          />
         </label>
         <label class="field">
           <span>
