@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes in one kibibyte.
+// Bytes in one of them.
 const KIB: usize = 1024;
-/// Bytes in one mebibyte.
 const MIB: usize = 1024 * KIB;
 
 // --- Buffers -------------------------------------------------------------------------------------------
@@ -237,7 +236,7 @@ pub const BATCH_BYTES_MAX: usize = 2 * MIB;
 /// The journal writes a batch once it has this many bytes (SECURITY "Audit").
 pub const BATCH_BYTES_TARGET: usize = 256 * KIB;
 /// Records that nobody waits for are written after this time: so long the commit thread dozes between two
-/// looks at its rings.
+/// looks at its rings (SECURITY "Audit").
 pub const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
 /// Records in one ring that wake the commit thread although nobody waits for any of them.
 pub const JOURNAL_WAKE_RECORDS: usize = KIB;
@@ -397,6 +396,8 @@ pub const RING_ENTRIES: u32 = 4096;
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// A connection whose deadline has passed may still be written to for this long, to say why.
 pub const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a drain waits for the first request of a connection that has not had one.
+pub const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(5);
 /// An executor that ends waits this long for operations that dropped connections have left.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it looks.

@@ -5,7 +5,7 @@ use ringward::{
     audit::ExchangeId,
     buffer::{Budget, Chunk},
     config::{self, Host, Text},
-    exchange::{Arrival, Caller, Event, Exchange, Step, Steps, Surroundings, plan::Plan},
+    exchange::{Arrival, Caller, Event, Exchange, Step, Steps, Subjects, Surroundings, plan::Plan},
     http::{
         Method, RequestHead, ResponseHead,
         h1::{parse_request, parse_response},
@@ -52,6 +52,7 @@ fn plain() -> Operation {
         listener: 0,
         peer: "127.0.0.1:5000".parse().expect("an address"),
         via: None,
+        local: "127.0.0.1:443".parse().expect("an address"),
         address: "127.0.0.1".into(),
         connection: "connection:1".into(),
         secure: false,
@@ -79,11 +80,12 @@ fn carry(
     let mut steps = Steps::default();
     let mut now = Now { instant: Instant(5_000), wall: Timestamp(9) };
     let mut is_forwarded = false;
+    let mut subjects = Subjects::default();
     let arrival = Arrival { head: Box::new(request.clone()), data: data.clone().into(), end: true };
     let answer = Event::Response { head: Box::new(response.clone()), data: data.clone().into(), end: true };
     for event in [Event::Request(arrival), answer, Event::Delivered] {
         now.instant.0 += 10_000;
-        let mut around = Surroundings { now, tokens: &mut *tokens, memory };
+        let mut around = Surroundings { now, tokens: &mut *tokens, subjects: &mut subjects, memory };
         exchange.on(&mut around, event, &mut steps);
         while let Some(step) = steps.next_step() {
             is_forwarded |= matches!(step, Step::Forward(_));

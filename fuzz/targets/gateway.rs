@@ -16,8 +16,8 @@ use ringward::{
     buffer::{Budget, Chunk, Segments},
     config::{self, Host, Text},
     exchange::{
-        Answer, Arrival, Ask, Caller, Cause, Event, Exchange, Forward, Side, Step, Steps, Surroundings,
-        TokenCache, plan::Plan,
+        Answer, Arrival, Ask, Caller, Cause, Event, Exchange, Forward, Side, Step, Steps, Subjects,
+        Surroundings, TokenCache, plan::Plan,
     },
     http::{
         Framing, Method, Rejection, RequestHead, ResponseHead, Version,
@@ -277,7 +277,8 @@ impl<'a> Gateway<'a> {
 
     /// Hands an event to the exchange and carries out what that gives.
     fn feed(&mut self, current: &mut Current, event: Event) {
-        let mut around = Surroundings { now: Now::default(), tokens: &mut self.tokens, memory: &self.memory };
+        let (tokens, subjects) = (&mut self.tokens, &mut Subjects::default());
+        let mut around = Surroundings { now: Now::default(), tokens, subjects, memory: &self.memory };
         current.exchange.on(&mut around, event, &mut current.steps);
         while let Some(step) = current.steps.next_step() {
             match step {
@@ -486,6 +487,7 @@ impl Current {
             listener: 0,
             peer: "192.0.2.1:5000".parse().expect("an address"),
             via: None,
+            local: ([127, 0, 0, 1], 443).into(),
             address: "192.0.2.1".into(),
             connection: "connection:1".into(),
             secure: false,

@@ -107,6 +107,10 @@ impl Credential {
         bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         bytes
     }
+
+    fn is_in_force(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
 }
 
 /// Who asks.
@@ -119,17 +123,45 @@ pub(super) struct Principal {
     owner: Option<Arc<str>>,
     /// The session of somebody who has logged in.
     visit: Option<Visit>,
+    /// Digest of the token of somebody who bears one.
+    token: Option<[u8; 32]>,
 }
 
 impl Principal {
     fn local(name: Arc<str>) -> Principal {
-        Principal { name, roles: vec![(Role::Admin, Reach::All)], owner: None, visit: None }
+        Principal { name, roles: vec![(Role::Admin, Reach::All)], owner: None, visit: None, token: None }
+    }
+
+    fn bearing(credential: &Credential) -> Principal {
+        let Credential { name, role, owner, digest, .. } = credential;
+        let (name, roles) = (format!("token:{name}").into(), vec![(*role, Reach::All)]);
+        Principal { name, roles, owner: owner.clone(), visit: None, token: Some(*digest) }
+    }
+
+    /// The same caller as they are by now, if they may still have what `need` says: a session may have ended
+    /// meanwhile, a token or a role been taken away.
+    pub(super) fn still(&self, desk: &Desk, need: Need) -> Option<Principal> {
+        let now = desk.control.now();
+        let principal = match (&self.visit, &self.token) {
+            (Some(visit), _) => {
+                let rules = desk.control.login()?;
+                let is_open = desk.sessions.is_open(now, &rules, &visit.digest);
+                is_open.then(|| Principal::visiting(visit.clone(), &rules))?
+            }
+            (None, Some(token)) => {
+                let known = desk.control.credentials();
+                let found = known.iter().find(|credential| credential.digest == *token)?;
+                found.is_in_force(now).then(|| Principal::bearing(found))?
+            }
+            (None, None) => self.clone(),
+        };
+        principal.may(need).then_some(principal)
     }
 
     fn visiting(visit: Visit, rules: &LoginRules) -> Principal {
         let person = &visit.person;
         let (name, owner) = (person.principal().into(), person.owner.clone());
-        Principal { name, roles: rules.roles_of(person), owner, visit: Some(visit) }
+        Principal { name, roles: rules.roles_of(person), owner, visit: Some(visit), token: None }
     }
 
     /// Under which name it is recorded.
@@ -329,12 +361,8 @@ fn known_bearer(token: &str, known: &[Credential], now: Timestamp) -> Result<Pri
             found = Some(credential);
         }
     }
-    let Credential { name, role, owner, expires, .. } = found.ok_or(Unknown::Invalid)?;
-    if expires.is_some_and(|expires| expires <= now) {
-        return Err(Unknown::Expired);
-    }
-    let name = format!("token:{name}").into();
-    Ok(Principal { name, roles: vec![(*role, Reach::All)], owner: owner.clone(), visit: None })
+    let found = found.ok_or(Unknown::Invalid)?;
+    if found.is_in_force(now) { Ok(Principal::bearing(found)) } else { Err(Unknown::Expired) }
 }
 
 /// What a request over TCP is looked at with.

@@ -1,7 +1,7 @@
 //! Held requests for those who decide about them: `/api/v1/approvals`, `grants`, `freezes` and `events`.
 
 use super::{
-    access::Principal,
+    access::{Need, Principal},
     endpoint::{Endpoint, delete, get, post},
     problem::{Problem, answer},
     routes::{Desk, Desked, finished, json_body, no_body},
@@ -327,7 +327,7 @@ async fn events(
     // Numbers begin anew with each process.
     let mut after = seen.filter(|seen| *seen <= newest).unwrap_or(newest);
     let mut closing = desk.closing.clone();
-    let reach = principal.approver().reach;
+    let mut reach = principal.approver().reach;
     let (pieces, body) = stream::channel();
     tokio::spawn(async move {
         // Whoever comes back says this number, even if nothing happened meanwhile.
@@ -351,9 +351,8 @@ async fn events(
                 changed = last.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(stream::PING) => text = stream::NOTHING_NEW.to_owned(),
             }
-            if !desk.is_known(&principal) {
-                return;
-            }
+            let Some(still) = principal.still(&desk, Need::Approve) else { return };
+            reach = still.approver().reach;
         }
     });
     Ok(stream::events(body))

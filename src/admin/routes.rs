@@ -41,15 +41,6 @@ pub(super) struct Desk {
     pub handovers: Handovers,
 }
 
-impl Desk {
-    /// Whether somebody whose answer goes on may still be told: a session may have ended meanwhile.
-    pub(super) fn is_known(&self, principal: &Principal) -> bool {
-        let Some(visit) = principal.visit() else { return true };
-        let rules = self.control.login();
-        rules.is_some_and(|rules| self.sessions.is_open(self.control.now(), &rules, &visit.digest))
-    }
-}
-
 pub(super) type Desked = State<Arc<Desk>>;
 
 /// The unix socket: everything, for whoever may open it.

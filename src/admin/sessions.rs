@@ -4,7 +4,7 @@
 //! is recorded before the first byte is given.
 
 use super::{
-    access::Principal,
+    access::{Need, Principal},
     endpoint::{Endpoint, get},
     problem::{Problem, answer},
     routes::Desk,
@@ -332,7 +332,7 @@ async fn events(
             let wanted = session.clone();
             let more = at_work(desk.clone(), move |desk| Ok(caught_up(desk)?.ended(after, PAGE)?)).await;
             let Ok(more) = more else { break };
-            if !still.is_known(&principal) {
+            if principal.still(&still, Need::Audit).is_none() {
                 break;
             }
             after = more.last().and_then(|last| last.ended_sequence).unwrap_or(after);

@@ -32,13 +32,17 @@ impl Recorder for JournalRecorder {
         commit: Commit,
         record: Record,
     ) -> Result<(), Refused> {
-        self.0.submit(Submission { share: share.0, ticket, commit, record }).map_err(|full| {
+        self.0.queue(Submission { share: share.0, ticket, commit, record }).map_err(|full| {
             let record = Box::new(full.0.record);
             if self.0.is_failed() || (record.kind() == Kind::Intent && self.0.refuses_intents()) {
                 return Refused::Failed(record);
             }
             Refused::Full(record)
         })
+    }
+
+    fn ring(&mut self) {
+        self.0.ring();
     }
 
     fn held(&self, share: ShareId) -> Held {
@@ -105,6 +109,10 @@ pub struct LogQueue {
 }
 
 impl LogSink for LogQueue {
+    fn is_on(&self) -> bool {
+        self.lines.is_some()
+    }
+
     fn log(&self, summary: Box<Summary>) {
         if let Some(lines) = &self.lines
             && lines.push(summary).is_err()

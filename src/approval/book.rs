@@ -2,6 +2,7 @@
 
 mod decide;
 mod foresee;
+mod tally;
 
 use super::{
     Approver, Card, Digests, Freeze, Grant, Key, Notice, Question, Seat, Settlement, State, Verdict,
@@ -15,17 +16,21 @@ use crate::{
     },
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
+use tally::Tally;
 
 /// All held requests of a gateway.
 #[derive(Clone, Debug)]
 pub struct Book {
     key: Key,
+    /// Changed by [`Book::put`] alone, but for what no tally asks.
     cards: BTreeMap<String, Card>,
+    tally: Tally,
     /// The newest card of each question.
     by_ask: BTreeMap<[u8; 32], String>,
     waiting: BTreeMap<Seat, Waiting>,
@@ -92,7 +97,8 @@ pub enum Given {
 }
 
 /// For how long a yes is good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// This one request.
     Once,
@@ -100,6 +106,19 @@ pub enum Scope {
     Session,
     /// What the same policy holds of the same subject, or of everybody in the group.
     Period(Duration, Option<String>),
+}
+
+impl Scope {
+    /// What is good by both.
+    fn and(self, other: Scope) -> Scope {
+        match (self, other) {
+            (Scope::Session, Scope::Session) => Scope::Session,
+            (Scope::Period(one, group), Scope::Period(other, same)) => {
+                Scope::Period(one.min(other), group.filter(|group| same.as_ref() == Some(group)))
+            }
+            _ => Scope::Once,
+        }
+    }
 }
 
 /// Why an order was not carried out; the one who gave it is at fault.
@@ -131,6 +150,7 @@ impl Book {
         let mut book = Book {
             key,
             cards: BTreeMap::new(),
+            tally: Tally::default(),
             by_ask: BTreeMap::new(),
             waiting: BTreeMap::new(),
             grants: grants.into_iter().map(|grant| (grant.id.clone(), grant)).collect(),
@@ -146,7 +166,7 @@ impl Book {
                 *end = Some(End::Lost);
             }
             book.by_ask.insert(card.ask, card.id.clone());
-            book.cards.insert(card.id.clone(), card);
+            book.put(card);
         }
         book
     }
@@ -232,7 +252,7 @@ impl Book {
         }
         let mut card = match card {
             Some(card) => card,
-            None => match self.open(now, question, (&digests, body.len()), id, uid, &mut effects) {
+            None => match self.open(now, question, (&digests, body.len()), id, &mut effects) {
                 Ok(card) => card,
                 Err(detail) => {
                     effects.told.push((seat, Verdict::Overflow { detail: detail.into() }));
@@ -247,6 +267,9 @@ impl Book {
         }
         card.exchange = question.exchange.to_string();
         card.away_us = None;
+        if uid.is_some_and(|uid| card.uids.insert(uid)) {
+            effects.kept.insert(card.id.clone());
+        }
         let waiting = Waiting {
             card: card.id.clone(),
             bind: digests.bind,
@@ -256,7 +279,7 @@ impl Book {
         };
         self.seat(now, seat, waiting, &mut card, &mut effects);
         self.by_ask.insert(card.ask, card.id.clone());
-        self.cards.insert(card.id.clone(), card);
+        self.put(card);
         effects
     }
 
@@ -269,7 +292,7 @@ impl Book {
         effects.records.push(card.record(CardEvent::Abandoned, None, Some(&reason), now));
         effects.kept.insert(card.id.clone());
         card.state = State::Abandoned { at_us: now.0 };
-        self.cards.insert(card.id.clone(), card);
+        self.put(card);
     }
 
     /// A new card, if there is room for one.
@@ -279,20 +302,15 @@ impl Book {
         question: &Question,
         (digests, body_bytes): (&Digests, usize),
         id: String,
-        uid: Option<u32>,
         effects: &mut Effects,
     ) -> Result<Card, String> {
-        let mut card = Card::new(id, question, digests, body_bytes, now);
-        card.uid = uid;
-        let open = || self.cards.values().filter(|one| matches!(one.state, State::Pending | State::Approved));
-        let of_agent =
-            open().filter(|one| (&one.who.issuer, &one.who.subject) == (&card.who.issuer, &card.who.subject));
-        if of_agent.count() >= HOLD_WAITING_PER_AGENT {
+        let card = Card::new(id, question, digests, body_bytes, now);
+        if self.tally.of_agent(&card) >= HOLD_WAITING_PER_AGENT {
             return Err(format!(
                 "{HOLD_WAITING_PER_AGENT} requests of this caller wait for approval already."
             ));
         }
-        if open().count() >= HOLD_WAITING_MAX {
+        if self.tally.open() >= HOLD_WAITING_MAX {
             return Err(format!("{HOLD_WAITING_MAX} requests wait for approval already."));
         }
         effects.records.push(card.record(CardEvent::Asked, None, Some(&card.reason), now));
@@ -339,20 +357,45 @@ impl Book {
         }
     }
 
-    fn tell_all(&mut self, card: &str, verdict: &Verdict, effects: &mut Effects) {
-        let gone = self.waiting.extract_if(.., |_, waiting| waiting.card == card);
-        effects.told.extend(gone.map(|(seat, _)| (seat, verdict.clone())));
+    /// Tells all who wait for one of these cards: in one pass, however many there are.
+    fn tell_all(
+        &mut self,
+        cards: &BTreeSet<String>,
+        verdict: impl Fn(Arc<str>) -> Verdict,
+        effects: &mut Effects,
+    ) {
+        if cards.is_empty() {
+            return;
+        }
+        let gone = self.waiting.extract_if(.., |_, waiting| cards.contains(&waiting.card));
+        effects.told.extend(gone.map(|(seat, waiting)| (seat, verdict(waiting.card.as_str().into()))));
+    }
+
+    /// Puts a card in its place, new or changed.
+    fn put(&mut self, card: Card) {
+        self.tally.change(self.cards.get(&card.id), &card);
+        self.cards.insert(card.id.clone(), card);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_tallied(&self) -> bool {
+        self.tally == Tally::of(self.cards.values())
+    }
+
+    /// How many cards wait for a decision.
+    pub fn pending(&self) -> usize {
+        self.tally.pending()
     }
 
     /// How the request that used an approval ended.
     pub fn settle(&mut self, now: Timestamp, exchange: ExchangeId, settlement: Settlement) -> Effects {
         let mut effects = Effects::default();
         let name = exchange.to_string();
-        let is_its = |card: &&mut Card| match &card.state {
+        let is_its = |card: &&Card| match &card.state {
             State::Consumed { exchange, end: None, .. } => *exchange == name,
             _ => false,
         };
-        let Some(card) = self.cards.values_mut().find(is_its) else { return effects };
+        let Some(mut card) = self.cards.values().find(is_its).cloned() else { return effects };
         effects.kept.insert(card.id.clone());
         match (settlement, &mut card.state) {
             // What was sent before stays sent: then only the count of sendings is right.
@@ -365,6 +408,7 @@ impl Book {
             (_, State::Consumed { end, .. }) => *end = Some(End::Incomplete),
             _ => {}
         }
+        self.put(card);
         effects
     }
 
@@ -372,8 +416,9 @@ impl Book {
     pub fn tick(&mut self, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
         let due: Vec<Card> = self.cards.values().filter(|card| is_due(card, now)).cloned().collect();
+        let ids: BTreeSet<String> = due.iter().map(|card| card.id.clone()).collect();
+        self.tell_all(&ids, |approval| Verdict::Expired { approval }, &mut effects);
         for mut card in due {
-            let approval = card.id.as_str().into();
             let (event, state) = match now.0 >= card.expires_us {
                 true => (CardEvent::Expired, State::Expired { at_us: now.0 }),
                 false => (CardEvent::Abandoned, State::Abandoned { at_us: now.0 }),
@@ -381,8 +426,7 @@ impl Book {
             effects.records.push(card.record(event, None, None, now));
             effects.kept.insert(card.id.clone());
             card.state = state;
-            self.tell_all(&card.id, &Verdict::Expired { approval }, &mut effects);
-            self.cards.insert(card.id.clone(), card);
+            self.put(card);
         }
         let over = self.waiting.iter().filter(|(_, waiting)| now.0 >= waiting.until_us);
         let over: Vec<Seat> = over.map(|(seat, _)| *seat).collect();

@@ -1,6 +1,6 @@
 //! A card: one held request, from the question to its end. It is kept as it stands here.
 
-use super::{Digests, Question};
+use super::{Digests, Question, Scope};
 use crate::{
     audit::{self, CardEvent, ExchangeId, Subject},
     http::target,
@@ -8,7 +8,10 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One held request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +31,9 @@ pub struct Card {
     pub who: Who,
     pub session: String,
     pub is_session_claimed: bool,
-    /// User of the process that asked, where it runs on this host and that is known.
-    pub uid: Option<u32>,
+    /// Users of the processes that have asked, where they run on this host and that is known.
+    #[serde(default)]
+    pub uids: BTreeSet<u32>,
     pub route: String,
     pub upstream: String,
     /// Whether it is a language model's route, where a request may be sent again.
@@ -60,6 +64,9 @@ pub struct Card {
     /// Since when no request waits for it.
     pub away_us: Option<u64>,
     pub voices: Vec<Voice>,
+    /// For how long each of them said so.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
 }
 
 /// How far a card is.
@@ -223,6 +230,8 @@ pub struct CardView {
     pub target: String,
     pub route: String,
     pub upstream: String,
+    /// Which model is asked, where the request names one.
+    pub model: Option<String>,
     pub body_bytes: u64,
     /// What is new in a conversation, what matched first, or the beginning of the body; masked.
     pub excerpt: String,
@@ -276,7 +285,7 @@ impl Card {
             who: Who::of(question),
             session: text(&question.session),
             is_session_claimed: question.is_session_claimed,
-            uid: None,
+            uids: BTreeSet::new(),
             route: text(&question.route),
             upstream: text(&question.upstream),
             is_llm: question.protocol.is_llm(),
@@ -299,6 +308,7 @@ impl Card {
             expires_us: now.0 + terms.timeout.as_micros() as u64,
             away_us: None,
             voices: Vec::new(),
+            scopes: Vec::new(),
         }
     }
 
@@ -313,8 +323,8 @@ impl Card {
         let changes = difference(&self.parts, &digests.parts);
         let next = Card::new(self.id.clone(), question, digests, body_bytes, now);
         let (revision, asked_us, expires_us) = (self.revision + 1, self.asked_us, self.expires_us);
-        let uid = self.uid;
-        *self = Card { revision, asked_us, expires_us, changes, uid, ..next };
+        let uids = std::mem::take(&mut self.uids);
+        *self = Card { revision, asked_us, expires_us, changes, uids, ..next };
     }
 
     /// What the log says of it.
@@ -358,6 +368,12 @@ impl Card {
         }))
     }
 
+    /// The model that a request to a language model names.
+    fn model(&self) -> Option<String> {
+        let (_, value) = self.parts.iter().find(|(name, _)| name == "member model")?;
+        serde_json::from_str(value).ok()
+    }
+
     /// As approvers see it.
     pub fn view(&self) -> CardView {
         let is_proven = !self.who.issuer.is_empty();
@@ -389,6 +405,7 @@ impl Card {
             target: self.target.clone(),
             route: self.route.clone(),
             upstream: self.upstream.clone(),
+            model: self.model(),
             body_bytes: self.body_bytes,
             excerpt: self.excerpt.clone(),
             excerpt_is_new: self.is_new,

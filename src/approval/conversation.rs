@@ -15,6 +15,9 @@
 //! - Another order, other neighbours, another speaker: other heads, all is looked at.
 //! - A rule that looks at a block only under some circumstances (a header, `/max_tokens`): those are part of
 //!   the root, so that what passed without being looked at has not passed where it is.
+//! - The conditions of one rule, met turn by turn: where something new meets one of several, all that is
+//!   said counts for the others.
+//! - A value in a form that a rule's pointer does not lead to, and then in the one that it does: other heads.
 //! - Changed rules, masks or upstream: their digests are part of the root.
 //! - Something hidden in what heads leave out (`cache_control`): that is looked at every turn.
 //! - A blocked block: it has a head of its own, and the head of every later turn names it, so that it is
@@ -116,8 +119,11 @@ impl Conversations {
             return;
         }
         remembered.sort_unstable_by_key(|one| one.tick);
+        let last = remembered.last().map_or(0, |one| one.tick);
         let mut known = self.known();
         remembered.into_iter().for_each(|one| known.keep(one.owner, one.head, one.judged));
+        // What is met from now on is newer than all that the store holds, by the store's own count.
+        known.ticks = known.ticks.max(last);
         // What stands in the store already; but what it holds in excess is to be forgotten there.
         known.changes.retain(|change| matches!(change, Change::Forget(_)));
     }

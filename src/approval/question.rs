@@ -21,6 +21,8 @@ pub struct Question {
     /// When its token is not good any more.
     pub token_ends: Option<Timestamp>,
     pub peer: SocketAddr,
+    /// Our end of the connection of `peer`; `None` where that is not its own.
+    pub local: Option<SocketAddr>,
     /// The address of `peer`: the name of callers without identity.
     pub address: Arc<str>,
     pub session: Arc<str>,

@@ -1,5 +1,7 @@
 //! The machine: what each thing that happens makes of a card, and what never may happen.
 
+mod voices;
+
 use super::*;
 use crate::{
     audit::{CardEvent, ExchangeId, Record, samples},
@@ -36,6 +38,7 @@ fn question(number: u8) -> Question {
         subject: Some(samples::subject()),
         token_ends: None,
         peer: "192.0.2.1:4000".parse().unwrap(),
+        local: None,
         address: "192.0.2.1".into(),
         session: "s-1".into(),
         is_session_claimed: true,
@@ -384,6 +387,18 @@ fn time_ends_what_nobody_ends() {
 }
 
 #[test]
+fn only_so_many_wait_of_one_agent_until_one_of_them_is_decided() {
+    let mut desk = Desk::new();
+    let ask = |desk: &mut Desk, ticket: u64| told(&desk.ask(ticket, &question(1), &ticket.to_le_bytes()));
+    assert!((0..100).all(|ticket| ask(&mut desk, ticket).is_empty()));
+    assert_eq!(ask(&mut desk, 100), ["overflow"]);
+    let id = desk.book.cards().next().unwrap().id.clone();
+    desk.say(&id, "local:1", 1, Given::No { reason: "No.".into() }).unwrap();
+    assert_eq!((ask(&mut desk, 101), ask(&mut desk, 102)), (vec![], vec!["overflow"]));
+    assert_eq!((desk.book.pending(), desk.book.is_tallied()), (100, true));
+}
+
+#[test]
 fn an_approval_waits_for_its_caller_until_it_expires() {
     let mut desk = Desk::new();
     desk.ask(1, &question(1), b"hello");
@@ -568,6 +583,7 @@ proptest! {
                     prop_assert!(sent.insert(seat.ticket as u8));
                 }
             }
+            prop_assert!(desk.book.is_tallied());
             prop_assert!(sent.len() <= yes, "{} were sent, {} were approved", sent.len(), yes);
             let records = effects.records.iter();
             let kept = records.filter_map(|record| match record {

@@ -12,6 +12,8 @@ pub type Hash = [u8; 32];
 const NODE: u8 = 1;
 /// First byte of a link of the chain.
 const LINK: u8 = 2;
+/// Bytes of a leaf that are joined on the stack: a hash that goes on takes memory from the heap.
+const JOINED_BYTES_MAX: usize = 1_024;
 /// Bytes of the short checks in headers.
 pub(super) const CHECK_BYTES: usize = 16;
 
@@ -52,6 +54,17 @@ pub(super) fn stored_leaf(salt_and_bytes: &[u8]) -> Hash {
 }
 
 fn leaf(salt: &Hash, bytes: &Segments) -> Hash {
+    let len = salt.len() + bytes.len_bytes();
+    if len <= JOINED_BYTES_MAX {
+        let mut joined = [0; JOINED_BYTES_MAX];
+        joined[..salt.len()].copy_from_slice(salt);
+        let mut at = salt.len();
+        for chunk in bytes.iter() {
+            joined[at..at + chunk.len()].copy_from_slice(chunk);
+            at += chunk.len();
+        }
+        return sha256(&joined[..len]);
+    }
     let mut context = Context::new(&SHA256);
     context.update(salt);
     for chunk in bytes.iter() {

@@ -30,6 +30,8 @@ pub enum DecodeError {
 const OPTIONAL_TAG_MIN: u8 = 0x80;
 /// Bits of a length that one byte carries.
 const LENGTH_BITS: u32 = 7;
+/// Bytes of a tag and a length at most.
+const FIELD_HEAD_BYTES_MAX: usize = 1 + 5;
 
 /// A value with fields: a payload, or a part of one.
 pub(super) trait Fields: Sized {
@@ -45,8 +47,13 @@ pub(super) struct Writer<'a>(pub(super) &'a mut Vec<u8>);
 impl Writer<'_> {
     /// Appends one field.
     pub(super) fn bytes(&mut self, tag: u8, value: &[u8]) {
-        self.0.push(tag);
-        write_length(self.0, value.len());
+        self.0.reserve(FIELD_HEAD_BYTES_MAX + value.len());
+        if value.len() < 1 << LENGTH_BITS {
+            self.0.extend_from_slice(&[tag, value.len() as u8]);
+        } else {
+            self.0.push(tag);
+            write_length(self.0, value.len());
+        }
         self.0.extend_from_slice(value);
     }
 

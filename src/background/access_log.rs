@@ -3,7 +3,12 @@
 use crate::{exchange::Summary, metrics::Metrics};
 use crossbeam::queue::ArrayQueue;
 use serde_json::{Map, Value, json};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     fs::{File, OpenOptions},
     io::AsyncWriteExt,
@@ -44,18 +49,20 @@ pub async fn write(lines: Arc<Lines>, output: Output, metrics: Arc<Metrics>, mut
 }
 
 async fn open(output: &Output) -> Option<File> {
-    let path = match output {
+    let (opened, name) = match output {
         Output::Off => return None,
-        Output::Stdout => PathBuf::from("/dev/stdout"),
-        Output::File(path) => path.clone(),
-    };
-    match OpenOptions::new().create(true).append(true).open(&path).await {
-        Ok(file) => Some(file),
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "the access log cannot be opened");
-            None
+        // Not by its name: of a socket, which a service manager gives, there is nothing to open.
+        Output::Stdout => {
+            let own = std::io::stdout().as_fd().try_clone_to_owned();
+            (own.map(|own| File::from_std(own.into())), Path::new("standard output"))
         }
-    }
+        Output::File(path) => (OpenOptions::new().create(true).append(true).open(path).await, path.as_path()),
+    };
+    opened
+        .inspect_err(|error| {
+            tracing::error!(path = %name.display(), %error, "the access log cannot be opened");
+        })
+        .ok()
 }
 
 async fn write_batch(file: &mut File, batch: &mut Vec<Summary>, metrics: &Metrics) {

@@ -21,6 +21,12 @@ impl ChunkMut {
         self.0.reserve(additional);
     }
 
+    /// Makes room for `additional` more bytes without another allocation, in memory whose bytes nobody holds
+    /// any more. False if somebody does, or if there is too little.
+    pub fn reclaim(&mut self, additional: usize) -> bool {
+        self.0.try_reclaim(additional)
+    }
+
     /// Appends a copy of `bytes`.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -135,5 +141,19 @@ mod tests {
         assert_eq!(&body.slice(5..)[..], b"next");
         assert_eq!(body.slice(5..).as_ptr(), body[5..].as_ptr());
         assert_eq!(buffer.spare(), 50, "the spare room stays with the buffer");
+    }
+
+    #[test]
+    fn memory_is_used_again_only_when_nobody_holds_its_bytes() {
+        let mut buffer = ChunkMut::with_capacity(64);
+        buffer.extend_from_slice(b"head body");
+        let (head, body) = (buffer.split_to(5), buffer.take());
+        let part = body.slice(2..);
+        drop((head, body));
+        assert!(!buffer.reclaim(64), "a part of it is still held");
+        assert_eq!(&part[..], b"dy");
+        drop(part);
+        assert!(buffer.reclaim(64) && buffer.spare() == 64);
+        assert!(!buffer.reclaim(65), "there is no more");
     }
 }

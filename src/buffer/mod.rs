@@ -13,7 +13,7 @@ mod segments;
 
 pub use budget::{Budget, Held};
 pub use chunk::{Chunk, ChunkMut};
-pub use segments::Segments;
+pub use segments::{Chunks, Segments};
 
 /// Body bytes by the way they went, for `ringward_body_bytes_total{path=…}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,13 +2,15 @@ use super::{Chunk, Tally};
 use crate::limits::{SLICE_BYTES, SLICE_BYTES_MIN, SLICES_MAX};
 use smallvec::SmallVec;
 
+/// Chunks in their order. Mostly there is one: with more of them in place every step and event that holds a
+/// queue would be as large as they, and is moved several times a request.
+pub type Chunks = SmallVec<[Chunk; 1]>;
+
 /// An ordered queue of chunks: the body bytes of one step, in the order in which they are sent.
 /// Empty chunks are never kept.
 #[derive(Clone, Debug, Default)]
 pub struct Segments {
-    /// Mostly there is one. With more of them in place every step and event that holds a queue would be as
-    /// large as they, and is moved several times a request.
-    chunks: SmallVec<[Chunk; 1]>,
+    chunks: Chunks,
     bytes: usize,
 }
 
@@ -93,6 +95,11 @@ impl Segments {
     pub fn drain(&mut self) -> impl Iterator<Item = Chunk> + '_ {
         self.bytes = 0;
         self.chunks.drain(..)
+    }
+
+    /// The chunks by themselves.
+    pub fn into_chunks(self) -> Chunks {
+        self.chunks
     }
 
     /// All bytes in one vector: a copy, for tests and for replies, never for bodies in flight.

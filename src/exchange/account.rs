@@ -28,7 +28,7 @@ impl Exchange {
             at: now.wall,
             generation: self.plan.generation,
             session: self.facts.session.clone(),
-            subject: self.principal.as_deref().map(subject),
+            subject: self.subject(),
             head: self.head_facts_of_record(head.headers.clone()),
             decision: self
                 .decision
@@ -99,7 +99,7 @@ impl Exchange {
             at: now.wall,
             generation: self.plan.generation,
             session: Some(self.facts.session.clone()),
-            subject: self.principal.as_deref().map(subject),
+            subject: self.subject(),
             head: self.head_facts_of_record(self.recorded_headers()),
             decision: self.decision.as_ref().map(|decision| self.decision_record(decision)),
             status: self.ending.status.unwrap_or(0),
@@ -110,9 +110,14 @@ impl Exchange {
         })))
     }
 
+    /// The caller as the audit log names it.
+    fn subject(&self) -> Option<Arc<audit::Subject>> {
+        self.subject.clone().or_else(|| self.principal.as_deref().map(subject))
+    }
+
     /// The caller's fields as it sent them, without its credentials (SECURITY R40).
     fn recorded_headers(&self) -> Headers {
-        let mut headers = self.facts.headers.clone();
+        let mut headers = self.facts.headers.as_deref().cloned().unwrap_or_default();
         let injected = self.upstream().map_or(&[][..], |upstream| &upstream.inject);
         secrets::strip_credentials(&mut headers, injected);
         headers
@@ -151,12 +156,11 @@ impl Exchange {
         for (masks, flow) in [(&route.request_masks, &self.request), (&route.response_masks, &self.response)]
         {
             let Some(masks) = masks else { continue };
-            let names: Vec<_> = masks.rule_names().collect();
             for (rule, count) in flow.hits() {
-                let Some(name) = names.get(rule) else { continue };
-                match named.iter_mut().find(|(known, _)| known == *name) {
+                let Some(name) = masks.rule_names().nth(rule) else { continue };
+                match named.iter_mut().find(|(known, _)| known == name) {
                     Some((_, sum)) => *sum += count,
-                    None => named.push(((*name).clone(), count)),
+                    None => named.push((name.clone(), count)),
                 }
             }
         }
@@ -191,7 +195,7 @@ impl Exchange {
         let rules = self.route.as_ref().map(|route| &route.rules);
         let predicates = decision.evaluated.iter().filter_map(|evaluated| {
             let (policy, name) = rules?.condition(*evaluated)?;
-            Some(audit::Predicate { policy: policy.into(), name: name.into(), held: evaluated.held })
+            Some(audit::Predicate { policy: policy.clone(), name: name.clone(), held: evaluated.held })
         });
         let dry_runs = decision.dry_runs.iter().map(|run| {
             let action = match run.action {
@@ -295,6 +299,28 @@ fn recorded_response_headers(headers: &Headers) -> Headers {
         kept.append("x-ringward-omitted", omitted.to_string().as_bytes());
     }
     kept
+}
+
+/// What the audit log calls the callers that came last, so that it need not be put together for each request.
+#[derive(Default)]
+pub struct Subjects(Vec<Option<(Arc<Principal>, Arc<audit::Subject>)>>);
+
+/// Callers whose names are kept.
+const SUBJECTS: usize = 64;
+
+impl Subjects {
+    /// What the log calls `principal`.
+    pub(super) fn of(&mut self, principal: &Arc<Principal>) -> Arc<audit::Subject> {
+        if self.0.is_empty() {
+            self.0.resize_with(SUBJECTS, || None);
+        }
+        // The digest of its token: evenly spread.
+        let kept = &mut self.0[usize::from(principal.token_id.0[0]) % SUBJECTS];
+        match kept {
+            Some((known, subject)) if Arc::ptr_eq(known, principal) => subject.clone(),
+            _ => kept.insert((principal.clone(), subject(principal))).1.clone(),
+        }
+    }
 }
 
 /// The caller as the audit log names it.

@@ -26,12 +26,12 @@ impl Exchange {
         let head = &arrival.head;
         if is_traced(&head.method) {
             let detail = format!("{} is not forwarded: it would show the gateway's credential.", head.method);
-            self.keep_headers(head);
+            self.keep_head(head);
             return self.refuse(Code::MalformedRequest, detail, steps);
         }
         if let Some(name) = self.caller.server_name.as_deref().filter(|name| !is_for(&head.authority, name)) {
             let detail = format!("The connection was opened to \"{name}\", this request names another host.");
-            self.keep_headers(head);
+            self.keep_head(head);
             return self.refuse(Code::Misdirected, detail, steps);
         }
         if self.find_route(head, steps) {
@@ -47,14 +47,14 @@ impl Exchange {
             Routing::Route(index) => {
                 self.route = self.plan.routes.get(index).cloned();
                 if self.recording() != Recording::Off {
-                    self.keep_headers(head);
+                    self.keep_head(head);
                 }
                 return true;
             }
             Routing::Misdirected => (Code::Misdirected, "for this host"),
             Routing::NoRoute => (Code::NoRoute, "on this listener"),
         };
-        self.keep_headers(head);
+        self.keep_head(head);
         let detail = format!("No route takes {} {} {why}.", head.method, head.path);
         self.refuse(code, detail, steps);
         false
@@ -73,7 +73,6 @@ impl Exchange {
     /// Keeps what records, log lines and replies will say of the request.
     pub(super) fn learn(&mut self, head: &RequestHead) {
         self.facts.method = Some(head.method.clone());
-        self.facts.authority = head.authority.clone();
         self.facts.target = head.target();
         self.facts.client = protocol::client_hint(&head.headers);
         if let Some(claimed) = protocol::session_id(&head.headers) {
@@ -82,9 +81,10 @@ impl Exchange {
         }
     }
 
-    /// Keeps the fields as they came, for a record.
-    fn keep_headers(&mut self, head: &RequestHead) {
-        self.facts.headers = head.headers.clone();
+    /// Keeps the authority and the fields as they came, for a record.
+    fn keep_head(&mut self, head: &RequestHead) {
+        self.facts.authority = head.authority.clone();
+        self.facts.headers = Some(Box::new(head.headers.clone()));
     }
 
     /// Finds out who calls. Keys that are missing are asked for once.
@@ -97,6 +97,9 @@ impl Exchange {
             Ok(principal) => {
                 if let (false, Some(jti)) = (self.facts.is_session_claimed, &principal.jti) {
                     self.facts.session = jti.as_str().into();
+                }
+                if self.recording() != Recording::Off {
+                    self.subject = Some(around.subjects.of(&principal));
                 }
                 self.principal = Some(principal);
                 self.strip(around, arrival, &route, steps);
@@ -154,9 +157,9 @@ impl Exchange {
         if self.is_too_large(declared.max(arrival.data.len_bytes() as u64)) {
             return self.refuse_too_large(steps);
         }
-        let upstream = self.plan.upstreams[route.upstream].clone();
+        let speaks = self.plan.upstreams[route.upstream].protocol;
         let path = route.stripped(&arrival.head.path);
-        if !route.all_paths && !protocol::allows_by_default(upstream.protocol, &arrival.head.method, &path) {
+        if !route.all_paths && !protocol::allows_by_default(speaks, &arrival.head.method, &path) {
             let detail = format!(
                 "{} {} is not one of the inference paths that this route forwards; the operator can set \
                  `all_paths = true` on route \"{}\".",

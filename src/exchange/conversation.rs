@@ -106,7 +106,7 @@ impl Exchange {
             }
             facts.pass(known.passed, &known.marks());
         }
-        let facts = facts.gather(needs, route.rules.allows_by_text())?;
+        let facts = facts.gather(needs, route.rules.searches_judged())?;
         let decision = route.rules.decide(&self.head_facts(arrival), &facts);
         if let Some(known) = &mut said {
             let bytes = replaced.as_ref().map_or(body, |replaced| &replaced.body);
@@ -136,7 +136,8 @@ impl Exchange {
                     rules: &route.rules_digest,
                     circumstances: &route.rules.circumstances(head, facts),
                 };
-                let write = |index: usize, out: &mut dyn FnMut(&[u8])| facts.write_block(index, out);
+                let tells = route.rules.tells_forms();
+                let write = |index: usize, out: &mut dyn FnMut(&[u8])| facts.write_block(index, tells, out);
                 let turn = self.plan.conversations.turn(setting, count, &write)?;
                 let (passed, removed) = (turn.passed, turn.removed.clone());
                 (Some(turn), passed, removed)
@@ -178,14 +179,16 @@ impl Exchange {
         let blamed: Vec<_> = known.blamed.iter().map(|block| (*block, mark.clone())).collect();
         known.is_removable = is_new && !blamed.is_empty() && policy::remove(facts, body, &blamed).is_some();
         if let (Ruling::Approve { .. }, Some(turn)) = (&decision.ruling, &known.turn) {
-            let write = |index: usize, out: &mut dyn FnMut(&[u8])| facts.write_block(index, out);
+            let tells = route.rules.tells_forms();
+            let write = |index: usize, out: &mut dyn FnMut(&[u8])| facts.write_block(index, tells, out);
             known.asked = self.plan.conversations.asked(turn, &write);
         }
     }
 
     /// What is without what was blocked goes on in the place of what arrived.
     pub(super) fn put(&mut self, replaced: Replaced, arrival: &mut Arrival) {
-        for headers in [&mut arrival.head.headers, &mut self.facts.headers] {
+        let kept = self.facts.headers.as_deref_mut();
+        for headers in [&mut arrival.head.headers].into_iter().chain(kept) {
             ["content-md5", "digest", "content-digest", "repr-digest"].iter().for_each(|name| {
                 headers.remove(name);
             });

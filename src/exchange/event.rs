@@ -60,6 +60,8 @@ pub struct Caller {
     pub peer: SocketAddr,
     /// The proxy that named `peer`; `None` where that connected itself.
     pub via: Option<SocketAddr>,
+    /// Our end of the connection.
+    pub local: SocketAddr,
     /// The address of `peer` as text, without a port.
     pub address: Arc<str>,
     /// Names the connection: the session of callers that name none.

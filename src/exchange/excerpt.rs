@@ -46,16 +46,18 @@ impl Exchange {
         let others = said.fresh().filter(|block| !said.blamed.contains(block));
         let order: Vec<usize> = said.blamed.iter().copied().chain(others).collect();
         let policy = self.decision.as_ref().map_or("", |decision| &decision.policy);
-        let find = |block: &[u8]| route.rules.position(policy, block);
+        let find = |block: &str| route.rules.position(policy, block);
         let (mut text, mut shown) = (String::new(), Vec::new());
-        for span in facts.spans(&bytes, &order) {
-            let left = HOLD_EXCERPT_BYTES.saturating_sub(text.len());
+        for (index, span) in facts.spans(&bytes, &order).into_iter().enumerate() {
+            // Of each block that matches something is shown: a long one hides none behind it.
+            let sharers = said.blamed.len().saturating_sub(index).max(1);
+            let left = HOLD_EXCERPT_BYTES.saturating_sub(text.len()) / sharers;
             let is_shown = |one: &Range<usize>| one.start < span.end && span.start < one.end;
             if left == 0 || shown.iter().any(is_shown) {
                 continue;
             }
             let block = std::str::from_utf8(bytes.get(span.clone())?).ok()?;
-            let window = window(block, find(block.as_bytes()), left);
+            let window = window(block, find(block), left);
             let (before, behind) = (window.start > 0, window.end < block.len());
             text.push_str(if text.is_empty() { "" } else { "\n" });
             text.push_str(if before { CUT } else { "" });
@@ -100,7 +102,9 @@ fn window(block: &str, found: Option<usize>, len: usize) -> Range<usize> {
         at
     };
     let start = match found {
-        Some(at) if block.len() > len => boundary(at.min(block.len()).saturating_sub(BEFORE_MATCH_BYTES)),
+        Some(at) if block.len() > len => {
+            boundary(at.min(block.len()).saturating_sub(BEFORE_MATCH_BYTES.min(len - len / 8)))
+        }
         _ => 0,
     };
     start..boundary((start + len).min(block.len())).max(start)

@@ -28,11 +28,13 @@ use std::sync::Arc;
 impl Exchange {
     /// The policy allows it: makes what upstream will see, and has the intent recorded first.
     pub(super) fn prepare(&mut self, now: Now, arrival: Arrival, steps: &mut Steps) {
-        let Some(route) = self.route.clone() else { return };
-        let upstream = self.plan.upstreams[route.upstream].clone();
+        let Some(route) = &self.route else { return };
         let Arrival { mut head, mut data, mut end } = arrival;
-        address(&mut head, &route, &upstream);
+        address(&mut head, route, &self.plan.upstreams[route.upstream]);
+        let (upstream, record) = (route.upstream, route.record);
         if head.framing != Framing::None
+            && route.request_masks.is_some()
+            && let route = route.clone()
             && let Err(detail) = self.inspect_request(&mut head, &mut data, &mut end, &route)
         {
             return self.refuse(Code::BodyUnreadable, detail, steps);
@@ -50,15 +52,9 @@ impl Exchange {
         if head.expect_continue && !end {
             steps.push(Step::Continue);
         }
-        let forward = Box::new(Forward {
-            upstream: route.upstream,
-            head,
-            injected: Vec::new(),
-            data,
-            end,
-            approved: self.settles,
-        });
-        match route.record {
+        let forward =
+            Box::new(Forward { upstream, head, injected: Vec::new(), data, end, approved: self.settles });
+        match record {
             Recording::Off => {
                 self.request.take_edits();
                 self.credential(forward, steps);
@@ -84,8 +80,7 @@ impl Exchange {
 
     /// Makes the caller's fields those that upstream gets; the credential is put in later.
     pub(super) fn strip_head(&mut self, head: &mut RequestHead, route: &Route) -> Result<(), Rejection> {
-        let upstream = self.plan.upstreams[route.upstream].clone();
-        let lease = upstream.lease.as_ref();
+        let lease = self.plan.upstreams[route.upstream].lease.as_ref();
         if lease.is_some_and(|lease| matches!(lease.kind, LeaseKind::TokenExchange { .. })) {
             self.subject_token = caller_token(&head.headers);
         }
@@ -141,7 +136,7 @@ impl Exchange {
             )
         })?;
         let Some(coding) = coding else { return Ok(()) };
-        for headers in [&mut head.headers, &mut self.facts.headers] {
+        for headers in [&mut head.headers].into_iter().chain(self.facts.headers.as_deref_mut()) {
             ["content-encoding", "content-md5", "digest", "content-digest", "repr-digest"].iter().for_each(
                 |name| {
                     headers.remove(name);
@@ -283,7 +278,11 @@ impl Exchange {
     }
 
     fn render_credentials(&mut self) -> Result<Vec<(Box<str>, SecretValue)>, Arc<str>> {
-        let Some(upstream) = self.upstream().cloned() else { return Ok(Vec::new()) };
+        let injects = self.upstream().filter(|upstream| !upstream.inject.is_empty());
+        let Some(upstream) = injects.cloned() else {
+            self.echoes = Echoes::new();
+            return Ok(Vec::new());
+        };
         let (secrets, leases) = (&self.plan.secrets, self.lease.as_slice());
         let mut echoes = Echoes::new();
         let rendered = upstream.inject.iter().map(|injection| {

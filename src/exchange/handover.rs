@@ -74,6 +74,9 @@ pub trait Recorder {
         record: Record,
     ) -> Result<(), Refused>;
 
+    /// What was handed over may be looked at: called once for all records that come together.
+    fn ring(&mut self) {}
+
     /// What a share has in the queue.
     fn held(&self, share: ShareId) -> Held;
 
@@ -95,6 +98,11 @@ pub enum Refused {
 
 /// The way of log lines off the shard. A full queue drops the line and counts it.
 pub trait LogSink {
+    /// Whether lines are written at all.
+    fn is_on(&self) -> bool {
+        true
+    }
+
     /// Takes the line of one ended exchange.
     fn log(&self, summary: Box<super::Summary>);
 }

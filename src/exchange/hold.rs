@@ -54,6 +54,7 @@ impl Exchange {
             subject: self.principal.as_deref().map(super::account::subject),
             token_ends: self.token_ends(route),
             peer: self.caller.peer,
+            local: self.caller.via.is_none().then_some(self.caller.local),
             address: self.caller.address.clone(),
             session: self.facts.session.clone(),
             is_session_claimed: self.facts.is_session_claimed,

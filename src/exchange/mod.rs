@@ -41,6 +41,7 @@ mod response;
 pub mod share;
 mod summary;
 
+pub use account::Subjects;
 pub use event::{
     Answer, Arrival, Ask, Caller, Cause, Event, Forward, Reason, Side, Step, Steps, Ticket, Unavailable,
 };
@@ -70,6 +71,8 @@ pub struct Surroundings<'a> {
     pub now: Now,
     /// Tokens that this shard has verified.
     pub tokens: &'a mut TokenCache,
+    /// What the audit log calls their holders.
+    pub subjects: &'a mut Subjects,
     /// The memory of this shard.
     pub memory: &'a Budget,
 }
@@ -85,6 +88,8 @@ pub struct Exchange {
     facts: Facts,
     route: Option<Arc<Route>>,
     principal: Option<Arc<Principal>>,
+    /// What the audit log calls it, where that is known already.
+    subject: Option<Arc<crate::audit::Subject>>,
     decision: Option<Decision>,
     /// What was said, and what is known of it; boxed: most exchanges have none.
     said: Option<Box<conversation::Said>>,
@@ -131,7 +136,8 @@ enum Stage {
 #[derive(Default)]
 struct Facts {
     method: Option<Method>,
-    headers: Headers,
+    /// As they came, for a record; boxed: without one there are none.
+    headers: Option<Box<Headers>>,
     /// Of the response, as they will be recorded.
     response_headers: Option<Box<Headers>>,
     authority: String,
@@ -183,6 +189,7 @@ impl Exchange {
             facts,
             route: None,
             principal: None,
+            subject: None,
             decision: None,
             said: None,
             then: None,

@@ -169,7 +169,7 @@ impl Exchange {
                 (Code::UpstreamUnreachable, format!("cannot be reached: {said}"))
             }
             Cause::Tls(Reason { said, .. }) => {
-                (Code::UpstreamTls, format!("has no acceptable certificate: {said}"))
+                (Code::UpstreamTls, format!("cannot be spoken to over TLS: {said}"))
             }
             Cause::Busy => {
                 (Code::Overloaded, "has as many connections as it may have, and none became free".to_owned())

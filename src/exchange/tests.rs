@@ -164,6 +164,7 @@ impl World {
             listener: 0,
             peer: "127.0.0.1:5000".parse().expect("an address"),
             via: None,
+            local: "127.0.0.1:443".parse().expect("an address"),
             connection: "connection:1".into(),
             secure: self.server_name.is_some(),
             server_name: self.server_name.map(Into::into),
@@ -172,6 +173,7 @@ impl World {
         Driven {
             exchange,
             tokens: TokenCache::new(&[1; 32]),
+            subjects: Subjects::default(),
             memory: Budget::new(1 << 20),
             steps: Steps::default(),
         }
@@ -182,6 +184,7 @@ impl World {
 struct Driven {
     exchange: Exchange,
     tokens: TokenCache,
+    subjects: Subjects,
     memory: Budget,
     steps: Steps,
 }
@@ -190,7 +193,8 @@ impl Driven {
     /// Feeds an event and takes all steps out.
     fn on(&mut self, event: Event) -> Vec<Step> {
         let now = Now { instant: Instant(5_000), wall: Timestamp(9) };
-        let mut around = Surroundings { now, tokens: &mut self.tokens, memory: &self.memory };
+        let (tokens, subjects) = (&mut self.tokens, &mut self.subjects);
+        let mut around = Surroundings { now, tokens, subjects, memory: &self.memory };
         self.exchange.on(&mut around, event, &mut self.steps);
         std::iter::from_fn(|| self.steps.next_step()).collect()
     }

@@ -27,10 +27,10 @@ const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 
 /// Appends a field line.
-fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
+fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(SEPARATOR);
-    value.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(value);
     out.extend_from_slice(LINE_END);
 }
 
@@ -59,9 +59,28 @@ pub struct Headers {
 }
 
 /// One of 64 bits for a name, by its length and both ends.
-fn mark(name: &[u8]) -> u64 {
-    let end = |byte: Option<&u8>| usize::from(byte.map_or(0, u8::to_ascii_lowercase));
-    1 << ((name.len() + 5 * end(name.first()) + 11 * end(name.last())) % 64)
+const fn mark(name: &[u8]) -> u64 {
+    let (first, last) = match name {
+        [] => (0, 0),
+        [first, ..] => (first.to_ascii_lowercase(), name[name.len() - 1].to_ascii_lowercase()),
+    };
+    1 << ((name.len() + 5 * first as usize + 11 * last as usize) % 64)
+}
+
+/// A field that the gateway says of itself, with all that is known of it when the program is built.
+pub(super) struct OwnField {
+    /// What its line begins with: the name and what separates it from its value.
+    start: &'static [u8],
+    class: Class,
+    mark: u64,
+}
+
+impl OwnField {
+    /// A field whose line begins with `start`, a token and [`SEPARATOR`].
+    pub(super) const fn new(start: &'static [u8], class: Class) -> OwnField {
+        let (name, _) = start.split_at(start.len() - SEPARATOR.len());
+        OwnField { start, class, mark: mark(name) }
+    }
 }
 
 impl Headers {
@@ -162,7 +181,7 @@ impl Headers {
                 None => {
                     out.extend_from_slice(&source[run]);
                     run = 0..0;
-                    write_line(out, self.name(field), &[self.value(field)]);
+                    write_line(out, self.name(field), self.value(field));
                 }
             }
         }
@@ -236,7 +255,7 @@ impl Headers {
             let name = std::str::from_utf8(self.name(&field)).unwrap_or_default();
             let Some(value) = rewrite(name, self.value(&field)) else { continue };
             let name = name.as_bytes().to_vec();
-            let (name, value) = self.add(&name, &[&value]);
+            let (name, value) = self.add(&name, &value);
             self.blank_line_ends(value.clone());
             self.fields[index] = Field {
                 name_start: name.start as u32,
@@ -254,28 +273,31 @@ impl Headers {
     /// # Panics
     /// If the name is longer than 64 KiB: whoever made it up is at fault.
     pub fn append(&mut self, name: &str, value: &[u8]) {
-        let value = self.push_added(class(name.as_bytes()), name, &[value]);
+        debug_assert!(super::syntax::is_token(name.as_bytes()));
+        assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
+        let class = class(name.as_bytes());
+        self.marks |= mark(name.as_bytes());
+        let (name, value) = self.add(name.as_bytes(), value);
+        self.push(name, value.clone(), class, true);
         self.blank_line_ends(value);
     }
 
-    /// [`Headers::append`] of a field whose class the caller knows; the value comes in parts, in which the
-    /// caller has made sure that no line ends.
-    ///
-    /// # Panics
-    /// As [`Headers::append`].
-    pub(super) fn append_classed(&mut self, class: Class, name: &str, parts: &[&[u8]]) {
-        let value = self.push_added(class, name, parts);
-        debug_assert!(super::syntax::is_value(&self.added[value]));
-    }
-
-    /// Adds a field; gives the place of its value.
-    fn push_added(&mut self, class: Class, name: &str, parts: &[&[u8]]) -> Range<usize> {
-        debug_assert!(super::syntax::is_token(name.as_bytes()) && class == self::class(name.as_bytes()));
-        assert!(name.len() <= usize::from(u16::MAX), "a field name is short");
-        let (name, value) = self.add(name.as_bytes(), parts);
-        self.marks |= mark(&self.added[name.clone()]);
-        self.push(name, value.clone(), class, true);
-        value
+    /// [`Headers::append`] of a field of the gateway's own; the value comes in parts, in which the caller has
+    /// made sure that no line ends.
+    #[inline]
+    pub(super) fn append_own(&mut self, field: &OwnField, parts: &[&[u8]]) {
+        let value_bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.make_room(field.start.len() + value_bytes + LINE_END.len());
+        let start = self.added.len();
+        self.added.extend_from_slice(field.start);
+        parts.iter().for_each(|part| self.added.extend_from_slice(part));
+        self.added.extend_from_slice(LINE_END);
+        let value_start = start + field.start.len();
+        let (name, value) = (start..value_start - SEPARATOR.len(), value_start..value_start + value_bytes);
+        debug_assert!(field.start.ends_with(SEPARATOR) && field.class == class(&self.added[name.clone()]));
+        debug_assert!(super::syntax::is_value(&self.added[value.clone()]));
+        self.marks |= field.mark;
+        self.push(name, value, field.class, true);
     }
 
     /// Replaces all fields called `name` by one.
@@ -285,14 +307,17 @@ impl Headers {
     }
 
     /// Writes an added line; gives the places of its name and its value.
-    fn add(&mut self, name: &[u8], value: &[&[u8]]) -> (Range<usize>, Range<usize>) {
-        let value_bytes: usize = value.iter().map(|part| part.len()).sum();
-        let line_bytes = name.len() + SEPARATOR.len() + value_bytes + LINE_END.len();
-        self.added.reserve(if self.added.is_empty() { ADDED_BYTES.max(line_bytes) } else { line_bytes });
+    fn add(&mut self, name: &[u8], value: &[u8]) -> (Range<usize>, Range<usize>) {
+        self.make_room(name.len() + SEPARATOR.len() + value.len() + LINE_END.len());
         let start = self.added.len();
         write_line(&mut self.added, name, value);
         let value_start = start + name.len() + SEPARATOR.len();
-        (start..start + name.len(), value_start..value_start + value_bytes)
+        (start..start + name.len(), value_start..value_start + value.len())
+    }
+
+    /// Makes room for an added line.
+    fn make_room(&mut self, line_bytes: usize) {
+        self.added.reserve(if self.added.is_empty() { ADDED_BYTES.max(line_bytes) } else { line_bytes });
     }
 
     /// Makes a space of each CR, LF and NUL of an added value.

@@ -4,9 +4,16 @@
 //! tables is never forwarded.
 
 use super::class::{Class, class};
+use super::header::OwnField;
 use super::syntax::{is_token, list};
 use super::{Headers, Rejection, Version, target};
 use std::borrow::Cow;
+
+const VIA: OwnField = OwnField::new(b"via: ", Class::Via);
+const FORWARDED_FOR: OwnField = OwnField::new(b"x-forwarded-for: ", Class::Origin);
+const FORWARDED_PROTO: OwnField = OwnField::new(b"x-forwarded-proto: ", Class::Origin);
+const FORWARDED_HOST: OwnField = OwnField::new(b"x-forwarded-host: ", Class::Origin);
+const REQUEST_ID: OwnField = OwnField::new(b"x-ringward-request-id: ", Class::Response);
 
 /// Who the caller is, for the fields that the gateway sets.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +37,11 @@ impl Forwarded<'_> {
             Version::Http10 => b"1.0 ",
             Version::Http11 => b"1.1 ",
         };
-        headers.append_classed(Class::Via, "via", &[version, self.pseudonym.as_bytes()]);
-        let mut claim = |name, value: &str| headers.append_classed(Class::Origin, name, &[value.as_bytes()]);
-        claim("x-forwarded-for", self.address);
-        claim("x-forwarded-proto", self.proto);
+        headers.append_own(&VIA, &[version, self.pseudonym.as_bytes()]);
+        headers.append_own(&FORWARDED_FOR, &[self.address.as_bytes()]);
+        headers.append_own(&FORWARDED_PROTO, &[self.proto.as_bytes()]);
         if !self.host.is_empty() {
-            claim("x-forwarded-host", self.host);
+            headers.append_own(&FORWARDED_HOST, &[self.host.as_bytes()]);
         }
     }
 }
@@ -93,7 +99,7 @@ pub fn strip_response(headers: &mut Headers) -> Result<(), Rejection> {
 
 /// Says in a response which exchange it ended. Upstream's own claim to that went with [`strip_response`].
 pub fn name_exchange(headers: &mut Headers, id: &[u8]) {
-    headers.append_classed(Class::Response, "x-ringward-request-id", &[id]);
+    headers.append_own(&REQUEST_ID, &[id]);
 }
 
 /// Removes the caller's own credentials: they never go upstream (SECURITY R20).

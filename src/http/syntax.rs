@@ -39,6 +39,21 @@ pub(super) fn is_value(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))
 }
 
+/// Whether any byte is below the space, as all that could end a line are. For short values: a call of
+/// `memchr` costs more than they do.
+pub(super) fn has_low(value: &[u8]) -> bool {
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (words, rest) = value.as_chunks::<8>();
+    // A byte below the space borrows into its highest bit, which was not set. Borrows that go on from there
+    // mark others, but not without it.
+    let low = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        word.wrapping_sub(SPACES) & !word & HIGH
+    };
+    words.iter().fold(0, |found, word| found | low(word)) != 0 || rest.iter().any(|byte| *byte < b' ')
+}
+
 /// `value` without the optional white space around it (RFC 9110 section 5.6.3).
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
@@ -70,5 +85,25 @@ pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     match digits {
         [high, low, ..] => Some(hex(*high)? << 4 | hex(*low)?),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn low_bytes_are_found_wherever_they_are(value: Vec<u8>, low in 0u8..0x40, at: usize) {
+            prop_assert_eq!(has_low(&value), value.iter().any(|byte| *byte < b' '));
+            let mut value: Vec<u8> = value.iter().map(|byte| byte | 0x20).collect();
+            prop_assert!(!has_low(&value));
+            if !value.is_empty() {
+                let at = at % value.len();
+                value[at] = low;
+                prop_assert_eq!(has_low(&value), low < b' ');
+            }
+        }
     }
 }

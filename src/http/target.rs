@@ -62,26 +62,32 @@ pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, s
 /// Errors: `HostInvalid` for anything but a name of letters, digits, `-`, `.` and `_` or a bracketed IPv6
 /// address, with a port of 1 to 65535 if there is a colon; `TargetUserinfo` if there is an `@`.
 pub fn authority(raw: &[u8]) -> Result<String, Rejection> {
-    let (host, port) = match named_host(raw) {
-        Some(parts) => parts,
+    let (is_valid, port) = match named_host(raw) {
+        Some((host, port)) => (!host.is_empty(), port),
         None if memchr(b'@', raw).is_some() => return Err(Rejection::TargetUserinfo),
-        None => split_port(raw)?,
+        None => match split_port(raw)? {
+            ([b'[', address @ .., b']'], port) => {
+                let address = std::str::from_utf8(address);
+                (address.is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok()), port)
+            }
+            (name, port) => (is_name(name), port),
+        },
     };
-    let valid = match host {
-        [b'[', address @ .., b']'] => {
-            std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
-        }
-        name => is_name(name),
-    };
-    if !valid || !port.is_none_or(is_port) || raw.len() > AUTHORITY_BYTES_MAX {
+    if !is_valid || !port.is_none_or(is_port) || raw.len() > AUTHORITY_BYTES_MAX {
         return Err(Rejection::HostInvalid);
     }
     string(raw.to_ascii_lowercase())
 }
 
-/// Host and port of an authority whose host may be a name: it ends with what no name holds, if with a colon.
+/// Host and port of an authority whose host is nothing or a name ([`is_name`]).
 fn named_host(raw: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    match raw.iter().position(|&byte| !NAME[byte as usize]) {
+    let mut before = b'.';
+    let ends_name = |&byte: &u8| {
+        let is_empty_label = byte == b'.' && before == b'.';
+        before = byte;
+        !NAME[byte as usize] || is_empty_label
+    };
+    match raw.iter().position(ends_name) {
         None => Some((raw, None)),
         Some(end) if raw[end] == b':' && raw[end + 1..].iter().all(u8::is_ascii_digit) => {
             Some((&raw[..end], Some(&raw[end + 1..])))

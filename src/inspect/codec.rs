@@ -152,6 +152,8 @@ fn decode_escapes(
 ) -> usize {
     let read = if codec == Codec::QuotedJson { two_levels } else { one_level };
     let is_short = matches!(codec, Codec::Json | Codec::Quoted);
+    // Most windows have nothing to fold but what escapes stand for.
+    let has_folds = folds && fold::find(raw, 0, raw.len()).is_some();
     let mut at = 0;
     while at < raw.len() {
         if is_short {
@@ -163,7 +165,7 @@ fn decode_escapes(
         if raw[at] != b'\\' || codec == Codec::Plain {
             let escape = memchr::memchr(b'\\', &raw[at..]).filter(|_| codec != Codec::Plain);
             let end = escape.map_or(raw.len(), |length| at + length);
-            if folds {
+            if has_folds {
                 at = copy(raw, at, end, last, text, map);
             } else {
                 text.extend_from_slice(&raw[at..end]);

@@ -38,8 +38,8 @@ pub trait Disk: Send + Sync + Debug {
 
 /// What the journal does to one file.
 pub trait DiskFile: Send + Sync + Debug {
-    /// Writes all of `bytes` at `offset`. Whole pages of a long write go around the page cache, where they
-    /// lie at a page boundary in memory as well and the file system allows it.
+    /// Writes all of `bytes` at `offset`. Whole pages of a long write, but for the last one, go around the
+    /// page cache, where they lie at a page boundary in memory as well and the file system allows it.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Writes `len` zeros at `offset`, both multiples of [`PAGE_BYTES`], around the page cache where the
     /// file system allows it.
@@ -76,8 +76,7 @@ impl Disk for OsDisk {
 
     fn room(&self, path: &Path) -> io::Result<Room> {
         let found = rustix::fs::statvfs(path)?;
-        let (total, available) = (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize);
-        Ok(Room { total, available })
+        Ok(Room::of_blocks(found.f_blocks, found.f_bfree, found.f_bavail, found.f_frsize))
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
@@ -104,10 +103,11 @@ impl OsFile {
     }
 }
 
-/// The whole pages of a write that is long enough and lies right to go around the page cache.
+/// The whole pages of a write that is long enough and lies right to go around the page cache. The last page
+/// goes through it: the next write goes on in there, and would have to wait until the disk gave it back.
 fn direct_part(bytes: &[u8], offset: u64) -> Option<Range<usize>> {
     let head = (offset.next_multiple_of(PAGE_BYTES as u64) - offset) as usize;
-    let pages = bytes.len().checked_sub(head)? / PAGE_BYTES * PAGE_BYTES;
+    let pages = bytes.len().checked_sub(head + 1)? / PAGE_BYTES * PAGE_BYTES;
     let is_aligned = bytes[head..].as_ptr().align_offset(PAGE_BYTES) == 0;
     (pages >= DIRECT_WRITE_BYTES_MIN && is_aligned).then_some(head..head + pages)
 }
@@ -151,11 +151,13 @@ mod tests {
             assert_eq!(direct_part(&room[page + from..][..len], offset), expected, "{from} {len} {offset}");
         };
         let (least, page) = (DIRECT_WRITE_BYTES_MIN, PAGE_BYTES as u64);
-        check(0, least, page, Some(0..least));
-        check(0, least - 1, page, None);
+        check(0, least + 1, page, Some(0..least));
+        check(0, least, page, None);
+        check(0, least + PAGE_BYTES, page, Some(0..least));
         check(0, least + 4_000, page, Some(0..least));
         check(100, least + 4_000, page + 100, Some(3_996..3_996 + least));
-        check(100, least + 3_995, page + 100, None);
+        check(100, least + 3_997, page + 100, Some(3_996..3_996 + least));
+        check(100, least + 3_996, page + 100, None);
         check(100, least + 4_000, page + 101, None);
         check(0, 10, 20, None);
     }

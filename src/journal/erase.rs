@@ -13,8 +13,7 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    io::{self, Read},
-    ops::Range,
+    io,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -188,20 +187,17 @@ fn erase_in(
     if ranges.is_empty() {
         return Ok(());
     }
-    let ranges: Arc<[Range<u64>]> = ranges.into();
-    let open = || -> io::Result<Box<dyn Read>> {
-        let input = segment.open(&Keys::default())?;
-        Ok(Box::new(Zeroed::new(input, Arc::clone(&ranges))))
-    };
+    let (contents, bytes) =
+        (ranges.len() as u64, ranges.iter().map(|range| range.end - range.start).sum::<u64>());
+    let mut raw = Zeroed::new(segment.open(&Keys::default())?, ranges.into());
     let is_there = shared.replace(&segment.path, &segment.path, |mut output| match segment.form {
-        Form::Packed => shared.compress(&open, None, output).map(drop),
-        _ => io::copy(&mut open()?, &mut output).map(drop),
+        Form::Packed => shared.compress(&mut raw, None, output).map(drop),
+        _ => io::copy(&mut raw, &mut output).map(drop),
     })?;
     if !is_there {
         return Ok(());
     }
-    report.contents += ranges.len() as u64;
-    report.bytes += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+    (report.contents, report.bytes) = (report.contents + contents, report.bytes + bytes);
     Ok(())
 }
 

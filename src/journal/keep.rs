@@ -59,12 +59,19 @@ pub enum Bound {
 /// The room on a disk, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
+    /// What is used and what is available together, as `df` counts: not what is kept for others.
     pub total: u64,
     /// What is left for the gateway's user.
     pub available: u64,
 }
 
 impl Room {
+    /// Of a file system of `blocks` of `size` bytes, of which `free` hold nothing and `available` can be had.
+    pub(super) fn of_blocks(blocks: u64, free: u64, available: u64, size: u64) -> Room {
+        let used = blocks.saturating_sub(free);
+        Room { total: (used + available) * size, available: available * size }
+    }
+
     /// How much is used, in percent, rounded down.
     pub fn used_percent(self) -> u8 {
         let used = self.total.saturating_sub(self.available);

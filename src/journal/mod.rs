@@ -6,6 +6,9 @@
 //! full ring says so to its shard. The first failed write or sync poisons the segment, and everything is
 //! refused from then on (see [`Failure`]); after a full disk the journal goes on by itself.
 //!
+//! A shard wakes the commit thread for records that somebody waits for, once for all of one turn. Others wait
+//! for 1 ms (`limits::BATCH_TIME_MAX`): so much of a response and of outcomes a process that dies may lose.
+//!
 //! This is not the byte format, which is pure and lives in `audit`. Start at [`Journal::open`], then
 //! `commit`.
 

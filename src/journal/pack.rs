@@ -15,10 +15,12 @@ use crate::{
     segments::{self, Encryptor, Form, Recipient, SegmentFile, WINDOW_LOG},
 };
 use std::{
+    collections::VecDeque,
     fmt,
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    rc::Rc,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -224,13 +226,13 @@ impl Shared {
     /// Puts a packed file in the place of `segment`'s, after it was read back and compared.
     fn pack(&self, segment: &SegmentFile) -> io::Result<()> {
         let packed = segments::path_in(&self.folder, segment.number, self.packing.form());
-        let open = || -> io::Result<Box<dyn Read>> { Ok(Box::new(File::open(&segment.path)?)) };
+        let raw = File::open(&segment.path)?;
         let is_there = self.replace(&segment.path, &packed, |output| {
             if self.packing.recipients.is_empty() {
-                return self.compress(&open, Some(segment.bytes), output).map(drop);
+                return self.compress(&raw, Some(segment.bytes), output).map(drop);
             }
             let encryptor = Encryptor::new(output, &self.packing.recipients)?;
-            self.compress(&open, Some(segment.bytes), encryptor)?.finish().map(drop)
+            self.compress(&raw, Some(segment.bytes), encryptor)?.finish().map(drop)
         })?;
         if !is_there {
             return Ok(());
@@ -269,36 +271,38 @@ impl Shared {
         Ok(true)
     }
 
-    /// Compresses into `output` what `open` opens, and beside that decompresses and compares.
+    /// Compresses into `output` what `raw` gives, and beside that decompresses and compares.
     pub(super) fn compress<W: Write>(
         &self,
-        open: &dyn Fn() -> io::Result<Box<dyn Read>>,
+        mut raw: impl Read,
         bytes: Option<u64>,
         output: W,
     ) -> io::Result<W> {
-        let mut raw = open()?;
-        let original = Original { input: open()?, scratch: Vec::new() };
-        let mut check = write::Decoder::new(original)?;
+        let mut check = write::Decoder::new(Original::default())?;
         check.window_log_max(WINDOW_LOG)?;
         let mut encoder = write::Encoder::new(Tee { output, check }, LEVEL)?;
         encoder.include_checksum(true)?;
         encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
         encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
         encoder.set_pledged_src_size(bytes)?;
-        let mut piece = vec![0; PACK_PIECE_BYTES];
         loop {
             if self.stopping.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            match raw.read(&mut piece)? {
-                0 => break,
-                read => encoder.write_all(&piece[..read])?,
+            let original = encoder.get_mut().check.get_mut();
+            let mut piece = original.spare();
+            let read = raw.read(&mut piece)?;
+            if read == 0 {
+                break;
             }
+            piece.truncate(read);
+            let piece = Rc::new(piece);
+            original.pieces.push_back(Rc::clone(&piece));
+            encoder.write_all(&piece)?;
         }
         let Tee { output, mut check } = encoder.finish()?;
         check.flush()?;
-        let mut rest = check.into_inner().input;
-        if rest.read(&mut piece)? != 0 {
+        if !check.into_inner().pieces.is_empty() {
             return Err(io::Error::other("the packed segment lacks bytes of the segment"));
         }
         Ok(output)
@@ -341,20 +345,41 @@ impl<W: Write, C: Write> Write for Tee<W, C> {
     }
 }
 
-/// Takes only what is read elsewhere, in order.
+/// Takes only the bytes that went into the encoder, in order. It is at most a few blocks behind.
+#[derive(Default)]
 struct Original {
-    input: Box<dyn Read>,
-    scratch: Vec<u8>,
+    /// What is still to come, but for the first `seen` bytes.
+    pieces: VecDeque<Rc<Vec<u8>>>,
+    seen: usize,
+    /// The last ones that came, whose memory is used again.
+    spare: Vec<Rc<Vec<u8>>>,
+}
+
+impl Original {
+    /// Room for the next piece.
+    fn spare(&mut self) -> Vec<u8> {
+        let mut piece = self.spare.pop().and_then(Rc::into_inner).unwrap_or_default();
+        piece.resize(PACK_PIECE_BYTES, 0);
+        piece
+    }
 }
 
 impl Write for Original {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.scratch.resize(bytes.len(), 0);
-        self.input.read_exact(&mut self.scratch)?;
-        if self.scratch != bytes {
+        let Some(piece) = self.pieces.front() else {
+            return Err(io::Error::other("the packed segment has more bytes than the segment"));
+        };
+        let expected = &piece[self.seen..];
+        let len = expected.len().min(bytes.len());
+        if expected[..len] != bytes[..len] {
             return Err(io::Error::other("the packed segment differs from the segment"));
         }
-        Ok(bytes.len())
+        self.seen += len;
+        if self.seen == piece.len() {
+            self.seen = 0;
+            self.spare.extend(self.pieces.pop_front());
+        }
+        Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {

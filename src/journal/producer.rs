@@ -183,11 +183,6 @@ impl Bell {
         self.wake(DOZING);
     }
 
-    /// There is a record that nobody waits for: wakes the commit thread only from its sleep.
-    fn nudge(&self) {
-        self.wake(ASLEEP);
-    }
-
     /// Wakes the commit thread if it rests as deep as `depth`.
     fn wake(&self, depth: u8) {
         // Orders the push before the look at `sleep`; the other side stores `sleep`, then looks at the rings.
@@ -218,6 +213,8 @@ impl Bell {
 pub struct Producer {
     lane: Arc<Lane>,
     bell: Arc<Bell>,
+    /// From which rest the commit thread has to be woken for what was queued; [`AWAKE`]: from none.
+    owed: u8,
     /// Admitted exchanges whose OUTCOME has not been submitted: each holds one place of the ring.
     open: usize,
     /// The same by share.
@@ -228,10 +225,29 @@ impl Producer {
     pub(super) fn new(bell: Arc<Bell>) -> (Producer, Arc<Lane>) {
         let lane = Arc::new(Lane::new());
         let open_by_share = vec![0; SHARES_MAX].into();
-        (Producer { lane: Arc::clone(&lane), bell, open: 0, open_by_share }, lane)
+        (Producer { lane: Arc::clone(&lane), bell, owed: AWAKE, open: 0, open_by_share }, lane)
+    }
+
+    /// Queues a record and wakes the commit thread if it is asleep; see [`Producer::queue`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn submit(&mut self, submission: Submission) -> Result<(), Full> {
+        self.queue(submission)?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Wakes the commit thread, if what was queued since the last call wants it awake.
+    pub fn ring(&mut self) {
+        match std::mem::replace(&mut self.owed, AWAKE) {
+            AWAKE => {}
+            depth => self.bell.wake(depth),
+        }
     }
 
     /// Queues a record; acknowledgements come in the order of submission within one [`Commit`] and share.
+    /// Somebody has to [`Producer::ring`] soon: once for all records that come together.
     ///
     /// An INTENT is taken only if its OUTCOME will find room too, so the OUTCOME of an admitted exchange is
     /// always taken. While the disk is nearly full, INTENT is turned away; while it is full, INTENT and
@@ -239,7 +255,7 @@ impl Producer {
     ///
     /// # Errors
     /// [`Full`]: there is no room, or the journal has failed.
-    pub fn submit(&mut self, submission: Submission) -> Result<(), Full> {
+    pub fn queue(&mut self, submission: Submission) -> Result<(), Full> {
         let kind = submission.record.kind();
         if !self.has_room(kind) {
             self.bell.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -263,11 +279,9 @@ impl Producer {
             _ => {}
         }
         let piles_up = before + bytes >= BATCH_BYTES_TARGET || self.lane.queue.len() >= JOURNAL_WAKE_RECORDS;
-        if waits || piles_up {
-            self.bell.ring()
-        } else {
-            self.bell.nudge()
-        }
+        // What nobody waits for wakes it only from its sleep.
+        let depth = if waits || piles_up { DOZING } else { ASLEEP };
+        self.owed = if self.owed == AWAKE { depth } else { self.owed.min(depth) };
         Ok(())
     }
 

@@ -118,9 +118,10 @@ fn read_message(document: &Document, place: Place, message: usize, blocks: &mut 
 
 impl Block {
     /// What makes the block the one that it is, in bytes that no other block has. Left out is what differs
-    /// between two turns of one conversation although nothing new is said: `cache_control`, whether a text
-    /// stands by itself or in a block, and white space behind it (Claude Code changes all three).
-    pub(super) fn write(&self, document: &Document, out: &mut dyn FnMut(&[u8])) {
+    /// between two turns of one conversation although nothing new is said: `cache_control`, and unless the
+    /// form of a text `tells`, whether it stands by itself or in a block, and white space behind it (Claude
+    /// Code changes all three).
+    pub(super) fn write(&self, document: &Document, tells: bool, out: &mut dyn FnMut(&[u8])) {
         let member = MEMBERS.iter().position(|member| *member == self.place.member).unwrap_or_default();
         let part = match self.place.part {
             Part::Whole => 0,
@@ -136,9 +137,17 @@ impl Block {
                 write_value(document, range.start + 1, out);
             }
         } else if let Some(range) = self.ranges.first() {
-            match plain_text(document, range.start) {
+            match plain_text(document, range.start).filter(|_| !tells) {
                 Some(text) => write_text(b't', text.trim_end(), out),
-                None => write_value(document, range.start, out),
+                None => {
+                    // Pointers lead to what is in a list, and not to the same by itself.
+                    let is_listed = match self.place.part {
+                        Part::Whole => self.place.item.is_some(),
+                        part => matches!(part, Part::Element(_)),
+                    };
+                    out(if is_listed { b"l" } else { b"v" });
+                    write_value(document, range.start, out);
+                }
             }
         }
         out(b".");
@@ -230,10 +239,14 @@ mod tests {
     use super::*;
 
     fn written(body: &str) -> Vec<Vec<u8>> {
+        written_as(body, false)
+    }
+
+    fn written_as(body: &str, tells: bool) -> Vec<Vec<u8>> {
         let document = Document::parse(body.as_bytes()).unwrap();
         let write = |block: &Block| {
             let mut bytes = Vec::new();
-            block.write(&document, &mut |part| bytes.extend_from_slice(part));
+            block.write(&document, tells, &mut |part| bytes.extend_from_slice(part));
             bytes
         };
         blocks(&document).iter().flatten().map(write).collect()
@@ -294,6 +307,19 @@ mod tests {
         assert_ne!(written(r#"{"system":"a"}"#), written(r#"{"instructions":"a"}"#));
         assert!(written(r#"{"Messages":[{"role":"user","content":"a"}]}"#).is_empty(), "a lookalike");
         assert!(written("[1]").is_empty() && written("1").is_empty());
+    }
+
+    #[test]
+    fn a_value_by_itself_is_not_the_same_in_a_list() {
+        let one = written(r#"{"tools":{"name":"bash"},"messages":[{"content":{"type":"a"}}]}"#);
+        let other = written(r#"{"tools":[{"name":"bash"}],"messages":[{"content":[{"type":"a"}]}]}"#);
+        assert!(one.len() == 2 && one[0] != other[0] && one[1] != other[1]);
+        let texts =
+            [r#"{"system":"a"}"#, r#"{"system":["a"]}"#, r#"{"system":[{"type":"text","text":"a"}]}"#];
+        for tells in [false, true] {
+            let [one, two, three] = texts.map(|text| written_as(text, tells));
+            assert!((one == two, two == three) == (!tells, !tells));
+        }
     }
 
     #[test]

@@ -272,10 +272,11 @@ impl<'a> BodyFacts<'a> {
         self.blocks.len()
     }
 
-    /// Gives the bytes that make a block the one that it is, see `blocks.rs`.
-    pub fn write_block(&self, index: usize, out: &mut dyn FnMut(&[u8])) {
+    /// Gives the bytes that make a block the one that it is, see `blocks.rs`; with the form of its text
+    /// where that `tells`.
+    pub fn write_block(&self, index: usize, tells: bool, out: &mut dyn FnMut(&[u8])) {
         if let (Some(document), Some(block)) = (&self.document, self.blocks.get(index)) {
-            block.write(document, out);
+            block.write(document, tells, out);
         }
     }
 
@@ -298,6 +299,11 @@ impl<'a> BodyFacts<'a> {
     /// Where these blocks stand in the body, which is `body`; without those that stand nowhere by themselves.
     pub fn spans(&self, body: &[u8], blocks: &[usize]) -> Vec<Range<usize>> {
         removal::spans(self, body, blocks)
+    }
+
+    /// Whether a part of it was judged before.
+    pub(super) fn has_judged(&self) -> bool {
+        !self.judged.is_empty()
     }
 
     /// Indices of the blocks that were not judged before.

@@ -11,6 +11,7 @@ use super::{
 use crate::limits::{POLICY_AUTOMATON_BYTES_MAX, POLICY_COUNT_MAX};
 use crate::protocol::Protocol;
 use aho_corasick::AhoCorasick;
+use std::sync::Arc;
 
 /// What is wrong with one of a route's policies; the config is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,11 +116,11 @@ fn policy(rule: &Rule, protocol: Protocol) -> Result<Policy, RuleFault> {
 }
 
 /// Compiled conditions and what each is called.
-type Labelled<T> = (Vec<T>, Vec<Box<str>>);
+type Labelled<T> = (Vec<T>, Vec<Arc<str>>);
 
 fn head_conditions(when: &When) -> Result<Labelled<HeadCondition>, RuleFault> {
     let mut conditions = Vec::new();
-    let mut labels: Vec<Box<str>> = Vec::new();
+    let mut labels: Vec<Arc<str>> = Vec::new();
     let mut add = |label: &str, condition| {
         labels.push(label.into());
         conditions.push(condition);
@@ -161,7 +162,7 @@ const SQL_LABEL: &str = "sql";
 
 fn body_conditions(when: &When) -> Result<Labelled<BodyCondition>, RuleFault> {
     let mut conditions = Vec::new();
-    let mut labels: Vec<Box<str>> = Vec::new();
+    let mut labels: Vec<Arc<str>> = Vec::new();
     let mut add = |label: &str, condition| {
         labels.push(label.into());
         conditions.push(condition);

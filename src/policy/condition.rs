@@ -70,11 +70,11 @@ impl BodyCondition {
         }
     }
 
-    /// Where it finds a text that it looks for, if that stands there as it is.
-    pub(super) fn position(&self, bytes: &[u8]) -> Option<usize> {
+    /// Where it finds in a folded text what it looks for.
+    pub(super) fn position(&self, folded: &[u8]) -> Option<usize> {
         match self {
-            BodyCondition::Contains(patterns) => patterns.find(bytes).map(|found| found.start()),
-            BodyCondition::Json(_, JsonOp::Contains(wanted)) => memmem::find(bytes, wanted.as_bytes()),
+            BodyCondition::Contains(patterns) => patterns.find(folded).map(|found| found.start()),
+            BodyCondition::Json(_, JsonOp::Contains(wanted)) => memmem::find(folded, &text::folded(wanted)),
             _ => None,
         }
     }
@@ -82,12 +82,27 @@ impl BodyCondition {
     /// Whether it looks at what is said in a conversation; the others look at what stands around it, such as
     /// `/max_tokens`.
     pub(super) fn reads_conversation(&self) -> bool {
-        let pointer = match self {
-            BodyCondition::Contains(_) => return true,
+        let says = |pointer: &Pointer| pointer.first().is_none_or(|member| MEMBERS.contains(&member));
+        matches!(self, BodyCondition::Contains(_)) || self.pointer().is_some_and(says)
+    }
+
+    /// Whether it leads into a member of a conversation, where the form of a text decides what it finds.
+    pub(super) fn tells_forms(&self) -> bool {
+        self.reads_conversation() && self.pointer().is_some_and(|pointer| pointer.len() > 1)
+    }
+
+    /// Whether there is something that was not judged before where it looks.
+    pub(super) fn finds_fresh(&self, body: &BodyFacts<'_>) -> bool {
+        let find = |pointer| body.find(pointer, View::Fresh);
+        self.pointer().is_none_or(|pointer| !matches!(find(pointer), Found::Missing | Found::Judged))
+    }
+
+    fn pointer(&self) -> Option<&Pointer> {
+        match self {
+            BodyCondition::Contains(_) => None,
             BodyCondition::Json(pointer, _) => Some(pointer),
             BodyCondition::Sql(condition) => condition.pointer.as_ref(),
-        };
-        pointer.is_some_and(|pointer| pointer.first().is_none_or(|member| MEMBERS.contains(&member)))
+        }
     }
 }
 

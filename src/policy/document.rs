@@ -262,6 +262,11 @@ impl Pointer {
         self.tokens.first().map(|token| &**token)
     }
 
+    /// How many steps it leads down.
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// Compiles `/a/0/b~1c`; `None` if it is no JSON pointer.
     pub(super) fn parse(source: &str) -> Option<Pointer> {
         if source.is_empty() {

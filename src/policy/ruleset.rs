@@ -1,7 +1,9 @@
 use super::body::{BodyFacts, View};
 use super::compile::{self, RuleError};
 use super::condition::{BodyCondition, HeadCondition};
-use super::{Action, Decision, DryRun, Evaluated, HeadFacts, HeadVerdict, Needs, Outcome, Rule, Ruling};
+use super::{
+    Action, Decision, DryRun, Evaluated, HeadFacts, HeadVerdict, Needs, Outcome, Rule, Ruling, text,
+};
 use crate::protocol::Protocol;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ pub(super) struct Policy {
     /// What the body conditions need; nothing if there are none.
     pub(super) needs: Needs,
     /// What each condition is called in records, those of the head first.
-    pub(super) labels: Vec<Box<str>>,
+    pub(super) labels: Vec<Arc<str>>,
 }
 
 /// What was found out on the way to a decision.
@@ -94,10 +96,17 @@ impl RuleSet {
         self.policies.iter().any(|policy| !policy.ruling.allows() && policy.reads_conversation())
     }
 
-    /// Whether a policy that allows searches texts: such a policy looks at what was judged before, too.
-    pub fn allows_by_text(&self) -> bool {
+    /// Whether a policy searches texts that were judged before, too: one that allows, or that joins several
+    /// conditions.
+    pub fn searches_judged(&self) -> bool {
         let searches = |condition: &BodyCondition| matches!(condition, BodyCondition::Contains(_));
-        self.policies.iter().any(|policy| policy.ruling.allows() && policy.body.iter().any(searches))
+        let looks_back = |policy: &Policy| policy.ruling.allows() || policy.joins();
+        self.policies.iter().any(|policy| looks_back(policy) && policy.body.iter().any(searches))
+    }
+
+    /// Whether a policy tells a text that stands by itself from one in a list or a block.
+    pub fn tells_forms(&self) -> bool {
+        self.policies.iter().flat_map(|policy| &policy.body).any(BodyCondition::tells_forms)
     }
 
     /// Which policies hold as far as no conversation is concerned. What was judged while others did was
@@ -134,10 +143,13 @@ impl RuleSet {
         met.into_iter().filter(|(_, count)| *count >= least).map(|(index, _)| index).collect()
     }
 
-    /// Where the policy `name` finds in the bytes of a body what it looks for, if it stands there as it is.
-    pub fn position(&self, name: &str, bytes: &[u8]) -> Option<usize> {
+    /// Where the policy `name` finds in a part of a JSON body a text that it looks for, however that is
+    /// written.
+    pub fn position(&self, name: &str, part: &str) -> Option<usize> {
         let policy = self.policies.iter().find(|policy| *policy.name == *name)?;
-        policy.body.iter().filter_map(|condition| condition.position(bytes)).min()
+        let (folded, places) = text::folded_with_places(part);
+        let found = policy.body.iter().filter_map(|condition| condition.position(&folded)).min()?;
+        places.get(found).copied()
     }
 
     /// What the policies may need to know of a body, whatever the head.
@@ -177,7 +189,7 @@ impl RuleSet {
     }
 
     /// Name of a policy and of one of its conditions, for an [`Evaluated`].
-    pub fn condition(&self, evaluated: Evaluated) -> Option<(&str, &str)> {
+    pub fn condition(&self, evaluated: Evaluated) -> Option<(&Arc<str>, &Arc<str>)> {
         let policy = self.policies.get(usize::from(evaluated.policy))?;
         Some((&policy.name, policy.labels.get(usize::from(evaluated.condition))?))
     }
@@ -190,10 +202,29 @@ impl Policy {
     }
 
     fn holds_on_body(&self, index: usize, body: &BodyFacts<'_>, trail: &mut Trail) -> bool {
-        // What was judged before is not judged again. An allowance takes all that is said.
-        let view = if self.ruling.allows() { View::Whole } else { View::Fresh };
+        let view = self.view(body);
         let outcomes = self.body.iter().map(|condition| condition.outcome(body, view));
         self.holds(index, self.head.len(), outcomes, trail)
+    }
+
+    /// What was judged before is not judged again. An allowance takes all that is said. Where several
+    /// conditions must hold, something new may complete what was said before: then all of it counts.
+    fn view(&self, body: &BodyFacts<'_>) -> View<'static> {
+        let completes = |condition: &BodyCondition| {
+            condition.reads_conversation()
+                && condition.finds_fresh(body)
+                && self.ruling.is_met(condition.outcome(body, View::Fresh))
+        };
+        let may_complete = || body.has_judged() && self.joins();
+        match self.ruling.allows() || may_complete() && self.body.iter().any(completes) {
+            true => View::Whole,
+            false => View::Fresh,
+        }
+    }
+
+    /// Whether several conditions look at what is said in a conversation.
+    fn joins(&self) -> bool {
+        self.body.iter().filter(|condition| condition.reads_conversation()).count() > 1
     }
 
     /// Looks at conditions until one does not hold.

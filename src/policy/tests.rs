@@ -127,7 +127,8 @@ fn the_first_policy_that_holds_decides_and_says_where_it_stands() {
     assert_eq!((&*decision.policy, &*decision.place), ("no-drop", "ringward.toml:no-drop"));
     let evaluated = decision.evaluated.to_vec();
     assert_eq!(evaluated, [Evaluated { policy: 0, condition: 0, outcome: Outcome::Match, held: true }]);
-    assert_eq!(rules.condition(evaluated[0]), Some(("no-drop", "body contains_any")));
+    let named = rules.condition(evaluated[0]).map(|(policy, condition)| (&**policy, &**condition));
+    assert_eq!(named, Some(("no-drop", "body contains_any")));
     assert_eq!(decider(&rules, &Request::post(r#"{"m":"SELECT"}"#)), "default");
     assert_eq!(decider(&rules, &Request::post("")), "default");
 }

@@ -65,6 +65,27 @@ pub(super) fn fold_unescaped_into(text: &str, out: &mut Vec<u8>) {
     fold_into(&plain, out);
 }
 
+/// A part of a JSON document folded as its strings are once they are decoded, and the place in `text` of each
+/// byte of that.
+pub(super) fn folded_with_places(text: &str) -> (Vec<u8>, Vec<usize>) {
+    let (mut out, mut places, mut index) = (Vec::with_capacity(text.len()), Vec::new(), 0);
+    while let Some(next) = text[index..].chars().next() {
+        let (character, length) = if next == '\\' { escape(&text[index..]) } else { (next, next.len_utf8()) };
+        match character {
+            _ if is_invisible(character) => {}
+            _ if character.is_whitespace() || character.is_control() => {
+                if out.last() != Some(&b' ') {
+                    out.push(b' ');
+                }
+            }
+            _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        places.resize(out.len(), index);
+        index += length;
+    }
+    (out, places)
+}
+
 /// Appends a form with `%XX` and `+` decoded. Bytes that are not UTF-8 then read as U+FFFD.
 pub(super) fn fold_form_into(text: &str, out: &mut Vec<u8>) {
     let decoded: Vec<u8> = form_decoded(text.as_bytes()).collect();
@@ -125,6 +146,20 @@ mod tests {
         check("\\", "\\|");
         check(r"\ud800x", "|x|");
         check(r"\uüüüü", r"\uüüüü|");
+    }
+
+    #[test]
+    fn places_are_those_of_what_was_folded() {
+        let text = r#""ä DROP\n \u0020TABLE""#;
+        let (folded, places) = folded_with_places(text);
+        assert_eq!(as_text(&folded), "\"ä DROP TABLE\"");
+        assert_eq!(places.len(), folded.len());
+        let at = |word: &str| places[memchr::memmem::find(&folded, word.as_bytes()).unwrap()];
+        assert_eq!(
+            (at("DROP TABLE"), at("TABLE")),
+            (text.find("DROP").unwrap(), text.find("TABLE").unwrap())
+        );
+        assert!(folded_with_places("").0.is_empty() && folded_with_places("\\").0 == b"\\");
     }
 
     #[test]

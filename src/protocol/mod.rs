@@ -20,7 +20,7 @@ pub use code::{Code, Verdict};
 pub use dialect::dialect;
 pub use mcp::tools_call_id;
 pub use refusal::{DenyStatus, Refusal, Reply, render, stream_error};
-pub use surface::allows_by_default;
+pub use surface::{allows_by_default, usual_path};
 
 use std::fmt;
 use std::str::FromStr;

@@ -19,6 +19,16 @@ pub fn allows_by_default(protocol: Protocol, method: &Method, path: &str) -> boo
     }
 }
 
+/// The path that a request to a language model usually has; others have none.
+pub fn usual_path(protocol: Protocol, method: &Method) -> Option<&'static str> {
+    match (protocol, method) {
+        (Protocol::Http | Protocol::Mcp, _) => None,
+        (Protocol::Anthropic, Method::Post) => Some("/v1/messages"),
+        (Protocol::OpenAi, Method::Post) => Some("/v1/chat/completions"),
+        _ => Some("/v1/models"),
+    }
+}
+
 /// `GET /v1/models` and `GET /v1/models/{id}`.
 fn reads_models(method: &Method, path: &str) -> bool {
     let Some(rest) = path.strip_prefix("/v1/models") else { return false };
@@ -55,5 +65,15 @@ mod tests {
         check(openai, "HEAD", "/v1/models", true);
         check(Protocol::Http, "DELETE", "/any", true);
         check(Protocol::Mcp, "POST", "/mcp", true);
+    }
+    #[test]
+    fn usual_paths_are_allowed() {
+        for protocol in [Protocol::Anthropic, Protocol::OpenAi] {
+            for method in [Method::Get, Method::Post] {
+                let path = usual_path(protocol, &method).unwrap();
+                assert!(allows_by_default(protocol, &method, path), "{protocol} {method} {path}");
+            }
+        }
+        assert_eq!(usual_path(Protocol::Mcp, &Method::Post), None);
     }
 }

@@ -6,21 +6,26 @@ use monoio::{
 };
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::fd::AsRawFd,
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 /// Connections that the kernel may have queued for one listener of the default backlog: it takes one more.
 const QUEUE_MAX: usize = limits::LISTEN_BACKLOG as usize + 1;
 
+/// Accepts that a listener has under way in the ring: with one alone each turn of the executor takes one
+/// connection, however many wait.
+const ACCEPTS: usize = 8;
+
 type Accepted = io::Result<(TcpStream, SocketAddr)>;
 
-/// A listening TCP socket of one shard, with its one accept under way. One task accepts; any task may stop.
+/// A listening TCP socket of one shard, with its accepts under way. One task accepts; any task may stop.
 pub struct Listener {
     /// The same socket as in the operation: for its address, and for what is queued when it stops.
     socket: StdTcpListener,
@@ -33,11 +38,38 @@ pub struct Listener {
 }
 
 struct Accept {
-    operation: Owned<CancelHandle, Accepted>,
-    canceller: Option<Canceller>,
-    /// What [`Listener::stop`] found instead of the task that accepts.
-    found: Option<Accepted>,
+    operations: Vec<Operation>,
+    /// What was accepted and not handed out yet, also by [`Listener::stop`] instead of the task that accepts.
+    found: VecDeque<Accepted>,
     waiter: Option<Waker>,
+}
+
+/// One accept, run again and again.
+struct Operation {
+    owned: Owned<CancelHandle, Accepted>,
+    canceller: Canceller,
+}
+
+impl Accept {
+    fn is_pending(&self) -> bool {
+        self.operations.iter().any(|operation| operation.owned.is_pending())
+    }
+
+    /// Cancels what is under way.
+    fn cancel(&mut self) {
+        for operation in self.operations.iter_mut().filter(|operation| operation.owned.is_pending()) {
+            operation.canceller = std::mem::take(&mut operation.canceller).cancel();
+        }
+    }
+
+    /// Takes in what has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        for operation in self.operations.iter_mut().filter(|operation| operation.owned.is_pending()) {
+            if let Poll::Ready(accepted) = operation.owned.poll(cx) {
+                self.found.push_back(accepted);
+            }
+        }
+    }
 }
 
 impl Listener {
@@ -61,11 +93,17 @@ impl Listener {
         socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
         let local = socket.local_addr()?;
         let listener = Rc::new(TcpListener::from_std(socket.try_clone()?)?);
-        let operation = Owned::new(move |handle| {
+        let operation = |_| {
             let listener = Rc::clone(&listener);
-            async move { listener.cancelable_accept(handle).await }
-        });
-        let accept = Accept { operation, canceller: None, found: None, waiter: None };
+            let owned = Owned::new(move |handle| {
+                let listener = Rc::clone(&listener);
+                async move { listener.cancelable_accept(handle).await }
+            });
+            Operation { owned, canceller: Canceller::new() }
+        };
+        let count = if shard() == Some(Driver::Epoll) { 1 } else { ACCEPTS };
+        let operations = (0..count).map(operation).collect();
+        let accept = Accept { operations, found: VecDeque::new(), waiter: None };
         Ok(Listener {
             socket,
             local,
@@ -116,6 +154,8 @@ impl Listener {
             match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                     sleep(limits::ACCEPT_BACKOFF).await;
+                    // The others failed for the same reason.
+                    self.accept.borrow_mut().found.retain(Result::is_ok);
                 }
                 Some(libc::EAGAIN) => {
                     // Another process that shares the socket has changed its mode (it may be stopping).
@@ -129,29 +169,20 @@ impl Listener {
         }
     }
 
-    /// Stops accepting: cancels the accept under way and waits for it. What it returned all the same, and
-    /// what the kernel has queued, is handed out by [`Listener::accept`] before that returns `None`. Whoever
-    /// goes on connecting cannot keep it from ending: no more is handed out than the queue may have held.
+    /// Stops accepting: cancels the accepts under way and waits for them. What they returned all the same,
+    /// and what the kernel has queued, is handed out by [`Listener::accept`] before that returns `None`.
+    /// Whoever goes on connecting cannot keep it from ending: no more is handed out than the queue may have
+    /// held.
     pub async fn stop(&self) {
         self.stopped.set(true);
-        {
-            let mut accept = self.accept.borrow_mut();
-            if accept.operation.is_pending()
-                && let Some(canceller) = accept.canceller.take()
-            {
-                accept.canceller = Some(canceller.cancel());
-            }
-        }
+        self.accept.borrow_mut().cancel();
         poll_fn(|cx| {
             let mut accept = self.accept.borrow_mut();
-            if accept.operation.is_pending() {
-                let result = ready!(accept.operation.poll(cx));
-                accept.found = Some(result);
-            }
-            Poll::Ready(())
+            accept.poll(cx);
+            if accept.is_pending() { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
-        // The operation has ended, so that this cannot make it spin.
+        // The operations have ended, so that this cannot make them spin.
         let _ = self.socket.set_nonblocking(true);
         let waiter = self.accept.borrow_mut().waiter.take();
         if let Some(waiter) = waiter {
@@ -161,24 +192,23 @@ impl Listener {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
         let mut accept = self.accept.borrow_mut();
-        if let Some(found) = accept.found.take() {
+        if let Some(found) = accept.found.pop_front() {
             return Poll::Ready(Some(found));
         }
-        if !accept.operation.is_pending() {
-            if self.stopped.get() {
+        if self.stopped.get() {
+            if !accept.is_pending() {
                 return Poll::Ready(self.queued());
             }
-            let canceller = Canceller::new();
-            accept.operation.start(canceller.handle());
-            accept.canceller = Some(canceller);
-        }
-        if self.stopped.get() {
-            // `stop` waits for the operation and wakes this task.
+            // `stop` waits for the operations and wakes this task.
             accept.waiter = Some(cx.waker().clone());
             return Poll::Pending;
         }
         accept.waiter = Some(cx.waker().clone());
-        accept.operation.poll(cx).map(Some)
+        for operation in accept.operations.iter_mut().filter(|operation| !operation.owned.is_pending()) {
+            operation.owned.start(operation.canceller.handle());
+        }
+        accept.poll(cx);
+        accept.found.pop_front().map_or(Poll::Pending, |found| Poll::Ready(Some(found)))
     }
 
     /// A connection that waits in the kernel's queue of a stopped listener.
@@ -207,12 +237,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let accept = self.accept.get_mut();
-        if accept.operation.is_pending()
-            && let Some(canceller) = accept.canceller.take()
-            && shard().is_some()
-        {
-            canceller.cancel();
+        if shard().is_some() {
+            self.accept.get_mut().cancel();
         }
     }
 }

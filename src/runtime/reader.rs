@@ -143,6 +143,19 @@ impl Reader {
         self.unread(ChunkMut::from_inner(bytes));
     }
 
+    /// Takes back what is left of the buffer that the last read gave, so that its memory is used again for
+    /// one of the next reads. Its bytes may still be in use.
+    pub fn recycle(&mut self, rest: ChunkMut) {
+        if let Source::Clear(receive) = &mut self.source {
+            receive.recycle(rest);
+        }
+    }
+
+    /// Gives back what [`Reader::recycle`] keeps, for a connection that rests.
+    pub fn give_back(&mut self) {
+        self.receive_mut().give_back();
+    }
+
     /// Submits the read now, without waiting: a pooled connection's read detects the dead peer, and is the
     /// one that later receives the response.
     pub fn start(&mut self) {

@@ -14,7 +14,7 @@ use monoio::{
     net::TcpStream,
 };
 use std::{
-    io,
+    io, mem,
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -53,6 +53,11 @@ pub(super) struct Receive {
     state: State,
     /// The memory of the buffer in the budget of the shard.
     held: Option<Held>,
+    /// Capacity of the last buffer that was filled.
+    capacity: usize,
+    /// What is left of the last buffers, the older one first. A read mostly begins while the bytes of the one
+    /// before are still in use, so that there are two.
+    spare: [ChunkMut; 2],
 }
 
 /// What is under way.
@@ -97,6 +102,8 @@ impl Receive {
             may_idle: false,
             state: State::Reading,
             held: None,
+            capacity: 0,
+            spare: Default::default(),
         }
     }
 
@@ -132,10 +139,40 @@ impl Receive {
         self.size
     }
 
+    /// Takes back what is left of the last buffer when its bytes were taken off: its memory is filled again
+    /// as soon as nobody holds those.
+    pub fn recycle(&mut self, rest: ChunkMut) {
+        let [older, newer] = &mut self.spare;
+        // One that was meant for more than what comes now is too much to keep, and so are two large ones.
+        if self.capacity <= self.size && older.spare() == 0 {
+            *older = rest;
+        } else if self.capacity <= limits::RECEIVE_BYTES_MIN {
+            *newer = rest;
+        }
+    }
+
+    /// Gives back what [`Receive::recycle`] keeps.
+    pub fn give_back(&mut self) {
+        self.spare = Default::default();
+    }
+
+    /// Room for a read behind the bytes of `buffer`.
+    fn make_room(&mut self, mut buffer: ChunkMut) -> ChunkMut {
+        let [older, newer] = &mut self.spare;
+        if buffer.is_empty() && older.reclaim(self.size) {
+            let again = mem::replace(older, mem::take(newer));
+            if again.spare() <= self.size {
+                return again;
+            }
+        }
+        buffer.reserve(self.size);
+        buffer
+    }
+
     /// Begins a read that appends to `buffer`; none may be under way. It is submitted with the first poll.
     pub fn start(&mut self, mut buffer: ChunkMut) {
         if buffer.spare() < self.size {
-            buffer.reserve(self.size);
+            buffer = self.make_room(buffer);
         }
         self.base = buffer.len();
         let mut buffer = buffer.into_inner();
@@ -214,6 +251,7 @@ impl Receive {
     fn watch(&mut self) {
         self.base = 0;
         self.size = limits::RECEIVE_BYTES_MIN;
+        self.give_back();
         self.count(0);
         self.state = State::Watching;
         self.say_watching(true);
@@ -221,7 +259,8 @@ impl Receive {
     }
 
     fn received(&mut self, result: io::Result<usize>, buffer: BytesMut) -> io::Result<Received> {
-        let room = buffer.capacity() - self.base;
+        self.capacity = buffer.capacity();
+        let room = self.capacity - self.base;
         let buffer = ChunkMut::from_inner(buffer);
         match result? {
             0 => Ok(Received::End(buffer)),

@@ -2,11 +2,10 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    buffer::{Chunk, Segments},
+    buffer::{Chunk, Chunks, Segments},
     limits,
 };
 use monoio::buf::{IoBuf, IoVecBuf};
-use std::collections::VecDeque;
 use zeroize::Zeroize;
 
 /// What is left of one write: an optional head of our own making and the slices behind it. Boxed where it
@@ -17,7 +16,9 @@ pub(super) struct Slices {
     head_sent: usize,
     /// The head may hold a credential: its bytes are wiped when they are sent.
     secret: bool,
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
+    /// How many of the chunks are sent; they are gone already.
+    chunks_sent: usize,
     /// Points into `head` and `chunks`; filled by [`Slices::prepare`] right before each system call.
     vectors: Vec<libc::iovec>,
 }
@@ -29,12 +30,12 @@ impl Slices {
         self.head = head;
         self.head_sent = 0;
         self.secret = secret;
-        self.chunks.extend(body);
+        self.chunks = body.into_chunks();
     }
 
     /// Whether nothing is left to send.
     pub fn is_empty(&self) -> bool {
-        self.head_sent == self.head.len() && self.chunks.is_empty()
+        self.head_sent == self.head.len() && self.chunks_sent == self.chunks.len()
     }
 
     /// Slices that the next write covers, at most [`limits::WRITE_SLICES_MAX`].
@@ -44,7 +45,7 @@ impl Slices {
             self.vectors.push(vector(&self.head[self.head_sent..]));
         }
         let room = limits::WRITE_SLICES_MAX - self.vectors.len();
-        self.vectors.extend(self.chunks.iter().take(room).map(|chunk| vector(chunk)));
+        self.vectors.extend(self.chunks[self.chunks_sent..].iter().take(room).map(|chunk| vector(chunk)));
         self.vectors.len()
     }
 
@@ -53,14 +54,21 @@ impl Slices {
         let of_head = sent.min(self.head.len() - self.head_sent);
         self.head_sent += of_head;
         sent -= of_head;
-        while let Some(front) = self.chunks.front_mut() {
+        while let Some(front) = self.chunks.get_mut(self.chunks_sent) {
             if sent < front.len() {
                 front.split_to(sent);
                 return;
             }
             sent -= front.len();
-            self.chunks.pop_front();
+            *front = Chunk::default();
+            self.chunks_sent += 1;
         }
+        self.clear_chunks();
+    }
+
+    fn clear_chunks(&mut self) {
+        self.chunks.clear();
+        self.chunks_sent = 0;
     }
 
     /// The head's vector, empty and, if it was secret, wiped, for the next one.
@@ -76,7 +84,7 @@ impl Slices {
 
     /// Forgets what is left, after a failed write.
     pub fn clear(&mut self) {
-        self.chunks.clear();
+        self.clear_chunks();
         self.vectors.clear();
         self.head_sent = self.head.len();
     }

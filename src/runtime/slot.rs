@@ -45,7 +45,9 @@ impl<T> Slot<T> {
         match inner.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
-                inner.waiter = Some(cx.waker().clone());
+                if !inner.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
+                    inner.waiter = Some(cx.waker().clone());
+                }
                 Poll::Pending
             }
         }

@@ -1,5 +1,7 @@
 //! Open questions of a shard, by ticket.
 
+mod pause;
+
 use crate::{
     approval::{Question, Settlement, Verdict},
     audit::{Commit, ExchangeId, Record, Refusal},
@@ -12,13 +14,13 @@ use crate::{
     },
     limits::{
         AGENT_SHARE_PERCENT, ERRAND_TIMEOUT, HOLD_SLICE_GRACE, JOURNAL_QUEUE_RECORDS,
-        RECORD_INFLIGHT_BYTES_MAX, RECORD_RETRY_MAX, RECORD_RETRY_MIN, RECORD_STALL_MAX, RECORD_TIMEOUT,
-        REFUSALS_PER_SECOND, SHARE_WAIT_MAX,
+        RECORD_INFLIGHT_BYTES_MAX, RECORD_STALL_MAX, RECORD_TIMEOUT, REFUSALS_PER_SECOND, SHARE_WAIT_MAX,
     },
     runtime::{self, Slot},
     secrets::Lease,
     time::Instant,
 };
+use pause::Pause;
 use smallvec::SmallVec;
 use std::{
     cell::{Cell, RefCell},
@@ -65,6 +67,10 @@ struct Inner {
     /// Refusals that were folded and not counted yet.
     folded: Cell<u64>,
     terms: Cell<Terms>,
+    /// Records were handed over, and the journal was not woken for them yet.
+    unheard: Cell<bool>,
+    /// Says so to [`Answers::ring_each_turn`].
+    turn: Slot<()>,
 }
 
 /// How much of the journal one agent may have.
@@ -97,9 +103,20 @@ impl Answers {
     pub fn new(recorder: Box<dyn Recorder>, memory: Budget) -> Answers {
         let recorder = RefCell::new(recorder);
         let (waiters, last_ticket, orphans, shares) = Default::default();
-        let (folds, folded, terms) = Default::default();
-        let inner = Inner { recorder, memory, waiters, last_ticket, orphans, shares, folds, folded, terms };
-        Answers(Rc::new(inner))
+        let (folds, folded, terms, unheard, turn) = Default::default();
+        Answers(Rc::new(Inner {
+            recorder,
+            memory,
+            waiters,
+            last_ticket,
+            orphans,
+            shares,
+            folds,
+            folded,
+            terms,
+            unheard,
+            turn,
+        }))
     }
 
     /// Changes how much of the journal one agent may have.
@@ -265,7 +282,7 @@ impl Answers {
             let mut why = Unavailable::TurnedAway;
             match self.look_for_room(share, &demand) {
                 Err(none) => why = none,
-                Ok(()) => match self.0.recorder.borrow_mut().submit(share, ticket, commit, record) {
+                Ok(()) => match self.submit(share, ticket, commit, record) {
                     Ok(()) => return Ok(()),
                     Err(Refused::Failed(back)) => return Err(Box::new(Untaken { why, record: *back })),
                     Err(Refused::Full(back)) => record = *back,
@@ -274,6 +291,37 @@ impl Answers {
             if !pause.wait().await {
                 return Err(Box::new(Untaken { why, record }));
             }
+        }
+    }
+
+    /// Hands a record over at once; the journal is woken once for all records of this turn of the shard.
+    fn submit(
+        &self,
+        share: ShareId,
+        ticket: ShardTicket,
+        commit: Commit,
+        record: Record,
+    ) -> Result<(), Refused> {
+        self.0.recorder.borrow_mut().submit(share, ticket, commit, record)?;
+        if !self.0.unheard.replace(true) {
+            self.0.turn.put(());
+        }
+        Ok(())
+    }
+
+    /// Wakes the journal whenever records were handed over, when all tasks of the shard had their turn: the
+    /// future that the executor runs must wait for this. Never ends.
+    pub async fn ring_each_turn(&self) {
+        loop {
+            self.0.turn.take().await;
+            self.ring();
+        }
+    }
+
+    /// Wakes the journal if records were handed over.
+    pub fn ring(&self) {
+        if self.0.unheard.take() {
+            self.0.recorder.borrow_mut().ring();
         }
     }
 
@@ -297,24 +345,39 @@ impl Answers {
         summary: Box<Summary>,
     ) -> Option<Box<Summary>> {
         let Some(record) = record else { return Some(summary) };
-        let (ticket, now) = (self.next_ticket(), runtime::now().instant);
+        let ticket = self.next_ticket();
+        if !self.close(share, ticket, record).await {
+            return Some(summary);
+        }
+        let give_up = runtime::recent().instant + RECORD_STALL_MAX;
+        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, give_up));
+        None
+    }
+
+    /// [`Answers::finish`] where no log line waits for the record.
+    pub async fn finish_unlogged(&self, share: ShareId, record: Record) {
+        self.close(share, 0, record).await;
+    }
+
+    /// Hands over the last record of an exchange; says whether it was taken.
+    async fn close(&self, share: ShareId, ticket: ShardTicket, record: Record) -> bool {
+        let now = runtime::now().instant;
         let record = match record {
             Record::Refusal(refusal) if self.is_folded(share, &refusal, now) => {
                 self.fold(share, refusal, now);
-                return Some(summary);
+                return false;
             }
             record => record,
         };
         let is_refusal = matches!(record, Record::Refusal(_));
         let give_up = now + if is_refusal { RECORD_TIMEOUT } else { RECORD_STALL_MAX };
-        if let Err(untaken) = self.offer(share, ticket, Commit::Written, record, give_up).await {
-            if let Record::Refusal(refusal) = untaken.record {
-                self.fold(share, refusal, now);
-            }
-            return Some(summary);
+        let Err(untaken) = self.offer(share, ticket, Commit::Written, record, give_up).await else {
+            return true;
+        };
+        if let Record::Refusal(refusal) = untaken.record {
+            self.fold(share, refusal, now);
         }
-        self.0.waiters.borrow_mut().insert(ticket, Waiter::Log(summary, now + RECORD_STALL_MAX));
-        None
+        false
     }
 
     /// [`Answers::finish`] where nobody can wait: after a panic.
@@ -326,7 +389,7 @@ impl Answers {
     ) -> Option<Box<Summary>> {
         let Some(record) = record else { return Some(summary) };
         let ticket = self.next_ticket();
-        if self.0.recorder.borrow_mut().submit(share, ticket, Commit::Written, record).is_err() {
+        if self.submit(share, ticket, Commit::Written, record).is_err() {
             return Some(summary);
         }
         let give_up = runtime::now().instant + RECORD_STALL_MAX;
@@ -355,7 +418,7 @@ impl Answers {
             let room = self.look_for_room(share, &Demand::of([&record]));
             let untaken = match room {
                 Err(_) => Some(record),
-                Ok(()) => match self.0.recorder.borrow_mut().submit(share, 0, Commit::Written, record) {
+                Ok(()) => match self.submit(share, 0, Commit::Written, record) {
                     Ok(()) => None,
                     Err(Refused::Full(back) | Refused::Failed(back)) => Some(*back),
                 },
@@ -489,30 +552,6 @@ impl Drop for Held<'_> {
         let work = if unused { Work::Settle(self.exchange, Settlement::Unsent) } else { Work::Leave };
         // Too many are owed already only where the background thread stands still.
         let _ = self.errands.send(Errand { shard: self.shard, ticket: self.waiting.ticket, work });
-    }
-}
-
-/// Pauses between looks for room. Many may wait, and each look costs the shard: they look less and less
-/// often.
-struct Pause {
-    next: Duration,
-    give_up: Instant,
-}
-
-impl Pause {
-    fn until(give_up: Instant) -> Pause {
-        Pause { next: RECORD_RETRY_MIN, give_up }
-    }
-
-    /// Waits until the next look is due; false when there is to be none.
-    async fn wait(&mut self) -> bool {
-        let left = self.give_up.since(runtime::now().instant);
-        if left.is_zero() {
-            return false;
-        }
-        runtime::sleep(self.next.min(left)).await;
-        self.next = (self.next * 2).min(RECORD_RETRY_MAX);
-        true
     }
 }
 

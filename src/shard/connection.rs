@@ -71,7 +71,17 @@ async fn arrive(
     let secure = info.is_some();
     let server_name = info.and_then(|info| info.sni).map(Into::into);
     let address = client.ip().to_canonical().to_string().into();
-    let caller = Caller { id, listener, peer: client, via, address, connection: name, secure, server_name };
+    let caller = Caller {
+        id,
+        listener,
+        peer: client,
+        via,
+        local: connection.control.local_addr(),
+        address,
+        connection: name,
+        secure,
+        server_name,
+    };
     Some((connection, Box::new(caller)))
 }
 
@@ -111,7 +121,7 @@ async fn requests(shard: &Rc<Shard>, connection: Connection, caller: Box<Caller>
     let mut room = Room::new();
     loop {
         guard.set_idle(true);
-        if shard.draining.get() {
+        if shard.draining.get() && !(guard.is_new() && shard.awaits_first.get()) {
             break;
         }
         let Ends { input, output } = &mut *ends;
@@ -178,10 +188,12 @@ async fn one(
     let id = shard.ids.borrow_mut().next_id(now.wall);
     shard.counts.begin();
     let exchange = Exchange::new(world.plan.clone(), Caller { id, ..caller.clone() }, now);
-    let relay = Relay::new(shard, world, exchange);
-    let Ends { input, output } = &mut *ends;
-    let alive = relay.run(now, event, input, output).await;
-    drop(relay);
+    let alive = {
+        // It ends where it is: `drop` would move all of it first.
+        let relay = Relay::new(shard, world, exchange);
+        let Ends { input, output } = &mut *ends;
+        relay.run(now, event, input, output).await
+    };
     (ends, alive)
 }
 

@@ -207,9 +207,15 @@ impl Input {
     fn decode(&mut self, mut buffer: ChunkMut) -> Result<Piece, Cause> {
         let mut data = Segments::new();
         if buffer.is_empty() {
+            self.reader.recycle(buffer);
             return Ok((data, self.decoder.is_done()));
         }
         let received = buffer.take();
+        self.reader.recycle(buffer);
+        if self.decoder.takes_all(received.len()) {
+            let progress = self.decoder.push(received, &mut data).map_err(|error| malformed(&error))?;
+            return Ok((data, progress.done));
+        }
         let progress = self.decoder.push(received.clone(), &mut data).map_err(|error| malformed(&error))?;
         if progress.consumed < received.len() {
             self.reader.unread_chunk(received.slice(progress.consumed..));
@@ -386,6 +392,7 @@ impl OriginInput {
     /// closes, or receives that response.
     pub fn rest(&mut self) {
         self.reader.start();
+        self.reader.give_back();
     }
 
     /// Whether something happened while nothing was asked for: the peer has closed, or sent what nobody asked
@@ -468,9 +475,11 @@ impl OriginInput {
     fn decode(&mut self, mut buffer: ChunkMut) -> Result<Piece, Cause> {
         let mut data = Segments::new();
         if buffer.is_empty() {
+            self.reader.recycle(buffer);
             return Ok((data, self.decoder.is_done()));
         }
         let received = buffer.take();
+        self.reader.recycle(buffer);
         let length = received.len();
         let progress = self.decoder.push(received, &mut data).map_err(|error| malformed(&error))?;
         self.surplus |= progress.consumed < length;

@@ -8,7 +8,8 @@ use std::{
     rc::Rc,
 };
 
-/// The connections of a shard, and which of them wait for a request: a drain closes those at once.
+/// The connections of a shard, and which of them wait for a request: of those a drain closes at once what has
+/// had one.
 #[derive(Default)]
 pub struct IdleSet {
     connections: RefCell<BTreeMap<u64, Known>>,
@@ -22,12 +23,16 @@ struct Known {
     idle_since: Rc<Cell<u64>>,
 }
 
+/// Part of a turn: no request has come yet.
+const NEW: u64 = 1 << 63;
+
 /// One connection's entry; it leaves the set when this is dropped.
 pub struct Entry<'a> {
     set: &'a IdleSet,
     key: u64,
-    /// The turn at which it began to idle; 0 while it does not.
+    /// The turn at which it began to idle, with [`NEW`] before the first request; 0 while it does not.
     idle_since: Rc<Cell<u64>>,
+    is_new: Cell<bool>,
 }
 
 impl IdleSet {
@@ -39,7 +44,7 @@ impl IdleSet {
         self.connections
             .borrow_mut()
             .insert(key, Known { control: control.clone(), idle_since: idle_since.clone() });
-        Entry { set: self, key, idle_since }
+        Entry { set: self, key, idle_since, is_new: Cell::new(true) }
     }
 
     /// Resets all connections.
@@ -53,7 +58,7 @@ impl IdleSet {
         let connections = self.connections.borrow();
         let mut idle: Vec<_> = connections.values().filter(|known| known.idle_since.get() > 0).collect();
         let count = (idle.len() / SHED_SHARE).max(SHED_COUNT_MIN).min(idle.len());
-        idle.sort_unstable_by_key(|known| known.idle_since.get());
+        idle.sort_unstable_by_key(|known| known.idle_since.get() & !NEW);
         for known in &idle[..count] {
             // It is closed as soon as its task sees it; until then it is not counted again.
             known.idle_since.set(0);
@@ -67,10 +72,12 @@ impl IdleSet {
         self.turns.get()
     }
 
-    /// Closes all connections that wait for a request.
-    pub fn close_all(&self) {
+    /// Closes the connections that wait for another request, and where `with_new` those that wait for their
+    /// first one.
+    pub fn close_all(&self, with_new: bool) {
         for Known { control, idle_since } in self.connections.borrow().values() {
-            if idle_since.get() > 0 {
+            let turn = idle_since.get();
+            if turn > 0 && (with_new || turn & NEW == 0) {
                 control.shutdown();
             }
         }
@@ -80,7 +87,14 @@ impl IdleSet {
 impl Entry<'_> {
     /// Says whether the connection waits for a request.
     pub fn set_idle(&self, is_idle: bool) {
-        self.idle_since.set(if is_idle { self.set.next_turn() } else { 0 });
+        let new = if self.is_new.get() { NEW } else { 0 };
+        self.idle_since.set(if is_idle { self.set.next_turn() | new } else { 0 });
+        self.is_new.set(is_idle && new > 0);
+    }
+
+    /// Whether no request has come yet.
+    pub fn is_new(&self) -> bool {
+        self.is_new.get()
     }
 }
 

@@ -38,11 +38,14 @@ use crate::{
     audit::{ExchangeId, Record},
     buffer::{Budget, Tally},
     exchange::{
-        Answer, Ask, Summary, Surroundings, TokenCache,
+        Answer, Ask, Subjects, Summary, Surroundings, TokenCache,
         handover::{Delivery, Errand, Errands, LogSink, Recorder, Work},
         share::ShareId,
     },
-    limits::{RECORD_STALL_MAX, RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT, SWEEP_INTERVAL},
+    limits::{
+        FIRST_REQUEST_GRACE, RECORD_STALL_MAX, RECORD_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT,
+        SWEEP_INTERVAL,
+    },
     metrics::{Limit, Metrics, ShardMetrics},
     runtime::{self, Inbox, Listener, Mailbox, Slot, Sweeper},
     time::{Instant, Now},
@@ -91,6 +94,7 @@ pub struct Shard {
     index: usize,
     world: Arc<ArcSwap<World>>,
     tokens: RefCell<TokenCache>,
+    subjects: RefCell<Subjects>,
     upstreams: Upstreams,
     answers: Answers,
     errands: OwedErrands,
@@ -108,6 +112,8 @@ pub struct Shard {
     memory: Budget,
     draining: Cell<bool>,
     drain_ordered: Slot<()>,
+    /// Whether a connection without a request may still send its first one.
+    awaits_first: Cell<bool>,
     cut: Cell<bool>,
     idle: IdleSet,
     /// Exchanges that are with their upstreams.
@@ -122,6 +128,7 @@ pub async fn run(parts: Parts) {
         index: parts.index,
         world: parts.world,
         tokens: RefCell::new(TokenCache::new(&parts.token_key)),
+        subjects: RefCell::default(),
         upstreams: Upstreams::new(parts.count),
         answers: Answers::new(parts.recorder, memory.clone()),
         errands: OwedErrands::new(parts.errands),
@@ -137,6 +144,7 @@ pub async fn run(parts: Parts) {
         memory,
         draining: Cell::new(false),
         drain_ordered: Slot::new(),
+        awaits_first: Cell::new(true),
         cut: Cell::new(false),
         idle: IdleSet::default(),
         stops: Rc::default(),
@@ -150,7 +158,10 @@ pub async fn run(parts: Parts) {
     }
     shard.spawn("sweeper", sweep(Rc::downgrade(&shard)));
     match parts.mailbox.open() {
-        Ok(inbox) => drop(runtime::race(shard.deliver(inbox), shard.live(listeners)).await),
+        Ok(inbox) => {
+            let records = runtime::race(shard.deliver(inbox), shard.answers.ring_each_turn());
+            runtime::race(records, shard.live(listeners)).await;
+        }
         Err(error) => tracing::error!(%error, shard = shard.index, "the mailbox cannot be opened"),
     }
     // What still waits when the executor ends keeps what it holds for ever: its end of the access log, too.
@@ -185,6 +196,7 @@ async fn alone(shard: &Rc<Shard>) {
     let deadline = runtime::now().instant + SETTLE_TIMEOUT;
     while Rc::strong_count(shard) > 1 && runtime::now().instant < deadline {
         runtime::sleep(SETTLE_INTERVAL).await;
+        shard.answers.ring();
     }
 }
 
@@ -265,12 +277,23 @@ impl Shard {
     /// Waits for the order to drain, and carries it out.
     async fn live(&self, listeners: Vec<(usize, Rc<Listener>)>) {
         self.drain_ordered.take().await;
-        self.idle.close_all();
-        // Dropped here, which closes the sockets: what the kernel went on queuing would wait in vain.
-        for (_, listener) in listeners {
+        self.idle.close_all(false);
+        for (_, listener) in &listeners {
             listener.stop().await;
         }
+        // What the kernel had queued is handed out until the loops end.
+        while listeners.iter().any(|(_, listener)| Rc::strong_count(listener) > 1) {
+            runtime::sleep(SETTLE_INTERVAL).await;
+        }
+        // Closes the sockets: what the kernel went on queuing would wait in vain.
+        drop(listeners);
+        // Who has connected may still ask once: nobody told him not to.
+        let first = runtime::now().instant + FIRST_REQUEST_GRACE;
         while self.connections.get() > 0 {
+            if self.awaits_first.get() && runtime::now().instant >= first {
+                self.awaits_first.set(false);
+                self.idle.close_all(true);
+            }
             runtime::sleep(SETTLE_INTERVAL).await;
         }
         // The log lines of the last exchanges wait for their records.
@@ -310,7 +333,9 @@ impl Shard {
     /// Runs `step` on the state that exchanges borrow for one event, which happened `now`.
     fn around<T>(&self, now: Now, step: impl FnOnce(&mut Surroundings<'_>) -> T) -> T {
         let mut tokens = self.tokens.borrow_mut();
-        step(&mut Surroundings { now, tokens: &mut tokens, memory: &self.memory })
+        let mut subjects = self.subjects.borrow_mut();
+        let (tokens, subjects) = (&mut *tokens, &mut *subjects);
+        step(&mut Surroundings { now, tokens, subjects, memory: &self.memory })
     }
 
     /// Now, for the Date field of a reply (RFC 9110 section 6.6.1); formatted once a second.
@@ -347,6 +372,12 @@ impl Shard {
     /// Counts an ended exchange; its log line follows when its last record is acknowledged.
     async fn finish(&self, share: ShareId, record: Option<Record>, summary: Box<Summary>) {
         self.count(&summary);
+        if !self.log.is_on() {
+            if let Some(record) = record {
+                self.answers.finish_unlogged(share, record).await;
+            }
+            return;
+        }
         if let Some(summary) = self.answers.finish(share, record, summary).await {
             self.log.log(summary);
         }

@@ -84,20 +84,20 @@ pub async fn forward(
     input: &mut Input,
     output: &mut Output,
 ) -> bool {
-    let upstream = relay.world.plan.upstreams[forward.upstream].clone();
+    let upstream: &Upstream = &relay.world.plan.upstreams[forward.upstream];
     let shared = Shared { outgoing: (!forward.end).then(Slot::new), ..Shared::default() };
     shared.sent_whole.set(forward.end);
     let response = Response {
         relay,
         data: RefCell::new(std::mem::take(&mut forward.data)),
         forward: &forward,
-        upstream: &upstream,
+        upstream,
         shared: &shared,
         since: Cell::new(runtime::recent().instant),
     };
     let ((alive, halves), outgoing) = {
         let answer = pin!(response.run(output));
-        let request = pin!(request(relay, input, &shared, &upstream));
+        let request = pin!(request(relay, input, &shared, upstream));
         runtime::join(answer, request).await
     };
     let Some(Halves { input: from, output, lodging }) = halves else { return alive };

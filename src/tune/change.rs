@@ -1,6 +1,9 @@
 //! Changes of settings: what would be done, doing it, and undoing it.
 
-use super::{Finding, Host, Mark, Saved, State, StateError, definition::Read, host::spaced, look, state};
+use super::{
+    Definition, Finding, Host, Mark, Saved, State, StateError, definition::Read, definitions, host::spaced,
+    look, state,
+};
 use std::{
     fmt::Write as _,
     fs, io,
@@ -194,7 +197,22 @@ pub fn revert(host: &Host, path: &Path, force: bool, dry_run: bool) -> Result<Ve
     Ok(done)
 }
 
+/// The definition by which [`apply`] writes what `saved` says, if there is one. The state may lie where the
+/// user of the service can write: it says which of our settings were changed, and never what root writes
+/// elsewhere.
+fn written_by<'a>(host: &Host, saved: &Saved, definitions: &'a [Definition]) -> Option<&'a Definition> {
+    let is_it = |one: &&Definition| {
+        one.id == saved.id && one.target().is_some() && host.file(&one.read).as_ref() == Some(&saved.file)
+    };
+    definitions.iter().find(is_it)
+}
+
 fn put_back(host: &Host, saved: &Saved, force: bool, dry_run: bool) -> Outcome {
+    if written_by(host, saved, &definitions()).is_none() {
+        let why =
+            "no setting that `tune apply` writes is there: if it was one of another version, put it back";
+        return Outcome::Failed(format!("{why} by hand"));
+    }
     let current = match value(host, &saved.file) {
         Ok(current) => current,
         Err(error) => return Outcome::Failed(error.to_string()),
@@ -228,7 +246,11 @@ fn put_back(host: &Host, saved: &Saved, force: bool, dry_run: bool) -> Outcome {
 /// The state cannot be kept, or the file cannot be written.
 pub fn persist(host: &Host, path: &Path) -> Result<Option<PathBuf>, StateError> {
     let mut state = State::load(path)?;
-    let sysctls = state.changes.iter().filter_map(|saved| {
+    let definitions = definitions();
+    let is_ours = |saved: &&Saved| {
+        written_by(host, saved, &definitions).is_some_and(|definition| definition.accepts(&saved.new))
+    };
+    let sysctls = state.changes.iter().filter(is_ours).filter_map(|saved| {
         let name = saved.file.strip_prefix("/proc/sys").ok()?.to_str()?;
         Some(format!("{} = {}\n", name.replace('/', "."), saved.new))
     });
@@ -252,10 +274,13 @@ pub fn persist(host: &Host, path: &Path) -> Result<Option<PathBuf>, StateError> 
 /// Removes what [`persist`] wrote; says which file that was.
 ///
 /// # Errors
-/// The file cannot be removed, or the state not be kept.
+/// The file cannot be removed, or is another one; or the state cannot be kept.
 pub fn unpersist(host: &Host, path: &Path, dry_run: bool) -> Result<Option<PathBuf>, StateError> {
     let mut state = State::load(path)?;
     let Some(file) = state.persisted.clone() else { return Ok(None) };
+    if file != Path::new(PERSISTED) {
+        return Err(StateError::Foreign { path: path.to_owned(), file });
+    }
     if !dry_run {
         let place = host.place(&file);
         match fs::remove_file(&place) {

@@ -34,6 +34,8 @@ pub enum StateError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is not a state file of `ringward tune`: {source}")]
     Broken { path: PathBuf, source: serde_json::Error },
+    #[error("{path} says that {file} is to be removed, which `ringward tune` never writes")]
+    Foreign { path: PathBuf, file: PathBuf },
     #[error("cannot write {path}, so that nothing could be undone: {source}")]
     Write { path: PathBuf, source: io::Error },
 }

@@ -146,19 +146,46 @@ fn what_is_applied_is_put_back() {
 #[test]
 fn an_apply_that_died_is_put_back() {
     let machine = poor();
-    let saved = |id: &str, file: &str, old: &str, new: &str| Saved {
-        id: id.to_owned(),
-        file: file.into(),
-        old: old.to_owned(),
-        new: new.to_owned(),
-    };
     // The first was written; before the second the process ended.
     machine.write(SOMAXCONN, "4096\n");
-    let changes = vec![saved("somaxconn", SOMAXCONN, "128", "4096"), saved("slow", SLOW_START, "1", "0")];
+    let slow = "slow-start-after-idle";
+    let changes = vec![saved("somaxconn", SOMAXCONN, "128", "4096"), saved(slow, SLOW_START, "1", "0")];
     State { changes, persisted: None }.store(&machine.state()).unwrap();
-    let expected = [("slow".to_owned(), Outcome::Kept("1".to_owned())), changed("somaxconn", "4096", "128")];
+    let expected = [(slow.to_owned(), Outcome::Kept("1".to_owned())), changed("somaxconn", "4096", "128")];
     assert_eq!(reverted(&machine, false), expected);
     assert!(!machine.state().exists());
+}
+
+fn saved(id: &str, file: &str, old: &str, new: &str) -> Saved {
+    Saved { id: id.to_owned(), file: file.into(), old: old.to_owned(), new: new.to_owned() }
+}
+
+/// The state lies in the folder of the service, whose user is not root.
+#[test]
+fn a_forged_state_makes_root_write_nothing_else() {
+    let machine = poor();
+    let (cron, core) = ("/etc/crontab", "/proc/sys/kernel/core_pattern");
+    machine.write(cron, "applied\n");
+    machine.write(core, "applied\n");
+    let evil = "4096\nkernel.core_pattern = |/tmp/evil";
+    let changes = vec![
+        saved("cron", cron, "* * * * * root evil", "applied"),
+        saved("somaxconn", cron, "* * * * * root evil", "applied"),
+        saved("somaxconn", core, "|/tmp/evil", "applied"),
+        saved("core", core, "|/tmp/evil", "applied"),
+        saved("somaxconn", SOMAXCONN, "128", evil),
+    ];
+    let state = State { changes, persisted: Some(cron.into()) };
+    state.store(&machine.state()).unwrap();
+    let done = reverted(&machine, true);
+    let failed = done.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_))).count();
+    assert_eq!((done.len(), failed), (5, 4), "{done:?}");
+    assert_eq!((machine.read(cron), machine.read(core)), ("applied".into(), "applied".into()));
+    let error = unpersist(&machine.host(), &machine.state(), false).unwrap_err();
+    assert!(error.to_string().contains("/etc/crontab is to be removed"), "{error}");
+    assert!(machine.place(cron).exists());
+    state.store(&machine.state()).unwrap();
+    assert_eq!(persist(&machine.host(), &machine.state()).unwrap(), None, "nothing of it is a setting");
 }
 
 #[test]

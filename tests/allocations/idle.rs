@@ -28,7 +28,8 @@ fn an_idle_connection_takes_little_memory() {
             assert!(read_through(&mut stream, b"{\"say\":\"because\"}", &mut buffer), "an answer");
             connections.push(stream);
         }
-        // Buffers are given back once the sweeper has looked some times.
+        // Buffers are given back once the sweeper has looked some times. Memory that is freed tells nobody:
+        // it is looked at again and again.
         let deadline = Instant::now() + PATIENCE;
         while least > IDLE_BYTES_MAX && Instant::now() < deadline {
             least = least.min(counting::live() / CONNECTIONS as i64);

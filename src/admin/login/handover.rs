@@ -129,8 +129,8 @@ struct Waiting {
 
 #[derive(Clone, Debug)]
 enum What {
-    /// Somebody has let the bearer of the verifier in.
-    Code { person: Arc<Person>, challenge: String },
+    /// Somebody has let the bearer of the verifier in, until their own session ends.
+    Code { person: Arc<Person>, until: Timestamp, challenge: String },
     /// The issuer waits for somebody to enter a code; it is asked at most so often.
     Device { device_code: String, next: Timestamp, interval: Duration },
 }
@@ -237,7 +237,8 @@ async fn agree(
     let code = random().map_err(|_| no_random())?;
     let now = desk.control.now();
     let ends = Timestamp(now.0 + LOGIN_HANDOVER_TIMEOUT.as_micros() as u64);
-    let what = What::Code { person: visit.person.clone(), challenge: asked.code_challenge };
+    let (person, challenge) = (visit.person.clone(), asked.code_challenge);
+    let what = What::Code { person, until: visit.ends, challenge };
     desk.handovers.put(now, &code, Waiting { ends, from: here.from, what });
     let then = format!("http://127.0.0.1:{}/?code={code}&state={}", asked.port, asked.state);
     let body = format!("<p><a href=\"{}\">Go on to the command line</a></p>", escaped(&then));
@@ -262,10 +263,10 @@ async fn token(
     let brought: Brought = json_body(&desk, request, "{\"code\": \"…\", \"code_verifier\": \"…\"}").await?;
     let waiting = desk.handovers.take(desk.control.now(), &brought.code);
     match waiting.map(|waiting| waiting.what) {
-        Some(What::Code { person, challenge })
+        Some(What::Code { person, until, challenge })
             if URL_SAFE_NO_PAD.encode(digest(&brought.code_verifier)) == challenge =>
         {
-            open(&desk, &here, person, "command line")
+            open(&desk, &here, (person, Some(until)), "command line")
         }
         _ => {
             let message = "this code is unknown, was used, has ended, or is of another login: begin again";
@@ -274,12 +275,16 @@ async fn token(
     }
 }
 
-fn open(desk: &Desk, here: &Here, person: Arc<Person>, how: &str) -> Result<Response, Problem> {
+fn open(
+    desk: &Desk,
+    here: &Here,
+    (person, until): (Arc<Person>, Option<Timestamp>),
+    how: &str,
+) -> Result<Response, Problem> {
     let secret = format!("{TOKEN_PREFIX}{}", random().map_err(|_| no_random())?);
     let now = desk.control.now();
-    desk.sessions.open(now, &here.rules, person.clone(), By::Bearer, &secret);
+    let ends = desk.sessions.open(now, &here.rules, (person.clone(), until), By::Bearer, &secret);
     desk.control.record_action(&person.principal(), "login", how);
-    let ends = Timestamp(now.0.saturating_add(here.rules.lifetime.as_micros() as u64));
     let (principal, name) = (person.principal(), person.name.to_string());
     Ok(answer(StatusCode::OK, &Opened { token: secret, principal, name, ends: ends.to_string() }))
 }
@@ -349,7 +354,7 @@ async fn device_token(
                 Problem::new(StatusCode::FORBIDDEN, "role_required", message)
             };
             let person = admitted(&desk, &here.rules, person).map_err(refused)?;
-            return open(&desk, &here, person, "device");
+            return open(&desk, &here, (person, None), "device");
         }
         Ok(None) => {}
         // RFC 8628 section 3.5: from then on at least 5 s more.

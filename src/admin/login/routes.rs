@@ -260,7 +260,7 @@ async fn finish(desk: &Desk, here: &Here, returned: Returned, begun: Transaction
     if let Some(former) = former {
         desk.sessions.close(&former);
     }
-    desk.sessions.open(desk.control.now(), &here.rules, person.clone(), By::Cookie, &id);
+    desk.sessions.open(desk.control.now(), &here.rules, (person.clone(), None), By::Cookie, &id);
     desk.control.record_action(&person.principal(), "login", "browser");
     let body = format!("<p>You are {}. <a href=\"{}\">Go on</a></p>", escaped(&person.name), escaped(&then));
     let page = Page { status: StatusCode::OK, title: "Logged in", body, then: Some(then) };

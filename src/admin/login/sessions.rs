@@ -41,8 +41,16 @@ pub(in crate::admin) struct Visit {
 }
 
 impl Sessions {
-    /// Opens a session for whoever has `secret`, which nobody had before.
-    pub(super) fn open(&self, now: Timestamp, rules: &LoginRules, person: Arc<Person>, by: By, secret: &str) {
+    /// Opens a session for whoever has `secret`, which nobody had before; gives when it ends: `until`, where
+    /// another one has let it in, for nobody has proven more than that one.
+    pub(super) fn open(
+        &self,
+        now: Timestamp,
+        rules: &LoginRules,
+        (person, until): (Arc<Person>, Option<Timestamp>),
+        by: By,
+        secret: &str,
+    ) -> Timestamp {
         let mut sessions = self.lock();
         sessions.retain(|_, session| session.is_open(now, rules));
         let is_own = |session: &Session| {
@@ -54,8 +62,10 @@ impl Sessions {
         if sessions.len() >= LOGIN_SESSIONS_MAX {
             drop_idlest(&mut sessions, |_| true);
         }
-        let ends = later(now, rules.lifetime);
+        let whole = later(now, rules.lifetime);
+        let ends = until.map_or(whole, |until| until.min(whole));
         sessions.insert(digest(secret), Session { person, ends, seen: now, by });
+        ends
     }
 
     /// The session of `secret`; `None` where there is none, or it has ended. `is_use` puts its idle end off.
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_is_idle_and_in_any_case() {
         let sessions = Sessions::default();
-        sessions.open(Timestamp(0), &rules(), person("sam"), By::Cookie, "s");
+        sessions.open(Timestamp(0), &rules(), (person("sam"), None), By::Cookie, "s");
         assert!(!find(&sessions, 1, "t", true), "another secret");
         assert!(
             sessions.find(Timestamp(1), &rules(), By::Bearer, "s", true).is_none(),
@@ -165,7 +175,7 @@ mod tests {
         }
         assert!(find(&sessions, 4 * IDLE - 4, "s", false), "looked at");
         assert!(!find(&sessions, 4 * IDLE - 3, "s", true), "that was no use");
-        sessions.open(Timestamp(0), &rules(), person("sam"), By::Cookie, "u");
+        sessions.open(Timestamp(0), &rules(), (person("sam"), None), By::Cookie, "u");
         for step in 1..20 {
             let at = step * IDLE / 2;
             assert_eq!(find(&sessions, at, "u", true), at < 10 * IDLE, "{at}");
@@ -176,7 +186,7 @@ mod tests {
     #[test]
     fn a_login_with_another_issuer_or_client_opens_nothing() {
         let sessions = Sessions::default();
-        sessions.open(Timestamp(0), &rules(), person("sam"), By::Cookie, "s");
+        sessions.open(Timestamp(0), &rules(), (person("sam"), None), By::Cookie, "s");
         let other = LoginRules { client_id: "d".into(), ..rules() };
         assert!(sessions.find(Timestamp(1), &other, By::Cookie, "s", true).is_none());
         assert!(!find(&sessions, 1, "s", true), "it has ended by that");
@@ -186,14 +196,20 @@ mod tests {
     fn the_number_of_sessions_is_bounded() {
         let sessions = Sessions::default();
         for index in 0..=LOGIN_SESSIONS_PER_PERSON as u64 {
-            sessions.open(Timestamp(index), &rules(), person("sam"), By::Cookie, &format!("s{index}"));
+            sessions.open(
+                Timestamp(index),
+                &rules(),
+                (person("sam"), None),
+                By::Cookie,
+                &format!("s{index}"),
+            );
         }
         assert!(!find(&sessions, 99, "s0", true) && find(&sessions, 99, "s1", true));
         for index in 0..LOGIN_SESSIONS_MAX as u64 {
             sessions.open(
                 Timestamp(100 + index),
                 &rules(),
-                person(&index.to_string()),
+                (person(&index.to_string()), None),
                 By::Cookie,
                 &format!("t{index}"),
             );

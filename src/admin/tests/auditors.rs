@@ -21,13 +21,20 @@ struct Dial {
 }
 
 impl Dial {
-    fn ask(&self, line: &str, token: Option<&str>, more: &str) -> Answer {
+    fn open(&self) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
         let name = "gw.example.com".try_into().unwrap();
         let session = rustls::ClientConnection::new(self.client.clone(), name).unwrap();
-        let stream = rustls::StreamOwned::new(session, connect(self.tcp));
+        rustls::StreamOwned::new(session, connect(self.tcp))
+    }
+
+    fn ask(&self, line: &str, token: Option<&str>, more: &str) -> Answer {
+        exchange(self.open(), &self.text(line, token, more))
+    }
+
+    fn text(&self, line: &str, token: Option<&str>, more: &str) -> String {
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let host = format!("gw.example.com:{}", self.tcp.port());
-        exchange(stream, &request(line, &host, &format!("{token}{more}\r\n")))
+        request(line, &host, &format!("{token}{more}\r\n"))
     }
 }
 
@@ -143,6 +150,27 @@ fn a_token_that_was_taken_away_opens_nothing_any_more() {
     port.world.process.credentials.lock().unwrap().clear();
     assert_eq!(port.ask("GET /api/v1/audit/head", Some(AUDITOR), "").status, 404);
     assert_eq!(port.ask("GET /livez", None, "").status, 200);
+}
+
+#[test]
+fn a_stream_ends_when_the_token_that_opened_it_is_taken_away() {
+    let port = Port::new();
+    super::sessions::record_samples(&port.world);
+    let sessions = port.ask("GET /api/v1/sessions?subject=agent-7", Some(AUDITOR), "").json();
+    let line = format!("GET /api/v1/sessions/{}/events", sessions["sessions"][0]["id"].as_str().unwrap());
+    let mut stream = port.dial.open();
+    stream.write_all(port.dial.text(&line, Some(AUDITOR), "").as_bytes()).unwrap();
+    let (mut seen, mut piece, mut is_taken) = (String::new(), [0; 4096], false);
+    while !seen.ends_with("\r\n0\r\n\r\n") {
+        let count = stream.read(&mut piece).unwrap();
+        seen += &String::from_utf8_lossy(&piece[..count]);
+        assert!(count > 0 && !seen.contains(": nothing new"), "it goes on: {seen}");
+        if !is_taken && seen.contains("event: exchange\ndata: {") {
+            is_taken = true;
+            port.world.process.credentials.lock().unwrap().remove(0);
+        }
+    }
+    assert!(is_taken, "{seen}");
 }
 
 /// Whoever listens on the way would have the token: it is not even asked for.

@@ -430,6 +430,30 @@ fn the_command_line_is_let_in_by_somebody_who_presses_a_button() {
 }
 
 #[test]
+fn a_session_that_another_has_let_in_ends_with_that() {
+    let world = world(&[person("sam", &["sre"])]);
+    let mut browser = Browser::new(&world);
+    browser.log_in("sam");
+    let ends = browser.me().json()["ends"].clone();
+    let form = format!("port=4711&state=s&code_challenge={CHALLENGE}");
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let mut proof = "Sec-Fetch-Site: same-origin\r\n".to_owned();
+    // The second time the session that was let in lets in another one.
+    for _ in 0..2 {
+        world.process.now.lock().unwrap().0 += 5 * MINUTE;
+        let length = form.len();
+        let head = format!("{proof}{kind}Content-Length: {length}\r\n\r\n{form}");
+        let agreed = browser.ask("POST /auth/cli", &head);
+        let code = agreed.body.split("?code=").nth(1).unwrap().split('&').next().unwrap();
+        let body = format!("{{\"code\":\"{code}\",\"code_verifier\":\"{VERIFIER}\"}}");
+        let text = request("POST /auth/token", &world.tcp.to_string(), &json(&body));
+        let opened = exchange(connect(world.tcp), &text).json();
+        assert_eq!(opened["ends"], ends, "nobody has logged in since");
+        proof = format!("Authorization: Bearer {}\r\n", opened["token"].as_str().unwrap());
+    }
+}
+
+#[test]
 fn a_code_for_the_command_line_needs_its_verifier() {
     let world = world(&[person("sam", &["sre"])]);
     let mut browser = Browser::new(&world);

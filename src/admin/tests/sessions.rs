@@ -6,12 +6,16 @@ use crate::audit::{SealReason, samples::Log};
 /// A world with the log of the samples: one session of two exchanges, and a refusal without one.
 pub(super) fn recorded() -> World {
     let world = World::new();
+    record_samples(&world);
+    world
+}
+
+pub(super) fn record_samples(world: &World) {
     std::fs::create_dir(&world.process.log).unwrap();
     let mut log = Log::new();
     log.batch(&crate::audit::samples::every_kind()[1..]);
     log.seal(SealReason::Closed);
     std::fs::write(world.process.log.join("000000000001.segment"), &log.segments[0]).unwrap();
-    world
 }
 
 #[test]

@@ -13,10 +13,10 @@ use crate::{
     archive::{Archive, Exchange},
     audit::{Head, Subject},
     buffer::Segments,
-    config::{Change, Diagnostic, Folder, Snapshot, Text},
+    config::{Change, Diagnostic, Folder, Route, Snapshot, Text},
     exchange::replay::{Answer, Change as SpanChange, Recorded, Replayer, Unknown, Verdict},
-    http::h1::parse_request,
-    protocol::Code,
+    http::{Method, h1::parse_request},
+    protocol::{self, Code, Protocol},
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -88,7 +88,8 @@ fn imagined(snapshot: &Snapshot, request: &ImaginedRequest) -> Result<(Head, Seg
         let found = document.route.iter().find(|route| route.name == *name);
         found.ok_or_else(|| invalid("`route` names none of the configuration".to_owned()))
     });
-    let taken = route.transpose()?.map(|route| &route.matching);
+    let route = route.transpose()?;
+    let taken = route.map(|route| &route.matching);
     let listen = request.listen.as_ref().or(taken.and_then(|taken| taken.listen.as_ref()));
     let listen = match listen {
         Some(name) if document.listen.iter().all(|listener| listener.name != *name) => {
@@ -105,7 +106,7 @@ fn imagined(snapshot: &Snapshot, request: &ImaginedRequest) -> Result<(Head, Seg
     };
     let method = request.method.as_deref().unwrap_or(if body.is_empty() { "GET" } else { "POST" });
     let host = request.host.clone().or_else(|| taken?.host.as_ref().map(|host| host.replacen('*', "any", 1)));
-    let path = request.path.clone().or_else(|| taken?.path.as_ref().map(|path| some_path(path)));
+    let path = request.path.clone().or_else(|| Some(some_path(snapshot, route?, method)));
     let path = path.ok_or_else(|| invalid("`path` or `route` says where the request goes".to_owned()))?;
     let has = |wanted: &str| request.headers.keys().any(|name| name.eq_ignore_ascii_case(wanted));
     let mut lines = vec![format!("{method} {path} HTTP/1.1")];
@@ -144,9 +145,17 @@ fn imagined(snapshot: &Snapshot, request: &ImaginedRequest) -> Result<(Head, Seg
     Ok((head, segments))
 }
 
-/// A path that a pattern takes.
-fn some_path(pattern: &str) -> String {
-    pattern.trim_end_matches("**").replace('*', "any")
+/// A path that a route takes; where language models are behind it, one that it forwards.
+fn some_path(snapshot: &Snapshot, route: &Route, method: &str) -> String {
+    let pattern = route.matching.path.as_deref().unwrap_or("/**");
+    let base = pattern.trim_end_matches("**").replace('*', "any");
+    let upstream = snapshot.plan.upstreams.iter().find(|upstream| *upstream.name == *route.upstream);
+    let protocol = upstream.map_or(Protocol::Http, |upstream| upstream.protocol);
+    match protocol::usual_path(protocol, &Method::from_token(method)).filter(|_| pattern.ends_with("**")) {
+        None => base,
+        Some(usual) if route.matching.strip_prefix.is_none() && usual.starts_with(&base) => usual.to_owned(),
+        Some(usual) => format!("{}{usual}", base.trim_end_matches('/')),
+    }
 }
 
 fn subject(snapshot: &Snapshot, caller: &ImaginedCaller) -> Result<Subject, EditFault> {

@@ -3,14 +3,14 @@
 use super::{
     Parts,
     body::{Bodies, Body},
-    peer,
+    peer::{self, Owner},
     store::{self, Store},
 };
 use crate::{
     admin::Events,
     approval::{
         self, Answered, Approver, Book, Card, Effects, Fault, Freeze, Key, Letter, Notice, Order, Question,
-        Seat, Settlement, State, Verdict, Whom,
+        Seat, Settlement, Verdict, Whom,
     },
     audit::{Access, Commit, ExchangeId, Record},
     buffer::Segments,
@@ -176,7 +176,15 @@ impl Keeper {
             Ok(bytes) => approval::name("apr", bytes),
             Err(_) => return self.tell(seat, question.exchange, unavailable(), Segments::new()),
         };
-        let user = peer::user_of(question.peer);
+        let user = match peer::owner(question.peer, question.local) {
+            Owner::User(user) => Some(user),
+            // Whose process it was is what decides who may approve it. Nobody reads this answer.
+            Owner::Gone if !question.terms.allow_self => {
+                let approval = Arc::from("");
+                return self.tell(seat, question.exchange, Verdict::Pending { approval }, Segments::new());
+            }
+            Owner::Gone | Owner::Unknown => None,
+        };
         let effects = self.book.ask(now(), seat, &question, &body, id, user);
         match self.bodies.keep(body) {
             Ok(body) => drop(self.held.insert(seat, Held { question, body })),
@@ -272,8 +280,11 @@ impl Keeper {
             store.keep(&changes).map_err(|error| format!("the store of approvals: {error}"))?;
         }
         self.parts.notifier.post(letters);
-        for record in &effects.records {
-            let recorded = self.parts.journal.append_blocking(Commit::Durable, record.clone());
+        let last = effects.records.len().saturating_sub(1);
+        for (index, record) in effects.records.iter().enumerate() {
+            // The log is in order: what stands before a record that is on the disk is there, too.
+            let commit = if index == last { Commit::Durable } else { Commit::Written };
+            let recorded = self.parts.journal.append_blocking(commit, record.clone());
             recorded.map_err(|failure| format!("the audit journal: {failure}"))?;
         }
         Ok(())
@@ -404,8 +415,7 @@ impl Keeper {
     }
 
     fn count(&self) {
-        let pending = self.book.cards().filter(|card| card.state == State::Pending).count();
-        self.parts.metrics.approvals_pending.set(pending as i64);
+        self.parts.metrics.approvals_pending.set(self.book.pending() as i64);
     }
 
     /// Gives up the body of a request that does not wait any more.

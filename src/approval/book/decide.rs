@@ -9,6 +9,7 @@ use crate::{
     limits::{GRANT_MAX, GRANT_SESSION_USES},
     time::Timestamp,
 };
+use std::sync::Arc;
 
 impl Book {
     /// Somebody decides. `grant` names what a lasting yes opens.
@@ -31,14 +32,22 @@ impl Book {
         match decision.given {
             Given::No { reason } => {
                 effects.records.push(card.record(CardEvent::Denied, Some(&by), Some(&reason), now));
-                self.refuse(&mut card, by, reason, false, now, &mut effects);
+                let told: Arc<str> = reason.as_str().into();
+                card.state = State::Denied { by, reason, at_us: now.0, frozen: false };
+                let verdict = |approval| Verdict::Denied { approval, reason: told.clone() };
+                self.tell_all(&[card.id.clone()].into(), verdict, &mut effects);
             }
             Given::Yes { scope, reason } => {
                 effects.records.push(card.record(CardEvent::Approved, Some(&by), reason.as_deref(), now));
                 let owner = decision.approver.owner.as_deref().map(str::to_owned);
                 card.voices.push(Voice { by, at: now.to_string(), reason, owner });
+                card.scopes.push(scope);
                 if card.voices.len() >= card.approvals_min as usize {
                     card.state = State::Approved;
+                    // What lasts takes as many as what does not: it is for as long as all of them said.
+                    let all = card.scopes.len() == card.voices.len();
+                    let scope = card.scopes.iter().cloned().reduce(Scope::and).filter(|_| all);
+                    let scope = scope.unwrap_or(Scope::Once);
                     if scope != Scope::Once {
                         self.grant_more(now, &card, scope, grant, &mut effects);
                     }
@@ -46,26 +55,8 @@ impl Book {
                 }
             }
         }
-        self.cards.insert(card.id.clone(), card);
+        self.put(card);
         Ok(effects)
-    }
-
-    /// A card is refused: all who wait for it are told.
-    fn refuse(
-        &mut self,
-        card: &mut Card,
-        by: String,
-        reason: String,
-        frozen: bool,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) {
-        let verdict = match frozen {
-            true => Verdict::Frozen { reason: reason.as_str().into() },
-            false => Verdict::Denied { approval: card.id.as_str().into(), reason: reason.as_str().into() },
-        };
-        card.state = State::Denied { by, reason, at_us: now.0, frozen };
-        self.tell_all(&card.id, &verdict, effects);
     }
 
     /// A card is approved: the first request that has its bytes takes it, the others ask again.
@@ -76,8 +67,7 @@ impl Book {
         {
             consume(now, seat, &waiting, card, 0, effects);
         }
-        let approval = card.id.as_str().into();
-        self.tell_all(&card.id, &Verdict::Pending { approval }, effects);
+        self.tell_all(&[card.id.clone()].into(), |approval| Verdict::Pending { approval }, effects);
         // Nobody waits any more; an approval that was not used waits for its caller.
         card.away_us = Some(now.0);
     }
@@ -144,12 +134,16 @@ impl Book {
         let open = |card: &Card| matches!(card.state, State::Pending | State::Approved);
         let frozen: Vec<Card> =
             self.cards.values().filter(|card| open(card) && meets(card)).cloned().collect();
+        let ids = frozen.iter().map(|card| card.id.clone()).collect();
+        let reason: Arc<str> = freeze.reason.as_str().into();
+        self.tell_all(&ids, |_| Verdict::Frozen { reason: reason.clone() }, &mut effects);
         for mut card in frozen {
             let record = card.record(CardEvent::Denied, Some(&freeze.by), Some(&freeze.reason), now);
             effects.records.push(record);
             effects.kept.insert(card.id.clone());
-            self.refuse(&mut card, freeze.by.clone(), freeze.reason.clone(), true, now, &mut effects);
-            self.cards.insert(card.id.clone(), card);
+            let (by, reason) = (freeze.by.clone(), freeze.reason.clone());
+            card.state = State::Denied { by, reason, at_us: now.0, frozen: true };
+            self.put(card);
         }
         let is_void = |grant: &Grant| match &freeze.whom {
             Whom::Session(name) => grant.session.as_ref() == Some(name),
@@ -228,10 +222,13 @@ fn may_decide(card: &Card, decision: &Decision) -> Result<(), Fault> {
         .is_some_and(|(issuer, subject)| (&**issuer, &**subject) == (&*card.who.issuer, &*card.who.subject));
     let is_owner = approver.owner.is_some() && approver.owner.as_deref() == card.who.owner.as_deref();
     let is_owner = is_owner || is_caller_too;
-    let is_caller = approver.uid.is_some() && approver.uid == card.uid;
+    let is_caller = approver.uid.is_some_and(|uid| card.uids.contains(&uid));
     if !card.allow_self && (is_owner || is_caller) {
         let who = if is_owner { "is the owner of the caller" } else { "runs the process that asks" };
-        return Err(Fault::Forbidden(format!("{} {who}: somebody else must approve", approver.name)));
+        return Err(Fault::Forbidden(format!(
+            "{} {who}: somebody else must approve, unless the policy says `approval = {{ self = true }}`",
+            approver.name
+        )));
     }
     check_scope(card, scope)
 }

@@ -184,3 +184,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_met_after_a_restart_is_newer_than_all_before() {
+    let all = Conversations::default();
+    let old = Remembered { head: [1; 32], owner: [2; 32], tick: 1_000, judged: Judged::Refused };
+    let older = Remembered { head: [3; 32], tick: 999, ..old.clone() };
+    all.open(Key::new(&[7; 32]), vec![old, older]);
+    all.pass(&turn(&all, &["a"]));
+    let [Change::Keep(new)] = &all.take_changes()[..] else { panic!("one is new") };
+    assert!(new.tick > 1_000, "{}", new.tick);
+}

@@ -84,8 +84,9 @@ fn can_be_decided(lint: &mut Lint<'_>, index: usize, policy: &Policy, route: Opt
         0 => format!("nobody can log in to approve what the policy `{}` holds{of}", policy.name),
         _ => format!("the policy `{}` wants {min} approvers{of}, and only {able} can log in", policy.name),
     };
-    let help = "add `roles.approver = [\"local:UID\"]` under [admin], an [admin.login] with \
-                `roles.approver = [\"group:NAME\"]`, or a [[admin.token]] with role = \"approver\"";
+    let help = "add `roles.approver = [\"local:UID\"]` under [admin] (`id -u` prints yours), an \
+                [admin.login] with `roles.approver = [\"group:NAME\"]`, or a [[admin.token]] with \
+                role = \"approver\"";
     lint.error(&at!["policy", index, "action"], "no-approver", message).remedy(help);
     false
 }

@@ -13,7 +13,7 @@ pub use masks::{Change, Span};
 pub use recorded::Recorded;
 
 use super::{
-    Arrival, Caller, Exchange, Stage, Steps, Surroundings, TokenCache,
+    Arrival, Caller, Exchange, Stage, Steps, Subjects, Surroundings, TokenCache,
     plan::{Plan, Route},
 };
 use crate::{
@@ -208,7 +208,8 @@ impl Replayer {
         let mut exchange = Exchange::new(self.plan.clone(), self.caller(recorded), Now::default());
         let mut arrival = arrival(recorded, method);
         let mut steps = Steps::default();
-        let mut around = Surroundings { now: Now::default(), tokens: &mut self.tokens, memory: &self.memory };
+        let (tokens, subjects) = (&mut self.tokens, &mut Subjects::default());
+        let mut around = Surroundings { now: Now::default(), tokens, subjects, memory: &self.memory };
         exchange.request.ended = arrival.end;
         exchange.then = Some(recorded.then.clone());
         exchange.learn(&arrival.head);
@@ -252,6 +253,7 @@ impl Replayer {
             listener: listener.unwrap_or(listeners.len()),
             peer,
             via: None,
+            local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             address: peer.ip().to_canonical().to_string().into(),
             connection: recorded.session.into(),
             secure: listener.and_then(|index| self.secure.get(index)).is_some_and(|secure| *secure),

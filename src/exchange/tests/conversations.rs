@@ -214,6 +214,71 @@ fn what_passed_where_a_rule_did_not_look_is_judged_where_it_does() {
     talk.sent(&costly(turn(&["hello"])));
 }
 
+/// Blocks drops where the system text says that it is about production.
+fn joined() -> Vec<Rule> {
+    let about = JsonTest { path: "/system".into(), op: JsonOp::Contains("production".into()) };
+    let mut drop = no_drop();
+    drop.when.json = vec![about];
+    vec![drop, rule("default", When::default(), Action::Allow)]
+}
+
+fn joined_asking() -> Vec<Rule> {
+    let mut rules = joined();
+    rules[0].action = asks();
+    rules
+}
+
+fn about(system: &str, messages: &[&str]) -> String {
+    turn(messages).replace("{\"max_tokens\"", &format!("{{\"system\":\"{system}\",\"max_tokens\""))
+}
+
+#[test]
+fn conditions_of_one_rule_are_not_met_turn_by_turn() {
+    let talk = Talk::new(joined);
+    talk.sent(&about("production", &["hi"]));
+    assert!(talk.is_refused(&about("production", &["hi", "drop table x"])), "half of it was said before");
+    let all = ["hi", "drop table x", "sorry"];
+    assert_eq!(talk.sent(&about("production", &all)), about("production", &["hi", MARK, "sorry"]));
+    talk.sent(&about("tests", &["hi"]));
+    talk.sent(&about("tests", &["hi", "drop table x"]));
+}
+
+#[test]
+fn what_people_approved_by_several_conditions_is_not_asked_again() {
+    let talk = Talk::new(joined_asking);
+    let approve = |_: &Question| Some(Verdict::Approved { approval: "apr_1".into() });
+    let first = about("production", &["hi", "drop table x"]);
+    assert!(matches!(talk.judged(&first, approve), Became::Sent(..)));
+    talk.sent(&about("production", &["hi", "drop table x", "on"]));
+    assert!(talk.is_held(&about("production", &["hi", "drop table x", "on", "drop table y"])));
+}
+
+/// Blocks a tool by its place.
+fn no_shell() -> Vec<Rule> {
+    let named = |path: &str| When {
+        json: vec![JsonTest { path: path.into(), op: JsonOp::Contains("shell".into()) }],
+        ..When::default()
+    };
+    let block = Action::Block { reason: "No shell.".into(), next: None };
+    vec![
+        rule("tool", named("/tools/0/name"), block.clone()),
+        rule("system", named("/system/0/text"), block),
+        rule("default", When::default(), Action::Allow),
+    ]
+}
+
+#[test]
+fn what_passed_where_no_pointer_led_is_judged_where_one_leads() {
+    let talk = Talk::new(no_shell);
+    for (passes, blocked) in [
+        (r#"{"tools":{"name":"shell"}}"#, r#"{"tools":[{"name":"shell"}]}"#),
+        (r#"{"system":"shell"}"#, r#"{"system":[{"type":"text","text":"shell"}]}"#),
+    ] {
+        talk.sent(passes);
+        assert!(talk.is_refused(blocked), "{blocked}");
+    }
+}
+
 #[test]
 fn what_heads_leave_out_is_looked_at_every_turn() {
     let talk = Talk::new(blocking);
@@ -291,6 +356,14 @@ fn people_see_the_match_of_a_long_block_and_the_beginning_of_a_body_that_is_too_
     let position = excerpt.text.find("drop table x").expect("the match");
     assert!(position < 300 && excerpt.text.starts_with('…') && excerpt.text.ends_with('…'), "{excerpt:?}");
     assert!(excerpt.hidden_bytes > 36_000, "{}", excerpt.hidden_bytes);
+    let behind = turn(&["hi", &format!("drop table x {long}"), &format!("{long} drop table y")]);
+    let Became::Held(asked) = talk.say(&behind) else { panic!("not held") };
+    let text = &asked.excerpt.text;
+    assert!(text.contains("drop table x") && text.contains("drop table y"), "a long block hides no match");
+    for escaped in ["drop\\u0020table z", "drop\\n\\ttable z", "dr\\u006fp table z"] {
+        let Became::Held(asked) = talk.say(&turn(&["hi", &format!("{long}{escaped}")])) else { panic!() };
+        assert!(asked.excerpt.text.contains(escaped), "{escaped} hides nothing: {}", asked.excerpt.text);
+    }
     let longer = "x".repeat(CONVERSATION_EXCERPT_BODY_MAX);
     let Became::Held(asked) = talk.say(&turn(&["drop table x", &longer])) else { panic!("not held") };
     assert!(!asked.excerpt.is_new && asked.excerpt.text.starts_with("{\"max_tokens\""));

@@ -62,7 +62,8 @@ impl BodyDecoder {
                 if *left == 0 {
                     self.state = State::Done;
                 }
-                out.push(input.slice(..consumed));
+                // To slice it would count its holders up and down.
+                out.push(if consumed == input.len() { input } else { input.slice(..consumed) });
                 consumed
             }
             State::Chunked(chunked) => match chunked.push(&input, out) {
@@ -97,6 +98,15 @@ impl BodyDecoder {
         }
     }
 
+    /// Whether so many bytes that come next all belong to this message, as far as that is known beforehand.
+    pub fn takes_all(&self, bytes: usize) -> bool {
+        match self.state {
+            State::Length(left) => bytes as u64 <= left,
+            State::Close => true,
+            State::Done | State::Chunked(_) | State::Refused(_) => false,
+        }
+    }
+
     /// Whether the body is whole.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
@@ -117,7 +127,9 @@ mod tests {
         let mut reads = reads.iter().copied().chain(std::iter::repeat(usize::MAX));
         while !decoder.is_done() && at < wire.len() {
             let end = at.saturating_add(reads.next().unwrap_or(usize::MAX)).min(wire.len());
+            let takes_all = decoder.takes_all(end - at);
             let progress = decoder.push(wire.slice(at..end), &mut data)?;
+            assert!(!takes_all || progress.consumed == end - at);
             assert!(progress.consumed <= end - at && progress.done == decoder.is_done());
             assert!(progress.done || progress.consumed == end - at);
             at += progress.consumed;

@@ -1,6 +1,6 @@
 use crate::buffer::{Chunk, ChunkMut, Segments};
+use crate::http::syntax::has_low;
 use crate::http::{Framing, Headers, RequestHead, ResponseHead};
-use memchr::memchr3;
 
 /// Writes a request's head for an upstream: request line, `host`, the fields as received, `extra` (the
 /// injected credential, say), and the length by `framing`.
@@ -151,9 +151,9 @@ fn size_line(size: usize, line: &mut [u8; SIZE_LINE_BYTES_MAX]) -> &[u8] {
 fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    match memchr3(b'\r', b'\n', 0, value) {
-        None => out.extend_from_slice(value),
-        Some(_) => out.extend(value.iter().map(|byte| if b"\r\n\0".contains(byte) { b' ' } else { *byte })),
+    match has_low(value) {
+        false => out.extend_from_slice(value),
+        true => out.extend(value.iter().map(|byte| if b"\r\n\0".contains(byte) { b' ' } else { *byte })),
     }
     out.extend_from_slice(b"\r\n");
 }

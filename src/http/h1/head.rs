@@ -138,21 +138,20 @@ impl Fields {
         role: Role,
     ) -> Result<Option<Range<usize>>, Rejection> {
         let text = &head[value.clone()];
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
-            4 if role == Role::Request && is(b"host") => {
+            4 if role == Role::Request && is_called(name, b"host") => {
                 return match self.host.replace(value) {
                     None => Ok(None),
                     Some(_) => Err(Rejection::HostRepeated),
                 };
             }
-            14 if is(b"content-length") => {
+            14 if is_called(name, b"content-length") => {
                 return match self.content_length.replace(content_length(text)?) {
                     None => Ok(None),
                     Some(_) => Err(Rejection::ContentLengthRepeated),
                 };
             }
-            17 if is(b"transfer-encoding") => {
+            17 if is_called(name, b"transfer-encoding") => {
                 // Coding names are case-insensitive (RFC 9112 section 7); another coding in front of
                 // chunked, or a second field, is refused.
                 return match text.eq_ignore_ascii_case(b"chunked") && !self.chunked {
@@ -163,12 +162,12 @@ impl Fields {
                     false => Err(other_coding(text, self.chunked)),
                 };
             }
-            10 if is(b"connection") => {
+            10 if is_called(name, b"connection") => {
                 check_connection(text)?;
                 self.close |= list(text).any(|option| option.eq_ignore_ascii_case(b"close"));
                 self.keep_alive |= list(text).any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
             }
-            6 if role == Role::Request && is(b"expect") => {
+            6 if role == Role::Request && is_called(name, b"expect") => {
                 if self.expect_continue || !text.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Rejection::ExpectationUnknown);
                 }
@@ -178,6 +177,13 @@ impl Fields {
         }
         Ok(Some(value))
     }
+}
+
+/// Whether a name, which is a token, is `known`: letters in lower case and dashes. All its bytes at once: no
+/// byte of a token but an upper-case letter becomes one of those when the bit is set that tells cases apart.
+fn is_called<const BYTES: usize>(name: &[u8], known: &[u8; BYTES]) -> bool {
+    let Ok(name) = <&[u8; BYTES]>::try_from(name) else { return false };
+    name.iter().zip(known).fold(0, |other, (byte, known)| other | ((byte | 0x20) ^ known)) == 0
 }
 
 /// Why a Transfer-Encoding other than chunked is refused. Where chunked comes last, once, the body has a
@@ -267,6 +273,22 @@ mod tests {
                 let expected = (second >= head.len()).then_some(head.len());
                 let found = find_head_end(&bytes[..second], &mut searched, Role::Request);
                 assert_eq!(found, Ok(expected), "{first} then {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_known_whatever_their_case() {
+        for known in [b"content-length", b"CONTENT-LENGTH", b"Content-Length"] {
+            assert!(is_called(known, b"content-length"));
+        }
+        assert!(!is_called(b"content-lengt", b"content-length"));
+        for at in 0..14 {
+            for byte in (0..=u8::MAX).filter(|&byte| is_token_byte(byte)) {
+                let mut name = *b"content-length";
+                let same = name[at].eq_ignore_ascii_case(&byte);
+                name[at] = byte;
+                assert_eq!(is_called(&name, b"content-length"), same, "{byte:#x} at {at}");
             }
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Lines<'a> {
     /// Where the block begins.
     block: usize,
     marks: Marks,
+    /// Those of the block in front of it.
+    before: Marks,
     /// LFs and colons of the block that no line was made of yet.
     lf: u64,
     colon: u64,
@@ -62,7 +64,8 @@ impl<'a> Lines<'a> {
     pub fn new(head: &'a [u8], start: usize) -> Lines<'a> {
         let marks = Marks::of(head.get(start..).unwrap_or_default());
         let is_faulty = marks.faults(&Marks::default()) != 0;
-        Lines { head, block: start, marks, lf: marks.lf, colon: marks.colon, next: start, is_faulty }
+        let (lf, colon) = (marks.lf, marks.colon);
+        Lines { head, block: start, marks, before: Marks::default(), lf, colon, next: start, is_faulty }
     }
 
     /// Where the next line begins.
@@ -87,10 +90,14 @@ impl<'a> Lines<'a> {
             let own = self.colon & (self.lf ^ self.lf.wrapping_sub(1));
             if colon.is_none() && own != 0 {
                 let at = own.trailing_zeros() as usize;
-                is_plain = start >= self.block
-                    && start - self.block < at
-                    && self.marks.is_plain(start - self.block, at);
                 colon = Some(self.block + at);
+                is_plain = match start.checked_sub(self.block) {
+                    Some(start) => start < at && self.marks.is_plain(start, at),
+                    None => {
+                        let start = (start + BLOCK_BYTES).checked_sub(self.block);
+                        start.is_some_and(|start| self.marks.is_plain_behind(&self.before, start, at))
+                    }
+                };
             }
             if self.lf != 0 {
                 let at = self.lf.trailing_zeros();
@@ -112,7 +119,8 @@ impl<'a> Lines<'a> {
         let block = self.head.get(self.block..).filter(|rest| !rest.is_empty());
         let marks = Marks::of(block.ok_or(Rejection::HeadIncomplete)?);
         self.is_faulty |= marks.faults(&self.marks) != 0;
-        (self.lf, self.colon, self.marks) = (marks.lf, marks.colon, marks);
+        self.before = std::mem::replace(&mut self.marks, marks);
+        (self.lf, self.colon) = (marks.lf, marks.colon);
         Ok(())
     }
 }

@@ -54,6 +54,18 @@ impl Marks {
         is_one_of_them && begins_and_ends && self.dash & self.dash << 1 & name == 0
     }
 
+    /// [`Marks::is_plain`] for a name that begins at `start` in the block `before` this one, and ends here.
+    pub fn is_plain_behind(&self, before: &Marks, start: usize, end: usize) -> bool {
+        debug_assert!(start < BLOCK_BYTES && end < BLOCK_BYTES);
+        let both = |before: u64, own: u64| u128::from(before) | u128::from(own) << BLOCK_BYTES;
+        let (word, dash) = (both(before.word, self.word), both(before.dash, self.dash));
+        let end = end + BLOCK_BYTES;
+        let name = (1 << end) - (1 << start);
+        let is_one_of_them = (word | dash) & name == name;
+        let begins_and_ends = word >> start & word >> (end - 1) & 1 == 1;
+        is_one_of_them && begins_and_ends && dash & dash << 1 & name == 0
+    }
+
     /// Line ends that are not CRLF, and control characters. `before` is the block in front of this one.
     #[inline]
     pub fn faults(&self, before: &Marks) -> u64 {
@@ -187,6 +199,14 @@ mod tests {
             block[start..start + name.len()].copy_from_slice(name.as_bytes());
             let found = Marks::of(&block).is_plain(start, start + name.len());
             prop_assert_eq!(found, is_plain(name.as_bytes()), "{}", name);
+            let mut blocks = [b':'; 2 * BLOCK_BYTES];
+            let start = BLOCK_BYTES - 1 - start;
+            let end = (start + name.len()).max(BLOCK_BYTES);
+            let name = [name.as_bytes(), &[b'a'; 20]].concat();
+            blocks[start..end].copy_from_slice(&name[..end - start]);
+            let (before, own) = (Marks::of(&blocks), Marks::of(&blocks[BLOCK_BYTES..]));
+            let found = own.is_plain_behind(&before, start, end - BLOCK_BYTES);
+            prop_assert_eq!(found, is_plain(&name[..end - start]));
         }
     }
 }

@@ -31,6 +31,9 @@ pub const MASK: u8 = b'*';
 const GRAM_BYTES: usize = 6;
 /// Distance of the places that are looked at.
 const STRIDE: usize = ECHO_PIECE_BYTES - GRAM_BYTES + 1;
+/// Grams that are looked up together, and the bytes that takes.
+const LOOKS: usize = 4;
+const WINDOW_BYTES: usize = (LOOKS - 1) * STRIDE + 8;
 /// Bytes of the longest piece: of those in which each byte takes three characters.
 const PIECE_BYTES_MAX: usize = 3 * ECHO_PIECE_BYTES;
 /// Ends each spelling; no body that is text holds it.
@@ -123,6 +126,20 @@ impl Echo {
     /// Gives the parts of `text` that lie in pieces, in no order, some of them several times.
     fn find(&self, text: &[u8], mut mark: impl FnMut(Range<usize>)) {
         let mut at = 0;
+        // Several looks without a branch between them.
+        while let Some(window) = text.get(at..).and_then(<[u8]>::first_chunk::<WINDOW_BYTES>) {
+            let hashes: [usize; LOOKS] =
+                std::array::from_fn(|look| hash(gram_of_eight(window, look * STRIDE), self.bits));
+            let found = hashes.iter().fold(0, |found, hash| found | self.seen[hash / 64] >> (hash % 64) & 1);
+            if found != 0 {
+                for (look, hash) in hashes.into_iter().enumerate() {
+                    if self.last[hash] != 0 {
+                        self.pieces_at(text, at + look * STRIDE, hash, &mut mark);
+                    }
+                }
+            }
+            at += LOOKS * STRIDE;
+        }
         // The last gram of a text has no eight bytes to be loaded at once.
         while at + 8 <= text.len() {
             let hash = hash(gram_of_eight(text, at), self.bits);

@@ -161,6 +161,14 @@ fn what_an_erasure_left_half_done_is_gone_after_a_start() {
 }
 
 #[test]
+fn blocks_that_are_kept_for_others_are_not_taken_for_used_ones() {
+    let room = Room::of_blocks(1_000, 600, 400, 4_096);
+    assert_eq!(room, Room { total: 800 * 4_096, available: 400 * 4_096 });
+    assert_eq!(room.used_percent(), 50);
+    assert_eq!(Room::of_blocks(0, 0, 0, 4_096).used_percent(), 0);
+}
+
+#[test]
 fn a_disk_that_is_nearly_full_takes_no_new_exchange_and_ends_the_open_ones() {
     let house = House::new();
     let disk = FaultDisk::from(u64::MAX, ErrorKind::Other);

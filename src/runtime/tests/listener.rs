@@ -40,6 +40,26 @@ fn dropped_accepts_lose_no_connection() {
 }
 
 #[test]
+fn connections_that_came_together_are_handed_out_together() {
+    on_both(|| async {
+        let (listener, address) = local_listener();
+        let early = race(listener.accept(), ready(())).await;
+        assert!(matches!(early, Either::Second(())), "nobody has connected yet");
+        let clients: Vec<_> = (0..4).map(|_| StdTcpStream::connect(address).unwrap()).collect();
+        let mut peers = Vec::new();
+        while peers.len() < clients.len() {
+            peers.push(listener.accept().await.unwrap().unwrap().1);
+        }
+        let mut addresses: Vec<_> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
+        peers.sort();
+        addresses.sort();
+        assert_eq!(peers, addresses, "each once");
+        listener.stop().await;
+        assert!(listener.accept().await.unwrap().is_none());
+    });
+}
+
+#[test]
 fn stop_ends_accept_and_keeps_what_was_accepted() {
     on_both(|| async {
         for round in 0..40 {

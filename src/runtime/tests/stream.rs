@@ -48,6 +48,26 @@ fn dropped_reads_lose_no_byte() {
 }
 
 #[test]
+fn memory_is_read_into_again_when_nobody_holds_its_bytes() {
+    on_both(|| async {
+        let (mut connection, mut peer) = pair().await;
+        let mut places = Vec::new();
+        for number in 0..6u8 {
+            peer.write_all(&[number]).unwrap();
+            let mut buffer = connection.reader.read().await.unwrap().unwrap();
+            let bytes = buffer.take();
+            places.push(bytes.as_ptr() as usize);
+            connection.reader.recycle(buffer);
+            // As in an exchange: the next read begins while these are in use.
+            connection.reader.start();
+            assert_eq!(&bytes[..], [number]);
+        }
+        assert_ne!(places[0], places[1]);
+        assert!(places.windows(3).all(|three| three[0] == three[2]), "two buffers, in turns: {places:?}");
+    });
+}
+
+#[test]
 fn read_more_appends_in_place_and_survives_a_drop() {
     on_both(|| async {
         let (mut connection, mut peer) = pair().await;

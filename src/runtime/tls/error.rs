@@ -58,6 +58,9 @@ impl From<rustls::Error> for TlsError {
                 TlsError::Certificate("the peer presented none".to_owned())
             }
             rustls::Error::PeerIncompatible(why) => TlsError::Incompatible(format!("{why:?}")),
+            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                TlsError::Protocol("the peer speaks no TLS; if that is meant, write http://".to_owned())
+            }
             rustls::Error::AlertReceived(alert) => TlsError::Refused(format!("{alert:?}")),
             other => TlsError::Protocol(other.to_string()),
         }

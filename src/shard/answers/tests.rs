@@ -285,6 +285,8 @@ struct Shared {
     held: Rc<Cell<Held>>,
     taken: Rc<RefCell<Vec<(ShareId, Record)>>>,
     failed: Rc<Cell<bool>>,
+    /// How many records were taken each time the journal was woken.
+    rings: Rc<RefCell<Vec<usize>>>,
 }
 
 impl Recorder for Shared {
@@ -294,6 +296,10 @@ impl Recorder for Shared {
         }
         self.taken.borrow_mut().push((share, record));
         Ok(())
+    }
+
+    fn ring(&mut self) {
+        self.rings.borrow_mut().push(self.taken.borrow().len());
     }
 
     fn held(&self, _: ShareId) -> Held {
@@ -379,5 +385,28 @@ fn a_refusal_that_the_journal_does_not_take_is_recorded_when_it_does() {
         assert_eq!(answers.unfold(runtime::now().instant + 2 * FOLD_INTERVAL), 0);
         let taken = shared.taken.take();
         assert!(matches!(&taken[..], [(_, Record::Refusal(one))] if one.folded.is_none()), "{taken:?}");
+    });
+}
+
+#[test]
+fn records_of_one_turn_wake_the_journal_once() {
+    on_shard(|| async {
+        let shared = Shared::default();
+        let answers = Answers::new(Box::new(shared.clone()), Budget::new(1 << 20));
+        // Tasks that have their turn before the future that the executor runs is asked again.
+        for share in 1..=20 {
+            let answers = answers.clone();
+            let note = async move { answers.note(ShareId(share), samples::intent(1)).await.unwrap() };
+            runtime::spawn_guarded("caller", note, |_| {});
+        }
+        let rung = async {
+            while shared.rings.borrow().is_empty() {
+                runtime::sleep(SOON).await;
+            }
+        };
+        runtime::race(answers.ring_each_turn(), rung).await;
+        assert_eq!(*shared.rings.borrow(), [20]);
+        answers.ring();
+        assert_eq!(shared.rings.borrow().len(), 1, "nothing was handed over since");
     });
 }
