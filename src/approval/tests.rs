@@ -23,7 +23,6 @@ fn terms(min: u32) -> ApprovalTerms {
         approvals_min: min,
         allow_self: false,
         timeout: Duration::from_secs(780),
-        allow_on_timeout: false,
         digest: [3; 32],
     }
 }

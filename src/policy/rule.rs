@@ -64,8 +64,6 @@ pub struct ApprovalTerms {
     pub allow_self: bool,
     /// How long it waits for an answer.
     pub timeout: Duration,
-    /// Whether silence means yes.
-    pub allow_on_timeout: bool,
     /// Of the policy as it is configured: a verdict is good for no other one.
     pub digest: [u8; 32],
 }

@@ -24,7 +24,6 @@ fn approve(name: &str, when: When) -> Rule {
         approvals_min: 1,
         allow_self: false,
         timeout: Duration::from_secs(780),
-        allow_on_timeout: false,
         digest: [0; 32],
     };
     rule(name, Action::Approve { reason: "ask".into(), terms: Arc::new(terms) }, when)

@@ -4,14 +4,16 @@
 use super::support::{
     all_bytes, eventually,
     gateway::{Demo, Gateway, open_route, rewrite, ringward},
-    http::{Client, ask},
+    http::{Client, Response, ask, ask_admin},
     upstream::Upstream,
 };
+use serde_json::{Value, json};
 use std::{
     fs::{self, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
 };
 
 /// A log with some exchanges in it, of a gateway that has ended.
@@ -181,12 +183,8 @@ fn on_a_small_disk(routes: &str) -> Option<Gateway> {
     Some(Gateway::spawn(folder, command))
 }
 
-#[test]
-fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
-    let upstream = Upstream::answering("done");
-    let Some(gateway) = on_a_small_disk(&open_route("up", upstream.address)) else { return };
-    let address = gateway.address();
-    assert_eq!(ask(&address, "POST", "/before", &[], "").status, 200);
+/// Takes all room of the small disk, until a request is refused. Returns the file that takes it.
+fn fill(gateway: &Gateway, upstream: &Upstream) -> (PathBuf, Response) {
     // The folder as the gateway sees it.
     let root = PathBuf::from(format!("/proc/{}/root", gateway.process.id()));
     let audit = root.join(gateway.folder.path().join("audit").strip_prefix("/").unwrap());
@@ -195,17 +193,31 @@ fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
     // The segment in use has room of its own; the next one has none.
-    let long = "x".repeat(6000);
-    let mut client = Client::connect(&address);
-    let refused = eventually("a refusal", || {
-        let forwarded = upstream.received().matches("POST /fill").count();
-        let reply = client.ask("POST", &format!("/fill?{long}"), &[], "");
-        if reply.status == 200 {
-            return None;
-        }
-        assert_eq!(upstream.received().matches("POST /fill").count(), forwarded, "it was forwarded");
-        Some(reply)
-    });
+    let mut client = Client::connect(&gateway.address());
+    let mut refused = |length: usize| {
+        let query = "x".repeat(length);
+        eventually("a refusal", || {
+            let forwarded = upstream.received().matches("POST /fill").count();
+            let reply = client.ask("POST", &format!("/fill?{query}"), &[], "");
+            if reply.status == 200 {
+                return None;
+            }
+            assert_eq!(upstream.received().matches("POST /fill").count(), forwarded, "it was forwarded");
+            Some(reply)
+        })
+    };
+    refused(6000);
+    let refused = refused(0);
+    (filler, refused)
+}
+
+#[test]
+fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
+    let upstream = Upstream::answering("done");
+    let Some(gateway) = on_a_small_disk(&open_route("up", upstream.address)) else { return };
+    let address = gateway.address();
+    assert_eq!(ask(&address, "POST", "/before", &[], "").status, 200);
+    let (filler, refused) = fill(&gateway, &upstream);
     assert_eq!((refused.status, refused.header("x-should-retry")), (503, Some("true")), "{}", refused.text());
     assert!(refused.text().contains("audit_unavailable"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("5"));
@@ -213,4 +225,56 @@ fn a_full_disk_refuses_and_forwards_nothing_until_there_is_room() {
     assert!(!ready.status.success(), "it calls itself healthy");
     fs::remove_file(&filler).unwrap();
     eventually("room again", || (ask(&address, "POST", "/after", &[], "").status == 200).then_some(()));
+}
+
+#[test]
+fn a_decision_that_cannot_be_recorded_was_not_made() {
+    let upstream = Upstream::answering("done");
+    let mut routes = open_route("up", upstream.address).replace("[\"default\"]", "[\"ask\", \"default\"]");
+    routes += "[[policy]]\nname = \"ask\"\naction = \"approve\"\nreason = \"It asks.\"\n\
+               when = { method = \"PUT\" }\napproval = { by = \"local:0\", self = true }\n";
+    let Some(gateway) = on_a_small_disk(&routes) else { return };
+    let address = gateway.address();
+    let held = |state: &str| -> Vec<Value> {
+        let listed = gateway.command(&["approvals", "list", "--state", state, "--json"]);
+        serde_json::from_slice(&listed.stdout).unwrap_or_default()
+    };
+    let waiting = || {
+        eventually("a caller who waits", || {
+            held("pending").into_iter().find(|card| card["client"] == "waiting")
+        })
+    };
+    let admin = gateway.folder.path().join("admin.sock");
+    let decide = |card: &Value, decision: &str| {
+        let path = format!("/api/v1/approvals/{}/decision", card["id"].as_str().unwrap());
+        ask_admin(&admin, "POST", &path, &[], decision)
+    };
+    // Longer than what is left of the segment in use.
+    let reason = "x".repeat(900);
+    let granted = json!({"decision": "approve", "revision": 1, "scope": "period", "period_s": 1800,
+                         "reason": reason})
+    .to_string();
+    let denied = json!({"decision": "deny", "revision": 1, "reason": reason}).to_string();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&address, "PUT", "/held", &[], ""));
+        let card = waiting();
+        let (filler, _) = fill(&gateway, &upstream);
+        let failed = decide(&card, &granted);
+        assert_eq!(failed.status, 503, "{}", failed.text());
+        assert!(failed.text().contains("audit journal"), "{}", failed.text());
+        assert_eq!(asked.join().unwrap().status, 503);
+        assert_eq!(decide(&card, &denied).status, 503);
+        fs::remove_file(&filler).unwrap();
+        eventually("room again", || (ask(&address, "POST", "/after", &[], "").status == 200).then_some(()));
+        // As if nobody had said anything: it waits for its caller, and nothing was granted.
+        let still = held("pending");
+        assert_eq!((still.len(), &still[0]["id"]), (1, &card["id"]), "{still:?}");
+        assert_eq!(gateway.command(&["grants", "list", "--json"]).stdout, b"[]\n");
+        assert!(!upstream.received().contains("PUT /held"), "it was forwarded");
+        let again = scope.spawn(|| ask(&address, "PUT", "/held", &[], ""));
+        let approved = decide(&waiting(), r#"{"decision": "approve", "revision": 1}"#);
+        assert_eq!(approved.status, 200, "{}", approved.text());
+        assert_eq!(again.join().unwrap().status, 200);
+    });
+    assert_eq!(upstream.received().matches("PUT /held").count(), 1);
 }

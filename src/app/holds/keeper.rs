@@ -15,6 +15,7 @@ use crate::{
     audit::{Access, Commit, ExchangeId, Record},
     buffer::Segments,
     exchange::handover::Delivery,
+    journal::Failure,
     limits::{CONVERSATION_STORE_INTERVAL, DELIVERY_RETRY, DELIVERY_TIMEOUT, HOLD_TICK},
     runtime,
     time::Timestamp,
@@ -203,6 +204,24 @@ impl Keeper {
     /// Keeps, records and tells, in this order.
     fn carry_out(&mut self, effects: Effects) -> Result<(), String> {
         let kept = self.store_and_record(&effects);
+        self.told_of(effects, kept)
+    }
+
+    /// Carries out what somebody decided of the card, as which it is there again where that is not recorded.
+    fn decided(&mut self, before: Option<Card>, grant: &str, effects: Effects) -> Result<(), String> {
+        let kept = self.store_and_record(&effects);
+        if let (Err(_), Some(card)) = (&kept, before) {
+            self.book.take_back(now(), card, grant);
+            let contents = effects.kept.iter().map(|id| (id.clone(), self.content(id))).collect();
+            if let Some(Err(error)) = self.store.as_mut().map(|store| store.keep(&contents)) {
+                tracing::error!(%error, "a decision that is not recorded is still in the store");
+            }
+        }
+        self.told_of(effects, kept)
+    }
+
+    /// Tells all who are to be told what came of it.
+    fn told_of(&mut self, effects: Effects, kept: Result<(), String>) -> Result<(), String> {
         if let Err(why) = &kept {
             tracing::error!(why, "what was decided is not kept: nothing goes upstream for it");
         }
@@ -220,6 +239,8 @@ impl Keeper {
                     self.give_back(exchange);
                     (unavailable(), Segments::new())
                 }
+                // Nobody has said so, as far as anybody will ever know.
+                (Verdict::Denied { .. }, _) if kept.is_err() => (unavailable(), Segments::new()),
                 // It comes again with the next request.
                 (verdict @ Verdict::Pending { .. }, _) => (verdict, Segments::new()),
                 (verdict, body) => (verdict, body.unwrap_or_default()),
@@ -279,13 +300,20 @@ impl Keeper {
             let store = self.store.as_mut().ok_or("there is no store")?;
             store.keep(&changes).map_err(|error| format!("the store of approvals: {error}"))?;
         }
+        if let Err(failure) = self.record(&effects.records) {
+            self.forget(letters.into_iter().map(|letter| letter.id).collect());
+            return Err(format!("the audit journal: {failure}"));
+        }
         self.parts.notifier.post(letters);
-        let last = effects.records.len().saturating_sub(1);
-        for (index, record) in effects.records.iter().enumerate() {
+        Ok(())
+    }
+
+    fn record(&self, records: &[Record]) -> Result<(), Failure> {
+        let last = records.len().saturating_sub(1);
+        for (index, record) in records.iter().enumerate() {
             // The log is in order: what stands before a record that is on the disk is there, too.
             let commit = if index == last { Commit::Durable } else { Commit::Written };
-            let recorded = self.parts.journal.append_blocking(commit, record.clone());
-            recorded.map_err(|failure| format!("the audit journal: {failure}"))?;
+            self.parts.journal.append_blocking(commit, record.clone())?;
         }
         Ok(())
     }
@@ -335,8 +363,9 @@ impl Keeper {
             Order::Decide(id, decision) => {
                 let approver = decision.approver.clone();
                 let id = self.full(&id, &approver)?;
-                let effects = self.book.decide(now(), &id, decision, fresh("gra")?)?;
-                self.carry_out(effects).map_err(Fault::Unavailable)?;
+                let (before, grant) = (self.book.card(&id).cloned(), fresh("gra")?);
+                let effects = self.book.decide(now(), &id, decision, grant.clone())?;
+                self.decided(before, &grant, effects).map_err(Fault::Unavailable)?;
                 self.shown(&id, &approver)
             }
             Order::Grants(approver) => {

@@ -59,6 +59,16 @@ impl Book {
         Ok(effects)
     }
 
+    /// A decision is not recorded: there was none. `card` is as it was before, `grant` what it opened, if
+    /// anything. Who has been told of it is gone.
+    pub fn take_back(&mut self, now: Timestamp, mut card: Card, grant: &str) {
+        self.grants.remove(grant);
+        if !self.waiting.values().any(|waiting| waiting.card == card.id) {
+            card.away_us = Some(now.0);
+        }
+        self.put(card);
+    }
+
     /// A card is approved: the first request that has its bytes takes it, the others ask again.
     fn release(&mut self, now: Timestamp, card: &mut Card, effects: &mut Effects) {
         let of_card = self.waiting.iter().find(|(_, one)| one.card == card.id && one.bind == card.bind);

@@ -3,7 +3,7 @@
 use super::Compiler;
 use crate::config::lint::approvers;
 use crate::config::tree::at;
-use crate::config::{self, FieldCondition, JsonCondition, Timeout, When as Written};
+use crate::config::{self, FieldCondition, JsonCondition, When as Written};
 use crate::http::Method;
 use crate::policy::{
     Action, ApprovalTerms, BodyTest, FieldOp, FieldTest, JsonOp, JsonTest, Number, Rule, RuleFault, RuleSet,
@@ -77,9 +77,6 @@ impl Compiler<'_> {
             approvals_min: terms.map_or(1, |terms| u32::from(terms.min)),
             allow_self: terms.is_some_and(|terms| terms.own),
             timeout: terms.map_or(APPROVAL_TIMEOUT, |terms| terms.timeout.0),
-            allow_on_timeout: match terms.map_or(Timeout::Deny, |terms| terms.on_timeout) {
-                Timeout::Deny => false,
-            },
         }
     }
 }

@@ -112,7 +112,6 @@ fn asks() -> Action {
         approvals_min: 1,
         allow_self: false,
         timeout: Duration::from_secs(60),
-        allow_on_timeout: false,
         digest: [0; 32],
     };
     Action::Approve { reason: "Ask.".into(), terms: Arc::new(terms) }

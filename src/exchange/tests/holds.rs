@@ -12,7 +12,6 @@ fn held() -> World {
         approvals_min: 1,
         allow_self: false,
         timeout: Duration::from_secs(60),
-        allow_on_timeout: false,
         digest: [0; 32],
     };
     let action = Action::Approve { reason: "Costly.".into(), terms: Arc::new(terms) };

@@ -116,7 +116,6 @@ fn rules() -> Vec<Rule> {
         approvals_min: 1,
         allow_self: false,
         timeout: Duration::from_secs(1),
-        allow_on_timeout: false,
         digest: [0; 32],
     };
     let hello = BodyTest { contains_any: vec!["hello".to_owned()], ignore_case: false };
