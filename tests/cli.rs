@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -173,6 +173,23 @@ fn check_reads_keys_and_secrets() {
     let output = ringward(dir.path(), &["check"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("= help: chmod 600 ./key.pem"), "{}", stderr(&output));
+}
+
+#[test]
+fn check_finds_a_folder_where_the_log_cannot_be_written() {
+    let dir = initialised();
+    replace(dir.path(), "dir = \"audit\"", "dir = \"closed/audit\"");
+    fs::create_dir(dir.path().join("closed")).unwrap();
+    fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write everywhere, unless it has lost its capabilities.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    let program = if is_root { &without[..] } else { &["env"] };
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).args([env!("CARGO_BIN_EXE_ringward"), "check"]).current_dir(dir.path());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the log cannot be written: ./closed: "), "{}", stderr(&output));
 }
 
 #[test]

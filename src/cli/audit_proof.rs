@@ -425,7 +425,7 @@ impl RotateKey {
             code
         };
         let (journal, _) = Journal::open(options, 0, Box::new(Nobody)).map_err(|error| match error {
-            OpenError::Locked(_) => failed(&format!("{error}: leave --offline out"), exit::FAILED),
+            OpenError::Locked(..) => failed(&format!("{error}: leave --offline out"), exit::FAILED),
             error => failed(&error, exit::FAILED),
         })?;
         let rotated = journal.handle().rotate_key();

@@ -9,6 +9,8 @@ use crate::background::oidc::{LoginClient, Oidc, Timing};
 use crate::background::secrets::{Failure, Surroundings, provision as provision_secrets};
 use crate::config::{self, Diagnostic, Format, Host, Origin, Path, Severity, Snapshot, diagnostic};
 use clap::{Args, ValueEnum};
+use rustix::fs::Access;
+use std::io;
 use std::time::Duration;
 
 /// Whoever does not answer within this time does not answer.
@@ -93,6 +95,7 @@ fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<
         let diagnostic = snapshot.tree.value(&path, Severity::Error, "dev-issuer", message);
         diagnostic.help("name your own issuer, and remove `dev`")
     }));
+    found.extend(audit_folder(&snapshot));
     found.extend(block_on(async {
         let mut found = secrets(&snapshot).await;
         if online {
@@ -104,6 +107,23 @@ fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<
     }));
     diagnostic::sort(&mut found);
     found
+}
+
+/// A folder of the log in which nothing could be written, or made.
+fn audit_folder(snapshot: &Snapshot) -> Option<Diagnostic> {
+    let (plan, start) = (&snapshot.audit, std::path::Path::new("."));
+    let named = |found: &&std::path::Path| !found.as_os_str().is_empty();
+    let there = plan.dir.ancestors().filter(named).find(|folder| folder.exists()).unwrap_or(start);
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let error = match rustix::fs::access(there, access) {
+        Ok(()) if there.is_dir() => return None,
+        Ok(()) => io::ErrorKind::NotADirectory.into(),
+        Err(error) => io::Error::from(error),
+    };
+    let message = format!("the log cannot be written: {}: {error}", there.display());
+    let path = Path::from(["audit".into(), "dir".into()]);
+    let diagnostic = snapshot.tree.value(&path, Severity::Error, "audit-folder", message);
+    Some(diagnostic.help("name a folder that the user who runs the gateway may write"))
 }
 
 async fn secrets(snapshot: &Snapshot) -> Vec<Diagnostic> {

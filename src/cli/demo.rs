@@ -1,23 +1,21 @@
 //! `ringward demo`.
 
-use super::profile::{ClientSecret, Profile, runtime_profiles};
+mod published;
+
+use super::profile::runtime_profiles;
 use super::{exit, output::Output, run};
 use crate::admin::Events;
 use crate::app::{self, Ended, service::Notifier};
 use crate::approval::CardView;
 use crate::demo::{self, Demo, Options, Ready};
 use clap::Args;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, OpenOptions};
+use published::{PROFILE, PublishedProfile};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Name of the profile that `ringward token` takes while a demo runs.
-const PROFILE: &str = "demo";
 
 /// Start a gateway with everything around it, on loopback: no configuration, no network
 ///
@@ -53,7 +51,10 @@ impl Command {
             ));
         }
         let drain = demo.gateway.drain_time();
-        let served = run::serve(&demo.gateway, &Notifier::default(), || self.announce(&demo, began, output));
+        let served = run::serve(&demo.gateway, &Notifier::default(), || {
+            let name = profile.as_ref().map_or(PROFILE, |published| &published.name);
+            self.announce(&demo, name, began, output);
+        });
         if let Err(error) = served {
             output.error(&format!("signals cannot be watched: {error}"));
         }
@@ -76,14 +77,14 @@ impl Command {
         }
     }
 
-    fn announce(&self, demo: &Demo, began: Instant, output: &mut Output) {
+    fn announce(&self, demo: &Demo, profile: &str, began: Instant, output: &mut Output) {
         if self.json {
             // Values with text keys always serialise.
             let line = serde_json::to_string(&demo.ready).expect("text keys");
             output.result(&(line + "\n"));
         } else {
             let ms = began.elapsed().as_millis();
-            let screen = Screen { ready: &demo.ready, program: &program(), ink: Ink::of_stdout() };
+            let screen = Screen { ready: &demo.ready, profile, program: &program(), ink: Ink::of_stdout() };
             output.result(&screen.text(ms, self.keep.then(|| demo.directory())));
             let cards = Cards { ui: format!("{}/ui", demo.ready.admin), shown: BTreeSet::new() };
             demo.gateway.background().spawn(cards.print(demo.gateway.approvals()));
@@ -178,6 +179,8 @@ impl Ink {
 /// What a person reads.
 struct Screen<'a> {
     ready: &'a Ready,
+    /// That `ringward token` takes.
+    profile: &'a str,
     program: &'a str,
     ink: Ink,
 }
@@ -220,7 +223,7 @@ impl Screen<'_> {
 
     fn commands(&self) -> [(&'static str, String); 4] {
         let Ready { gateway, routes, .. } = self.ready;
-        let token = format!("$({} token --profile {PROFILE})", self.program);
+        let token = format!("$({} token --profile {})", self.program, self.profile);
         let curl = format!("  curl -s -H \"Authorization: Bearer {token}\"");
         let json = "-H 'content-type: application/json'";
         let sql = "{\"sql\":\"DROP TABLE orders\"}";
@@ -252,63 +255,12 @@ impl Screen<'_> {
     }
 }
 
-/// The profile of this demo, in the file that `ringward token` reads. Removed when dropped, unless another
-/// demo has written its own.
-struct PublishedProfile {
-    file: PathBuf,
-    text: String,
-}
-
-impl PublishedProfile {
-    fn write(file: &Path, ready: &Ready) -> io::Result<PublishedProfile> {
-        let profile = Profile {
-            issuer: Some(ready.issuer.clone()),
-            token_endpoint: None,
-            client_id: ready.client_id.to_owned(),
-            client_secret: ClientSecret::File(ready.client_secret_file.clone()),
-            audience: Some(ready.audience.to_owned()),
-            resource: None,
-            scope: None,
-        };
-        let text = toml::to_string(&BTreeMap::from([(PROFILE, profile)])).map_err(io::Error::other)?;
-        if let Some(directory) = file.parent() {
-            own_directory(directory)?;
-        }
-        let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-        let mut opened =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        opened.write_all(text.as_bytes())?;
-        fs::rename(&beside, file)?;
-        Ok(PublishedProfile { file: file.to_owned(), text })
-    }
-}
-
-impl Drop for PublishedProfile {
-    fn drop(&mut self) {
-        if fs::read_to_string(&self.file).is_ok_and(|text| text == self.text) {
-            // It is gone already, or it is the system's to remove at its next start.
-            let _ = fs::remove_file(&self.file);
-        }
-    }
-}
-
-/// A directory of this user: where others may write, they could lay a profile of theirs.
-fn own_directory(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let metadata = fs::symlink_metadata(directory)?;
-    let foreign = metadata.uid() != crate::runtime::sys::user_id() || metadata.mode() & 0o022 != 0;
-    if foreign || !metadata.is_dir() {
-        return Err(io::Error::other("its directory belongs to others, or others may write to it"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::demo::Routes;
 
-    fn ready() -> Ready {
+    pub fn ready() -> Ready {
         Ready {
             gateway: "http://127.0.0.1:1".into(),
             gateway_tls: "https://127.0.0.1:2".into(),
@@ -332,29 +284,16 @@ mod tests {
 
     #[test]
     fn a_person_gets_four_commands_and_no_token() {
-        let screen = |color| Screen { ready: &ready(), program: "ringward", ink: Ink(color) }.text(120, None);
+        let screen = |color| {
+            let screen = Screen { ready: &ready(), profile: "demo-2", program: "ringward", ink: Ink(color) };
+            screen.text(120, None)
+        };
         let text = screen(false);
         assert!(!text.contains('\x1b') && screen(true).contains('\x1b'));
         assert!(!text.contains("canary"));
-        assert_eq!(text.matches("$(ringward token --profile demo)").count(), 4);
+        assert_eq!(text.matches("$(ringward token --profile demo-2)").count(), 4);
         assert!(text.contains("ringward approvals list --admin unix:/x/admin.sock"));
         assert!(text.contains("http://127.0.0.1:1/customers") && text.contains("DROP TABLE"));
         assert!(text.contains("ANTHROPIC_BASE_URL=http://127.0.0.1:1/anthropic "));
-    }
-
-    #[test]
-    fn the_profile_lives_as_long_as_the_demo() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("ringward/profiles.toml");
-        let published = PublishedProfile::write(&file, &ready()).unwrap();
-        let read: BTreeMap<String, Profile> = toml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-        assert_eq!(read["demo"].issuer.as_deref(), Some("http://127.0.0.1:6"));
-        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        let other = Ready { issuer: "http://127.0.0.1:7".into(), ..ready() };
-        let later = PublishedProfile::write(&file, &other).unwrap();
-        drop(published);
-        assert!(file.exists(), "the later demo's profile stays");
-        drop(later);
-        assert!(!file.exists());
     }
 }

@@ -66,7 +66,7 @@ use segment::Segments;
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc::sync_channel},
     thread::JoinHandle,
@@ -112,8 +112,8 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process writes to this folder.
-    #[error("{0} is in use by another gateway")]
-    Locked(PathBuf),
+    #[error("{} is in use by another gateway{}", .0.display(), with_pid(*.1))]
+    Locked(PathBuf, Option<u32>),
     /// The openings would lie inside the log, or the log inside the openings.
     #[error("{0} must not lie inside of the other audit folder")]
     Nested(PathBuf),
@@ -399,9 +399,24 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     let folder = File::open(dir).map_err(io_error)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned(), locked_by(&folder))),
         Err(TryLockError::Error(source)) => Err(io_error(source)),
     }
+}
+
+fn with_pid(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", PID {pid}"))
+}
+
+/// The process that holds a lock of this folder, as `/proc/locks` has it; `None` in another PID namespace.
+fn locked_by(folder: &File) -> Option<u32> {
+    let metadata = folder.metadata().ok()?;
+    let (major, minor) = (libc::major(metadata.dev()), libc::minor(metadata.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let held = locks.lines().map(fields).find(|fields| fields.get(5) == Some(&place));
+    held?.get(4)?.parse().ok().filter(|pid| *pid > 0)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

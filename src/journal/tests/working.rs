@@ -197,7 +197,7 @@ fn a_full_ring_keeps_room_for_every_outcome() {
 fn folders_that_cannot_be_a_log_are_refused() {
     let house = House::new();
     let (journal, _producer) = house.open();
-    assert!(matches!(house.open_on(Arc::new(OsDisk)), Err(OpenError::Locked(_))));
+    assert!(matches!(house.open_on(Arc::new(OsDisk)), Err(OpenError::Locked(_, Some(_)))));
     journal.close().unwrap();
 
     let nested = Options { openings_dir: house.log().join("openings"), ..house.options() };
