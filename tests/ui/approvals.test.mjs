@@ -23,6 +23,32 @@ async function open(page, session) {
   return card;
 }
 
+test("an answer that comes behind newer events changes nothing", async () => {
+  const { page, wrong, close } = await visit(browser, demo, {
+    as: "sam",
+    path: "approvals",
+  });
+  const card = page.locator("article.card");
+  const delivered = card.getByText("its answer was delivered whole");
+  await page.route("**/decision", async (route) => {
+    const response = await route.fetch();
+    assert.equal((await response.json()).outcome, "it is being sent");
+    await delivered.waitFor();
+    await route.fulfill({ response });
+  });
+  const asked = demo.spend("Write to grace@example.com", { session: "late" });
+  await card.getByText("late", { exact: true }).waitFor();
+  await card.getByRole("button", { name: "Approve" }).click();
+  const answered = page.waitForResponse("**/decision");
+  await card.getByRole("button", { name: "Approve once" }).click();
+  assert.equal((await asked).status, 200);
+  await (await answered).finished();
+  await card.getByText("Approved and sent").waitFor();
+  assert.ok(await delivered.isVisible(), await card.innerText());
+  assertClean(wrong);
+  await close();
+});
+
 test("a held request appears by itself, is approved once, and is sent", async () => {
   const { page, wrong, close } = await visit(browser, demo, {
     as: "sam",

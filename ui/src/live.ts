@@ -5,7 +5,7 @@
  *  begun anew. */
 
 import { useEffect, useState } from "preact/hooks";
-import { json, Problem, problemOf } from "./api";
+import { json, Problem, problemOf, type Asked } from "./api";
 import { EventReader } from "./events";
 import type { Card } from "./types";
 
@@ -36,8 +36,18 @@ function say(change: Partial<Live>) {
   for (const watcher of watchers) watcher(live);
 }
 
+/** How many events have told of a card. */
+const told = new Map<string, number>();
+
+/** Asks for a card, or decides about it. What the stream has told meanwhile is newer than the answer. */
+export async function askForCard(id: string, path = "", asked: Asked = {}): Promise<void> {
+  const before = told.get(id);
+  const card = await json<Card>(`/api/v1/approvals/${id}${path}`, asked);
+  if (told.get(id) === before) noteCard(card);
+}
+
 /** Puts a card in its place, unless what is known of it is newer. */
-export function noteCard(card: Card) {
+function noteCard(card: Card) {
   const known = live.cards.find((one) => one.id === card.id);
   if (known && known.revision > card.revision) return;
   const others = live.cards.filter((one) => one.id !== card.id);
@@ -75,7 +85,10 @@ async function listen(abort: AbortController) {
       if (done) break;
       heard();
       for (const event of events.push(value)) {
-        if (event.name === "approval") noteCard(JSON.parse(event.data) as Card);
+        if (event.name !== "approval") continue;
+        const card = JSON.parse(event.data) as Card;
+        told.set(card.id, (told.get(card.id) ?? 0) + 1);
+        noteCard(card);
       }
       lastId = events.id;
     }

@@ -168,6 +168,15 @@ export interface Recording extends Exchange {
   masks: Record<string, number>;
 }
 
+export interface ConfiguredSecret {
+  name: string;
+  kind: string;
+  source: string;
+  age_s: number | null;
+  last_error: string | null;
+  upstreams: string[];
+}
+
 export interface Status {
   version: string;
   pid: number;

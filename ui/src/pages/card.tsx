@@ -2,10 +2,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { json, Problem } from "../api";
+import { Problem } from "../api";
 import { bytes, clock, plural, short, span, time } from "../format";
 import { Inert, InertBlock } from "../inert";
-import { noteCard } from "../live";
+import { askForCard } from "../live";
 import { Copy, Facts, Link, Tag } from "../parts";
 import { useMay } from "../roles";
 import type { Card } from "../types";
@@ -63,7 +63,7 @@ function useRead(card: Card) {
     const abort = new AbortController();
     const read = async () => {
       try {
-        noteCard(await json<Card>(`/api/v1/approvals/${card.id}`, { signal: abort.signal }));
+        await askForCard(card.id, "", { signal: abort.signal });
       } catch (error) {
         // It is shown as the stream had it; a card that is gone is told by the stream.
         if (!(error instanceof Problem) && !abort.signal.aborted) throw error;

@@ -3,10 +3,10 @@
 
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { json, Problem, words } from "../api";
+import { Problem, words } from "../api";
 import { useKeys } from "../hooks";
 import { Inert } from "../inert";
-import { noteCard } from "../live";
+import { askForCard } from "../live";
 import { Scopes, sentence } from "../parts";
 import { useMe } from "../roles";
 import type { Card } from "../types";
@@ -36,8 +36,8 @@ export function Decide({ card }: { card: Card }): JSX.Element {
     setBusy(true);
     setFailed("");
     try {
-      const path = `/api/v1/approvals/${card.id}/decision`;
-      noteCard(await json<Card>(path, { method: "POST", json: { ...body, revision: card.revision } }));
+      const decision = { ...body, revision: card.revision };
+      await askForCard(card.id, "/decision", { method: "POST", json: decision });
       setOpen("no");
     } catch (error) {
       setFailed(sentence(words(error)));
@@ -75,7 +75,7 @@ export function Decide({ card }: { card: Card }): JSX.Element {
 
 async function refresh(card: Card) {
   try {
-    noteCard(await json<Card>(`/api/v1/approvals/${card.id}`));
+    await askForCard(card.id);
   } catch {
     // What was said about it stands above the buttons.
   }

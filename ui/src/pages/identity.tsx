@@ -5,7 +5,7 @@ import { span } from "../format";
 import { useResource } from "../hooks";
 import { Inert } from "../inert";
 import { Command, Empty, Failed, Panel, Table, Tag, Title, Waiting } from "../parts";
-import type { Status } from "../types";
+import type { ConfiguredSecret, Status } from "../types";
 
 export function Identity(): JSX.Element {
   const { data: status, problem } = useResource<Status>("/api/v1/status", 5_000);
@@ -17,7 +17,7 @@ export function Identity(): JSX.Element {
       {status && (
         <>
           <Issuers status={status} />
-          <Secrets status={status} />
+          <Secrets />
         </>
       )}
     </>
@@ -71,29 +71,44 @@ function Issuers({ status }: { status: Status }): JSX.Element {
   );
 }
 
-function Secrets({ status }: { status: Status }): JSX.Element {
+/** A secret that is fetched for each request has no age. */
+function state(secret: ConfiguredSecret): [kind: string, text: string] {
+  if (secret.kind === "exchange") return ["ready", "for each request"];
+  if (secret.age_s === null) return ["failed", "not read"];
+  return secret.last_error ? ["failed", "old"] : ["ready", "ready"];
+}
+
+function Secrets(): JSX.Element {
+  const path = "/api/v1/secrets";
+  const { data, problem } = useResource<{ secrets: ConfiguredSecret[] }>(path, 5_000);
   return (
     <Panel title="Secrets" note="put into requests for the upstream; no caller ever holds one">
-      {status.secrets.length === 0 ? (
+      {problem && !data && <Failed problem={problem} />}
+      {data?.secrets.length === 0 && (
         <Empty title="No secret is configured">
           <Command text="ringward config explain secrets" />
         </Empty>
-      ) : (
+      )}
+      {data && data.secrets.length > 0 && (
         <Table
-          rows={status.secrets}
+          rows={data.secrets}
           id={(one) => one.name}
           columns={[
             { head: "Name", cell: (one) => <b>{one.name}</b> },
             { head: "Source", cell: (one) => <Place text={one.source} error={one.last_error} /> },
+            { head: "Upstreams", cell: (one) => <Inert text={one.upstreams.join(", ")} /> },
             {
               head: "State",
-              cell: (one) => (
-                <Tag kind={one.age_s !== null && !one.last_error ? "ready" : "failed"}>
-                  {one.age_s === null ? "not read" : one.last_error ? "old" : "ready"}
-                </Tag>
-              ),
+              cell: (one) => {
+                const [kind, text] = state(one);
+                return <Tag kind={kind}>{text}</Tag>;
+              },
             },
-            { head: "Read", class: "number", cell: (one) => age(one.age_s) },
+            {
+              head: "Read",
+              class: "number",
+              cell: (one) => (one.kind === "exchange" ? "–" : age(one.age_s)),
+            },
           ]}
         />
       )}
