@@ -8,9 +8,14 @@
 //! escaped quote decodes to [`ESCAPED_QUOTE`] there, and that character itself to its neighbour.
 
 use super::fold::{self, Fold};
+use std::ops::Range;
 
 /// What an escaped quote becomes in the text of a JSON document: a character that no literal may hold.
 pub const ESCAPED_QUOTE: u8 = 0x1f;
+/// What the quotes around a document inside of a document become, see [`super::nested`].
+pub const DOCUMENT_OPEN: u8 = 0x1c;
+/// The closing one.
+pub const DOCUMENT_CLOSE: u8 = 0x1d;
 /// What an escaped U+001F becomes there: another separator of information, which detectors know as little.
 const UNIT_SEPARATOR: u8 = 0x1e;
 
@@ -121,6 +126,29 @@ pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mu
         Codec::Form => decode_form(raw, last, text, map),
         _ => decode_escapes(codec, raw, last, true, text, map),
     }
+}
+
+/// [`decode`] of a part of a window that may hold documents in documents; gives the position behind it.
+pub fn decode_range(
+    codec: Codec,
+    raw: &[u8],
+    range: Range<usize>,
+    last: bool,
+    text: &mut Vec<u8>,
+    map: &mut Map,
+) -> usize {
+    let (start, first, breaks) = (range.start, text.len(), map.0.len());
+    let end = start + decode(codec, &raw[range], last, text, map);
+    for one in &mut map.0[breaks..] {
+        // Windows are far below 4 GiB, see `Map::push`.
+        (one.raw, one.raw_after) = (one.raw + start as u32, one.raw_after + start as u32);
+    }
+    let mut rest = &mut text[first..];
+    while let Some(at) = memchr::memchr2(DOCUMENT_OPEN, DOCUMENT_CLOSE, rest) {
+        rest[at] = UNIT_SEPARATOR;
+        rest = &mut rest[at + 1..];
+    }
+    end
 }
 
 /// Copies `raw[at..end]`, in which there is no escape; gives where it stopped.

@@ -23,6 +23,7 @@ mod emit;
 pub mod encoding;
 mod error;
 mod fold;
+mod nested;
 mod rule;
 mod seal;
 mod set;
@@ -32,6 +33,7 @@ mod stream;
 pub mod text;
 pub mod token;
 mod value;
+mod work;
 
 pub use context::Context;
 pub use detect::{Expression, Path};
@@ -48,8 +50,9 @@ use emit::{Emit, Record};
 use seal::Seal;
 use sse::Sse;
 use std::sync::Arc;
-use stream::{Scratch, Stream, Work};
+use stream::Stream;
 use token::SessionTokens;
+use work::{Scratch, Work};
 
 /// Received bytes that were masked: `len` bytes at `offset` of the body as it came, by rule number `rule`.
 ///
@@ -108,10 +111,12 @@ impl Inspector {
     }
 
     /// With what becomes of a match in a model's thinking. In a document of `dialect`, thinking and
-    /// signatures stay as they are, as they do in its event streams.
+    /// signatures stay as they are, and the arguments of tool calls are read as the documents they are, as in
+    /// its event streams.
     pub fn with_thinking(mut self, dialect: &'static Dialect, thinking: Thinking) -> Inspector {
         if let Body::Whole(stream, _) = &mut self.body {
             stream.seal(Seal::of(dialect));
+            stream.documents_at(dialect.documents);
         }
         self.thinking = thinking;
         self

@@ -52,7 +52,7 @@ impl Seal {
         for (index, one) in dialect.sealed.iter().enumerate() {
             paths.push(Path::from(one.path), index as u16, true);
         }
-        let (walk, strings) = (Walk::new(&paths, None), SmallVec::new());
+        let (walk, strings) = (Walk::new(&paths, None).outside(), SmallVec::new());
         let sealed = dialect.sealed;
         Seal::Members(Box::new(Members { sealed, paths, walk, strings, ignores: [false; 2] }))
     }
@@ -60,7 +60,7 @@ impl Seal {
     /// The document's first byte was passed by.
     pub fn begin(&mut self, opened: u8) {
         if let Seal::Members(members) = self {
-            members.walk = Walk::new(&members.paths, Some(opened));
+            members.walk = Walk::new(&members.paths, Some(opened)).outside();
         }
     }
 

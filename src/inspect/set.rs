@@ -2,7 +2,7 @@ use super::Error;
 use super::detect::{Expression, Lane, Path};
 use super::fold;
 use super::rule::{Direction, Kind, Replacement, Rule};
-use super::stream::Plan;
+use super::work::Plan;
 use crate::limits::{
     MASK_KEY_BYTES_MAX, MASK_KEYS_MAX, MASK_LITERAL_BYTES_MAX, MASK_LITERALS_MAX, MASK_PATHS_MAX,
     MASK_RULES_MAX,

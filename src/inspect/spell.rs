@@ -1,37 +1,43 @@
 //! How a mask is written into the place of a match, so that the document around it stays what it was.
 
 use super::codec::{Codec, ESCAPED_QUOTE, percent, quote};
-use super::detect::{Extent, Found, Text};
+use super::detect::{Extent, Found, RANDOM_BYTES_MIN, Text};
 use super::rule::{Replacement, Rule};
 use super::value::Value;
 
 /// Where in a document a match stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// In text, or in a string.
+    /// In text, or in a string; or where JSON has nothing that could be kept what it is.
     #[default]
     Text,
     /// Outside of strings, where JSON has only numbers, `true`, `false` and `null`; it is a whole one.
     Token,
-    /// Outside of strings, a part of something.
-    Part,
+    /// Outside of strings, a part of a number.
+    Number,
 }
+
+/// Of a match without a bound so many bytes say whether it is a number: each has them when it is confirmed,
+/// however its text was cut.
+const NUMBER_BYTES: usize = RANDOM_BYTES_MIN;
 
 impl Place {
     /// The place of `found`. A match without a bound is a whole token only as a JSON value: the end
     /// of others is not known.
     pub fn of(codec: Codec, text: &Text, found: Found) -> Place {
-        if !codec.is_json() || text.in_string(found.start) {
+        let in_string = matches!(found.extent, Extent::String | Extent::Document);
+        if !codec.is_json() || in_string || text.in_string(found.start) {
             return Place::Text;
         }
-        let whole = match found.extent {
-            Extent::JsonValue => true,
-            Extent::Unbounded => false,
-            Extent::Bounded => {
-                is_edge(text.before(found.start, 1)) && is_edge(text.at(found.end).unwrap_or(0))
-            }
-        };
-        if whole { Place::Token } else { Place::Part }
+        let bytes = &text.bytes[found.start..found.end];
+        let is_number = |bytes: &[u8]| bytes.iter().all(|byte| b"0123456789+-.eE".contains(byte));
+        match found.extent {
+            Extent::JsonValue => Place::Token,
+            Extent::Bounded if is_alone(text, found) => Place::Token,
+            Extent::Bounded if is_number(bytes) => Place::Number,
+            Extent::Unbounded if is_number(&bytes[..bytes.len().min(NUMBER_BYTES)]) => Place::Number,
+            _ => Place::Text,
+        }
     }
 }
 
@@ -53,7 +59,7 @@ pub fn mask(
     let nines = match place {
         Place::Text => false,
         Place::Token => same_length,
-        Place::Part => value.is_number(),
+        Place::Number => true,
     };
     if nines {
         out.resize(out.len() + length, b'9');
@@ -91,9 +97,11 @@ pub fn mask(
     }
 }
 
-/// What stands beside a whole token of JSON: structure, white space, or an end.
-fn is_edge(byte: u8) -> bool {
-    matches!(byte, 0 | b' ' | b'\t' | b'\n' | b'\r' | b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"')
+/// Whether only what stands beside a whole token of JSON is beside a match: structure, white space, or an
+/// end.
+fn is_alone(text: &Text, found: Found) -> bool {
+    let is_edge = |byte: u8| b"\0 \t\n\r{}[]:,\"".contains(&byte) || text.is_document_end(byte);
+    is_edge(text.before(found.start, 1)) && is_edge(text.at(found.end).unwrap_or(0))
 }
 
 /// The text of a match with its escaped quotes as quotes.

@@ -1,99 +1,20 @@
-use super::codec::{self, Codec, Map};
-use super::detect::{Found, Hits, LEFT_BYTES, Lane, Scan, Scanned, Swallow, Text, Walk};
-use super::emit::{Emit, Reader};
-use super::rule::Rule;
+use super::codec::{self, Codec};
+use super::detect::{Extent, Found, LEFT_BYTES, Scanned, Swallow, Text, Walk};
+use super::emit::Reader;
+use super::nested::Nested;
 use super::seal::{Seal, Thinking};
 use super::spell::{self, Place};
-use super::token::SessionTokens;
+use super::sse::dialect::Step;
 use super::value::Value;
+use super::work::{ACTIVE, LANES, Plan, Scratch, Work};
 use super::{Edit, Error};
 use crate::buffer::Chunk;
-use crate::limits::{
-    INSPECT_BLOCK_BYTES, INSPECT_SCRATCH_BYTES_MAX, MASK_HOLD_BYTES_MAX, MASK_HOLD_RAW_BYTES_MAX,
-};
+use crate::limits::{INSPECT_BLOCK_BYTES, MASK_HOLD_BYTES_MAX, MASK_HOLD_RAW_BYTES_MAX};
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Lanes of a plan: the rules that change the body, then those that only count.
-const LANES: usize = 2;
-/// The lane that changes the body.
-const ACTIVE: usize = 0;
 /// Received bytes that are first joined with what was held back; more are taken as needed.
 const STITCH_BYTES: usize = 64;
-
-/// The compiled rules of one direction.
-#[derive(Debug)]
-pub struct Plan {
-    /// The rules that change the body, then those that only count.
-    pub lanes: [Option<Lane>; LANES],
-    /// Where all lanes together have to look.
-    scan: Scan,
-}
-
-impl Plan {
-    /// The plan of these lanes.
-    pub fn new(lanes: [Option<Lane>; LANES]) -> Plan {
-        let scan = Lane::scan_for(&lanes);
-        Plan { lanes, scan }
-    }
-
-    /// Whether no rule looks at bodies of this direction.
-    pub fn is_empty(&self) -> bool {
-        self.lanes.iter().all(Option::is_none)
-    }
-}
-
-/// What all streams of an inspector share while they work.
-#[derive(Debug)]
-pub struct Work<'a> {
-    /// What to look for.
-    pub plan: &'a Plan,
-    /// The rules behind the plan.
-    pub rules: &'a [Rule],
-    /// Whether a same-length mask has the length of the received bytes, not that of the decoded ones (events
-    /// keep no length, and their values are spelled in several ways).
-    pub keeps_length: bool,
-    /// What becomes of a match in thinking.
-    pub thinking: Thinking,
-    /// Gives values their tokens.
-    pub tokens: Option<&'a SessionTokens>,
-    /// Memory that is used again and again.
-    pub scratch: &'a mut Scratch,
-    /// Where decided bytes go.
-    pub emit: Emit<'a>,
-}
-
-/// Memory for one window at a time.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    window: Vec<u8>,
-    text: Vec<u8>,
-    map: Map,
-    /// Whether the window has a text of its own, in `text`.
-    decoded: bool,
-    hits: Hits,
-    found: [Vec<Found>; LANES],
-    mask: Vec<u8>,
-}
-
-impl Scratch {
-    /// Gives memory back that only a window dense in escapes or in starts of matches took.
-    pub fn trim(&mut self) {
-        let found: usize = self.found.iter().map(|found| found.capacity() * size_of::<Found>()).sum();
-        let own = self.window.capacity() + self.text.capacity() + self.mask.capacity();
-        if own + found + self.map.held_bytes() + self.hits.held_bytes() > INSPECT_SCRATCH_BYTES_MAX {
-            *self = Scratch::default();
-        }
-    }
-
-    fn to_raw(&self, text: usize) -> usize {
-        if self.decoded { self.map.to_raw(text) } else { text }
-    }
-
-    fn to_text(&self, raw: usize) -> usize {
-        if self.decoded { self.map.to_text(raw) } else { raw }
-    }
-}
 
 /// One value that comes in pieces: a body, or a text that is streamed over many events.
 ///
@@ -124,6 +45,8 @@ pub struct Stream {
     walks: Walks,
     /// What of it must stay as it is.
     seal: Seal,
+    /// The documents in its strings.
+    nested: Option<Box<Nested>>,
 }
 
 /// Walks over the documents of a value.
@@ -145,12 +68,19 @@ struct Run {
 }
 
 /// A match that is masked in parts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Open {
+    codec: Codec,
     place: Place,
     value: Value,
     /// Whether it lies in thinking.
     sealed: bool,
+}
+
+impl Default for Open {
+    fn default() -> Open {
+        Open { codec: Codec::Plain, place: Place::Text, value: Value::default(), sealed: false }
+    }
 }
 
 impl Walks {
@@ -193,7 +123,13 @@ impl Stream {
             open: Open::default(),
             walks: Walks::Before(None),
             seal: Seal::Nothing,
+            nested: None,
         }
+    }
+
+    /// Says which strings of its values hold documents, if these are JSON.
+    pub fn documents_at(&mut self, paths: &'static [&'static [Step]]) {
+        self.nested = Nested::new(paths);
     }
 
     /// Says what of the value must stay as it is, until the stream is restarted.
@@ -218,6 +154,9 @@ impl Stream {
         self.left = [0; LEFT_BYTES];
         self.in_string = in_string;
         self.seal = Seal::Nothing;
+        if let Some(nested) = &mut self.nested {
+            nested.restart();
+        }
         if !matches!(self.walks, Walks::Never) {
             self.walks = Walks::Before(None);
         }
@@ -231,6 +170,9 @@ impl Stream {
         self.walks = Walks::Before(Some(opened).filter(|_| !held));
         if !held {
             self.seal.begin(opened);
+        }
+        if let Some(nested) = &mut self.nested {
+            nested.begin(opened, self.carry.len());
         }
     }
 
@@ -281,6 +223,7 @@ impl Stream {
             let end = range.end.min(at + INSPECT_BLOCK_BYTES);
             let ends = end == range.end;
             let window = Window { raw: &source[at..end], carried: 0, source_at: at, last: last && ends };
+            self.read_nested(window.raw);
             let decided = self.decide(work, &window);
             let start = decided.start;
             self.commit(work, &window, decided);
@@ -316,6 +259,7 @@ impl Stream {
             raw.extend_from_slice(&source[range.start..range.start + taken]);
             let whole = taken == range.len();
             let window = Window { raw: &raw, carried, source_at: range.start, last: last && whole };
+            self.read_nested(&raw);
             let decided = self.decide(work, &window);
             if decided.start < carried && !whole {
                 taken = range.len().min(taken * 4);
@@ -338,6 +282,18 @@ impl Stream {
             self.hold(work, &source[range.clone()], range.start);
             return Ok(range.end);
         }
+    }
+
+    /// Finds the documents in strings of a window.
+    fn read_nested(&mut self, raw: &[u8]) {
+        if let Some(nested) = self.nested.as_mut().filter(|_| self.codec == Codec::Json) {
+            nested.read(raw);
+        }
+    }
+
+    /// The documents in strings, if there may be any.
+    fn documents(&self) -> Option<&Nested> {
+        self.nested.as_deref().filter(|_| self.codec == Codec::Json)
     }
 
     /// Appends the undecided end of a piece to the carry.
@@ -369,12 +325,19 @@ impl Stream {
     fn decide(&self, work: &mut Work, window: &Window) -> Decided {
         let scratch = &mut *work.scratch;
         let mut decoded_end = window.raw.len();
-        scratch.decoded = self.codec.has_escapes(window.raw);
+        let nested = self.documents();
+        scratch.decoded = match nested {
+            Some(nested) => nested.has_escapes(window.raw),
+            None => self.codec.has_escapes(window.raw),
+        };
         if scratch.decoded {
-            scratch.text.clear();
-            scratch.map.clear();
-            decoded_end =
-                codec::decode(self.codec, window.raw, window.last, &mut scratch.text, &mut scratch.map);
+            let (text, map) = (&mut scratch.text, &mut scratch.map);
+            text.clear();
+            map.clear();
+            decoded_end = match nested {
+                Some(nested) => nested.decode(window.raw, window.last, text, map),
+                None => codec::decode(self.codec, window.raw, window.last, text, map),
+            };
         }
         let mut decided = Decided {
             hold: [decoded_end; LANES],
@@ -415,6 +378,7 @@ impl Stream {
     fn text<'a>(&'a self, decoded: &'a [u8], is_decoded: bool, window: &'a Window) -> Text<'a> {
         let bytes = if is_decoded { decoded } else { window.raw };
         Text::new(bytes, &self.left, window.last, self.codec.is_json(), self.in_string)
+            .with_documents(self.documents().is_some())
     }
 
     /// The walks to go on with. They begin with the first text of a JSON document.
@@ -462,6 +426,9 @@ impl Stream {
         let in_string = self.codec.is_json() && text.in_string(text_start);
         let left = text.left_of(text_start);
         (self.in_string, self.left) = (in_string, left);
+        if let Some(nested) = &mut self.nested {
+            nested.forget(decided.start);
+        }
     }
 
     /// Finds the strings that must stay as they are, and forgets matches where nothing is looked for.
@@ -487,7 +454,8 @@ impl Stream {
         // One text for all of them: it counts quotes once.
         let (decoded, left) = (std::mem::take(&mut work.scratch.text), self.left);
         let bytes = if work.scratch.decoded { &decoded[..] } else { window.raw };
-        let text = Text::new(bytes, &left, window.last, self.codec.is_json(), self.in_string);
+        let text = Text::new(bytes, &left, window.last, self.codec.is_json(), self.in_string)
+            .with_documents(self.documents().is_some());
         for index in 0..work.scratch.found[ACTIVE].len() {
             let found = work.scratch.found[ACTIVE][index];
             let (start, end) = (work.scratch.to_raw(found.start), work.scratch.to_raw(found.end));
@@ -503,7 +471,7 @@ impl Stream {
                 keep(work, window, start..end);
                 work.emit.only(Reader::Record);
             }
-            self.write_mask(work, &text, found, end - start);
+            self.write_mask(work, &text, found, start..end);
             self.open.sealed = is_sealed;
             if is_apart {
                 work.emit.only(Reader::All);
@@ -516,21 +484,24 @@ impl Stream {
         hold
     }
 
-    /// Writes the mask of a match, or what a part of one gives; it has `length` received bytes.
-    fn write_mask(&mut self, work: &mut Work, text: &Text, found: Found, length: usize) {
+    /// Writes the mask of a match, or what a part of one gives, which has the received bytes `raw`.
+    fn write_mask(&mut self, work: &mut Work, text: &Text, found: Found, raw: Range<usize>) {
         let mut mask = std::mem::take(&mut work.scratch.mask);
         mask.clear();
         let mut open = std::mem::take(&mut self.open);
         if found.begins {
             let tokens = work.tokens.filter(|_| work.rules[usize::from(found.rule)].replace.has_token());
             let place = Place::of(self.codec, text, found);
-            open = Open { place, value: Value::new(tokens), sealed: false };
+            let is_inside = found.extent != Extent::Document
+                && self.documents().is_some_and(|nested| nested.holds(raw.start));
+            let codec = if is_inside { Codec::QuotedJson } else { self.codec };
+            open = Open { codec, place, value: Value::new(tokens), sealed: false };
         }
         let bytes = &text.bytes[found.start..found.end];
-        open.value.add(self.codec, bytes);
-        let length = if work.keeps_length { length } else { bytes.len() };
+        open.value.add(open.codec, bytes);
+        let length = if work.keeps_length { raw.len() } else { bytes.len() };
         let rule = &work.rules[usize::from(found.rule)];
-        spell::mask(self.codec, open.place, &open.value, length, found.ends, rule, &mut mask);
+        spell::mask(open.codec, open.place, &open.value, length, found.ends, rule, &mut mask);
         self.open = open;
         work.emit.own(&mask);
         work.scratch.mask = mask;

@@ -34,7 +34,6 @@ pub struct Value {
     length: usize,
     digits: Last,
     graphic: Last,
-    is_more_than_number: bool,
     /// Boxed: a thousand bytes that hardly a rule needs, in something made for each match.
     token: Option<Box<Token>>,
 }
@@ -56,8 +55,6 @@ impl Value {
         if let Some(token) = &mut self.token {
             token.add(bytes);
         }
-        let in_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
-        self.is_more_than_number |= !bytes.iter().all(in_number);
         self.digits.extend(bytes.iter().copied(), |byte| byte.is_ascii_digit());
         // A quote that ends a string of a JSON value says nothing of it.
         let said = bytes.iter().filter(|byte| !codec.is_json() || **byte != b'"');
@@ -72,11 +69,6 @@ impl Value {
     /// Its length in text bytes.
     pub fn length(&self) -> usize {
         self.length
-    }
-
-    /// Whether all of it may stand in a JSON number.
-    pub fn is_number(&self) -> bool {
-        !self.is_more_than_number
     }
 
     /// Its last four digits, or its last four ASCII characters where it has fewer digits; nothing of a short

@@ -252,6 +252,18 @@ fn the_last_four_characters_of_an_object_are_none_of_its_quotes() {
     }
 }
 
+/// Whether a mask stood for a number was asked anew for each part of what it replaced.
+#[test]
+fn a_value_that_begins_like_a_number_has_one_mask_for_all_cuts() {
+    let rules = [generate::rule("members", Kind::Key(vec!["a".to_owned()]), "[{name}]")];
+    // The first quote turns strings and what is between them around.
+    let body = r#"x" "a":"1111111{x" "a":"-1""#;
+    for length in 1..=body.len() {
+        let out = run(&rules, Context::Json, &chunks(body.as_bytes(), &[length])).expect("masked");
+        assert_eq!(show(&out.body), r#"x" "a":"[members]" "a":"[members]""#, "by {length}");
+    }
+}
+
 /// What stands for an escaped quote while a document is read was taken for one where it stood itself.
 #[test]
 fn a_unit_separator_is_no_quote() {

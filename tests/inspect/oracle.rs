@@ -3,21 +3,9 @@
 
 use crate::definitions;
 use crate::folded::folded;
+use crate::symbols::{NOTHING, SEPARATOR, Symbol, decode_json, fold, plain};
 use ringward::inspect::{Direction, Kind, Part, Replacement, Rule};
 use std::ops::Range;
-
-/// One decoded byte, or a hard separator, with the received bytes it stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Symbol {
-    value: u16,
-    start: usize,
-    end: usize,
-}
-
-/// An unescaped quote of a JSON document.
-const SEPARATOR: u16 = 256;
-/// Beyond either end.
-const NOTHING: u16 = 257;
 
 /// How the oracle reads a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,90 +30,47 @@ pub fn mask(rules: &[Rule], way: Direction, reading: Reading, body: &[u8]) -> (V
         Reading::Plain | Reading::PlainInEvents => fold(plain(body)),
         Reading::Json | Reading::JsonInEvents => fold(decode_json(body)),
     };
+    mask_text(rules, way, reading, &text, body, |mask| mask)
+}
+
+/// The same for a document that is the inside of a string, as it is spelled there.
+pub fn mask_arguments(rules: &[Rule], way: Direction, string: &[u8]) -> (Vec<u8>, usize) {
+    let outer = decode_json(string);
+    let bytes: Vec<u8> =
+        outer.iter().map(|symbol| u8::try_from(symbol.value).expect("a string ends at its quote")).collect();
+    let inner = decode_json(&bytes).into_iter().map(|symbol| Symbol {
+        start: outer[symbol.start].start,
+        end: outer[symbol.end - 1].end,
+        ..symbol
+    });
+    let quote = |mask: Vec<u8>| {
+        let escaped = |byte: u8| if b"\"\\".contains(&byte) { vec![b'\\', byte] } else { vec![byte] };
+        mask.into_iter().flat_map(escaped).collect()
+    };
+    mask_text(rules, way, Reading::Json, &fold(inner.collect()), string, quote)
+}
+
+fn mask_text(
+    rules: &[Rule],
+    way: Direction,
+    reading: Reading,
+    text: &[Symbol],
+    body: &[u8],
+    quoted: impl Fn(Vec<u8>) -> Vec<u8>,
+) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
-    let mut search = Search::new(rules, way, reading, &text);
+    let mut search = Search::new(rules, way, reading, text);
     while let Some(Match { start, end, rule, open, .. }) = search.first(at) {
         let (raw_start, raw_end) = (text[start].start, text[end - 1].end);
         out.extend_from_slice(&body[raw..raw_start]);
-        out.extend(spell(&rules[rule], reading, &text, start..end, open));
+        out.extend(quoted(spell(&rules[rule], reading, text, start..end, open)));
         raw = raw_end;
         at = end;
         count += 1;
     }
     out.extend_from_slice(&body[raw..]);
     (out, count)
-}
-
-fn plain(body: &[u8]) -> Vec<Symbol> {
-    body.iter()
-        .enumerate()
-        .map(|(at, byte)| Symbol { value: u16::from(*byte), start: at, end: at + 1 })
-        .collect()
-}
-
-/// RFC 8259 section 7, by looking at each position afresh.
-fn decode_json(body: &[u8]) -> Vec<Symbol> {
-    let mut text = Vec::new();
-    let mut at = 0;
-    while at < body.len() {
-        let (units, length): (Vec<u16>, usize) = match &body[at..] {
-            [b'"', ..] => (vec![SEPARATOR], 1),
-            [b'\\', letter @ (b'"' | b'\\' | b'/'), ..] => (vec![u16::from(*letter)], 2),
-            [b'\\', b'n', ..] => (vec![10], 2),
-            [b'\\', b't', ..] => (vec![9], 2),
-            [b'\\', b'r', ..] => (vec![13], 2),
-            [b'\\', b'b', ..] => (vec![8], 2),
-            [b'\\', b'f', ..] => (vec![12], 2),
-            [b'\\', b'u', rest @ ..] => match code_unit(rest) {
-                None => (vec![u16::from(b'\\')], 1),
-                Some(high) => {
-                    let low = match rest.get(4..) {
-                        Some([b'\\', b'u', low @ ..]) => code_unit(low),
-                        _ => None,
-                    };
-                    let pair = low.map(|low| String::from_utf16(&[high, low]));
-                    match (pair, String::from_utf16(&[high])) {
-                        (_, Ok(one)) => (one.bytes().map(u16::from).collect(), 6),
-                        (Some(Ok(pair)), _) => (pair.bytes().map(u16::from).collect(), 12),
-                        _ => ("\u{fffd}".bytes().map(u16::from).collect(), 6),
-                    }
-                }
-            },
-            [byte, ..] => (vec![u16::from(*byte)], 1),
-            [] => unreachable!("the loop ends before"),
-        };
-        text.extend(units.into_iter().map(|value| Symbol { value, start: at, end: at + length }));
-        at += length;
-    }
-    text
-}
-
-fn fold(text: Vec<Symbol>) -> Vec<Symbol> {
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < text.len() {
-        let found = (2..=3).find_map(|length| {
-            let symbols = text.get(at..at + length)?;
-            let bytes: Vec<u8> =
-                symbols.iter().map(|one| u8::try_from(one.value)).collect::<Result<_, _>>().ok()?;
-            let char = std::str::from_utf8(&bytes).ok()?.chars().next().filter(|char| !char.is_ascii())?;
-            let ascii = folded(char);
-            let (first, last) = (symbols[0], symbols[length - 1]);
-            let symbol = Symbol { value: ascii as u16, start: first.start, end: last.end };
-            ascii.is_ascii().then_some((symbol, length))
-        });
-        let (symbol, length) = found.unwrap_or((text[at], 1));
-        out.push(symbol);
-        at += length;
-    }
-    out
-}
-
-fn code_unit(digits: &[u8]) -> Option<u16> {
-    let digits = digits.get(..4)?;
-    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// What was found.
@@ -559,7 +504,9 @@ fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, op
     let is_edge = |value: u16| value > 255 || value == 0 || is(value, |c| " \t\n\r{}[]:,".contains(c));
     let edges = is_edge(byte(text, start as isize - 1)) && is_edge(byte(text, end as isize));
     let token = is_value || (!open && edges);
-    let number = found.iter().all(|byte| b"0123456789+-.eE".contains(byte));
+    // What has no bound shows it by the bytes without which it is none.
+    let shown = if open { found.len().min(12) } else { found.len() };
+    let number = found[..shown].iter().all(|byte| b"0123456789+-.eE".contains(byte));
     match (token, rule.replace == Replacement::Asterisks) {
         (true, true) => vec![b'9'; raw_length],
         (true, false) => [b"\"", escaped.as_slice(), b"\""].concat(),

@@ -89,7 +89,7 @@ impl Expression {
         if !may_begin {
             return None;
         }
-        let is_end = |byte: u8| byte == 0 || (text.json && byte == b'"');
+        let is_end = |byte: u8| byte == 0 || (text.json && byte == b'"') || text.is_document_end(byte);
         let left = Some(text.before(start, 1)).filter(|byte| !is_end(*byte));
         let config = start::Config::new().anchored(Anchored::Yes).look_behind(left);
         let mut state = self.automaton.start_state(&config).ok()?;
@@ -99,6 +99,7 @@ impl Expression {
                 None => return Some(Outcome::Live),
                 Some(0) if text.bytes.len() == start + length => None,
                 Some(b'"') if text.json => None,
+                Some(byte) if text.is_document_end(byte) => None,
                 Some(ESCAPED_QUOTE) if text.json => Some(b'"'),
                 Some(byte) => Some(byte),
             };

@@ -373,7 +373,10 @@ impl Finder {
 
 /// How far a JSON value was read when it began: all but the inside of a string have a first byte.
 fn value_end(start: usize, swallow: Swallow) -> usize {
-    if swallow == Swallow::String { start } else { start + 1 }
+    match swallow {
+        Swallow::String | Swallow::Document { whole: false } => start,
+        _ => start + 1,
+    }
 }
 
 /// Takes in a match without a bound that was confirmed up to `at`; gives its end, or ends the text.
@@ -387,11 +390,13 @@ fn take(
     give: &mut impl FnMut(Found),
 ) -> Result<usize, Scanned> {
     let extent = match swallow {
-        Swallow::Scalar | Swallow::Nested { .. } => Extent::JsonValue,
+        Swallow::Scalar | Swallow::Nested { .. } | Swallow::Document { whole: true } => Extent::JsonValue,
+        Swallow::Document { whole: false } => Extent::Document,
+        Swallow::String => Extent::String,
         _ => Extent::Unbounded,
     };
     let whole = text.bytes.len();
-    let (end, ends, state) = match swallow.take(&text.bytes[at..]) {
+    let (end, ends, state) = match swallow.take(&text.bytes[at..], text.nested) {
         Err(length) => (at + length, true, None),
         Ok(_) if text.last => (whole, true, None),
         Ok(state) => (whole, false, Some((rule, state))),

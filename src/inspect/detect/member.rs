@@ -5,6 +5,7 @@
 //! whole number, word, array or object. It is waited for from the key on.
 
 use super::{Candidate, Outcome, Swallow, Text};
+use crate::inspect::codec::{DOCUMENT_CLOSE, DOCUMENT_OPEN};
 use crate::inspect::fold;
 use crate::limits::MASK_MEMBER_GAP_BYTES_MAX;
 
@@ -111,6 +112,7 @@ fn value_start(text: &Text, behind_key: usize) -> Result<usize, bool> {
             Some(b' ' | b'\t' | b'\n' | b'\r') => {}
             Some(b':') if !colon => colon = true,
             Some(0 | b',' | b'}' | b']' | b':') => return Err(false),
+            Some(DOCUMENT_CLOSE) if text.nested => return Err(false),
             Some(_) => return if colon { Ok(at) } else { Err(false) },
         }
     }
@@ -133,7 +135,14 @@ pub fn value(
         Some(Candidate { start: order, outcome: Outcome::Value { start, rule, swallow } })
     };
     match text.bytes[first] {
-        b'"' if whole => begins(first, Swallow::Nested { depth: 0, in_string: true }),
+        b'"' if whole => begins(first, Swallow::of_value(0, true)),
+        DOCUMENT_OPEN if text.nested && whole => begins(first, Swallow::Document { whole }),
+        DOCUMENT_OPEN if text.nested => match text.at(first + 1) {
+            None => Some(Candidate { start: quote, outcome: Outcome::Live }),
+            Some(DOCUMENT_CLOSE) => None,
+            Some(_) if first + 1 == text.bytes.len() => None,
+            Some(_) => begins(first + 1, Swallow::Document { whole }),
+        },
         // An empty string hides nothing.
         b'"' => match text.at(first + 1) {
             None => Some(Candidate { start: quote, outcome: Outcome::Live }),
@@ -141,7 +150,7 @@ pub fn value(
             Some(_) if first + 1 == text.bytes.len() => None,
             Some(_) => begins(first + 1, Swallow::String),
         },
-        b'{' | b'[' => begins(first, Swallow::Nested { depth: 1, in_string: false }),
+        b'{' | b'[' => begins(first, Swallow::of_value(1, false)),
         _ => begins(first, Swallow::Scalar),
     }
 }

@@ -32,11 +32,12 @@ mod swallow;
 mod vectors;
 
 pub use expression::Expression;
-pub use hits::{Hits, Scan};
+pub use hits::{Hits, RANDOM_BYTES_MIN, Scan};
 pub use lane::{Lane, Scanned};
 pub use path::{Path, Paths, Walk};
 pub use swallow::Swallow;
 
+use crate::inspect::codec::{DOCUMENT_CLOSE, DOCUMENT_OPEN};
 use std::cell::Cell;
 
 /// Bytes next to a position that most of what looks back needs.
@@ -55,6 +56,8 @@ pub struct Text<'a> {
     pub last: bool,
     /// Whether quotes separate, because this is the text of a JSON document.
     pub json: bool,
+    /// Whether it may hold documents in strings: [`DOCUMENT_OPEN`] and [`DOCUMENT_CLOSE`] are their ends.
+    pub nested: bool,
     /// Where quotes were counted to, and whether that place lies inside of a string.
     quotes: Cell<(usize, bool)>,
     in_string_at_start: bool,
@@ -76,10 +79,22 @@ impl<'a> Text<'a> {
             left,
             last,
             json,
+            nested: false,
             quotes: Cell::new((0, in_string)),
             in_string_at_start: in_string,
             url_run: Cell::new((0, 0)),
         }
+    }
+
+    /// This text, which may hold documents in strings.
+    pub fn with_documents(self, nested: bool) -> Text<'a> {
+        Text { nested, ..self }
+    }
+
+    /// Whether `byte` of this text is an end of a document in a string.
+    #[inline]
+    pub fn is_document_end(&self, byte: u8) -> bool {
+        self.nested && matches!(byte, DOCUMENT_OPEN | DOCUMENT_CLOSE)
     }
 
     /// The byte `back` places left of position `at`.
@@ -160,11 +175,17 @@ impl<'a> Text<'a> {
         at + length
     }
 
-    /// Whether position `at` lies inside of a JSON string. Cheap for ascending positions.
+    /// Whether position `at` lies inside of a string of its JSON document. Cheap for ascending positions.
     pub fn in_string(&self, at: usize) -> bool {
         let (from, inside) = match self.quotes.get() {
             (from, inside) if from <= at => (from, inside),
             _ => (0, self.in_string_at_start),
+        };
+        // Neither a document in a string nor what follows it begins inside of a string.
+        let end = || memchr::memrchr2(DOCUMENT_OPEN, DOCUMENT_CLOSE, &self.bytes[from..at]);
+        let (from, inside) = match self.nested.then(end).flatten() {
+            Some(length) => (from + length + 1, false),
+            None => (from, inside),
         };
         let odd = memchr::memchr_iter(b'"', &self.bytes[from..at]).count() % 2 == 1;
         self.quotes.set((at, inside ^ odd));
@@ -264,4 +285,8 @@ pub enum Extent {
     Unbounded,
     /// It is a whole JSON value that is no string, or a string with its quotes.
     JsonValue,
+    /// It is the inside of a string that is a JSON value.
+    String,
+    /// It is all of a document in a string, without that string's quotes.
+    Document,
 }

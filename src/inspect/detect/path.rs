@@ -7,10 +7,11 @@
 use super::member;
 use super::{Candidate, Text};
 use crate::inspect::Error;
-use crate::inspect::codec::ESCAPED_QUOTE;
+use crate::inspect::codec::{DOCUMENT_CLOSE, DOCUMENT_OPEN, ESCAPED_QUOTE};
 use crate::inspect::fold;
 use crate::inspect::sse::dialect;
 use crate::limits::{MASK_KEY_BYTES_MAX, MASK_PATH_STEPS_MAX, MASK_PATHS_MAX};
+use std::ops::Range;
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +176,12 @@ impl Walk {
         Walk { walker, at: 0 }
     }
 
+    /// This walk, which passes by documents in strings.
+    pub fn outside(mut self) -> Walk {
+        self.walker.inner = Inner::Passed;
+        self
+    }
+
     /// The first value of a path that starts at `from` or behind it.
     pub fn find(&mut self, paths: &Paths, text: &Text, from: usize) -> Option<Candidate> {
         let (at, found) = self.walker.walk(paths, text, self.at, from);
@@ -191,12 +198,31 @@ pub struct Walker {
     /// Containers that are skipped, and whether a string is open in them.
     skipped: u32,
     in_skipped_string: bool,
+    /// Whether a document in a string is open.
+    in_document: bool,
+    inner: Inner,
+}
+
+/// What becomes of the documents in strings of a document.
+#[derive(Clone, Debug)]
+enum Inner {
+    /// Paths lead into them as into any document; so does a walker into one that is open.
+    Walked(Option<Box<Walker>>),
+    /// They are passed by, as what is in one that is open.
+    Passed,
 }
 
 impl Walker {
     /// In front of a document.
     pub fn new() -> Walker {
-        Walker { levels: Vec::new(), next: Next::Value(Set::MAX), skipped: 0, in_skipped_string: false }
+        Walker {
+            levels: Vec::new(),
+            next: Next::Value(Set::MAX),
+            skipped: 0,
+            in_skipped_string: false,
+            in_document: false,
+            inner: Inner::Walked(None),
+        }
     }
 
     /// Whether a document has begun that has not ended.
@@ -213,24 +239,80 @@ impl Walker {
         mut at: usize,
         from: usize,
     ) -> (usize, Option<Candidate>) {
-        while at < text.bytes.len() {
+        while text.nested && at < text.bytes.len() {
+            let end = memchr::memchr2(DOCUMENT_OPEN, DOCUMENT_CLOSE, &text.bytes[at..]);
+            let end = end.map_or(text.bytes.len(), |length| at + length);
+            let (stands, found) = match &mut self.inner {
+                Inner::Walked(Some(inner)) => inner.read(paths, text, at..end, from),
+                _ if self.in_document => (end, None),
+                _ => self.read(paths, text, at..end, from),
+            };
+            at = stands;
+            if found.is_some() || end == text.bytes.len() {
+                return (at, found);
+            }
+            if let Some(found) = self.document_end(paths, text, at, from) {
+                return (at, Some(found));
+            }
+            at += 1;
+        }
+        self.read(paths, text, at..text.bytes.len(), from)
+    }
+
+    /// A document in a string begins or ends at `at`; gives that string if a path ends there.
+    fn document_end(&mut self, paths: &Paths, text: &Text, at: usize, from: usize) -> Option<Candidate> {
+        if text.bytes[at] == DOCUMENT_CLOSE {
+            self.in_document = false;
+            if let Inner::Walked(inner) = &mut self.inner {
+                *inner = None;
+            }
+            return None;
+        }
+        if let (Next::Value(set), 0) = (&self.next, self.skipped) {
+            let found = self.ending_at(paths, *set, text, at);
+            if found.is_some_and(|found| found.start >= from) {
+                return found;
+            }
+            self.next = Next::Behind;
+        }
+        self.in_document = true;
+        if let Inner::Walked(inner) = &mut self.inner {
+            *inner = Some(Box::new(Walker::new()));
+        }
+        None
+    }
+
+    /// The value at `at`, to which the paths of `set` lead, if one of them ends there.
+    fn ending_at(&self, paths: &Paths, set: Set, text: &Text, at: usize) -> Option<Candidate> {
+        let mut ending = paths.ending(set, self.levels.len());
+        ending.find_map(|(_, rule, whole)| member::value(text, at, at, at, *rule, *whole))
+    }
+
+    /// [`Walker::walk`] over a part of a text that has no end of a document in a string.
+    fn read(
+        &mut self,
+        paths: &Paths,
+        text: &Text,
+        range: Range<usize>,
+        from: usize,
+    ) -> (usize, Option<Candidate>) {
+        let (mut at, bytes) = (range.start, &text.bytes[..range.end]);
+        while at < bytes.len() {
             if self.skipped > 0 {
-                at = self.skip(text.bytes, at);
+                at = self.skip(bytes, at);
                 continue;
             }
-            let byte = text.bytes[at];
+            let byte = bytes[at];
             match &mut self.next {
                 Next::InKey(_) | Next::InString => {
-                    at = self.string(paths, text.bytes, at);
+                    at = self.string(paths, bytes, at);
                     continue;
                 }
                 Next::Value(set)
                     if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':' | b',' | b']' | b'}') =>
                 {
                     let set = *set;
-                    let mut ending = paths.ending(set, self.levels.len());
-                    let found =
-                        ending.find_map(|(_, rule, whole)| member::value(text, at, at, at, *rule, *whole));
+                    let found = self.ending_at(paths, set, text, at);
                     if let Some(candidate) = found.filter(|candidate| candidate.start >= from) {
                         return (at, Some(candidate));
                     }

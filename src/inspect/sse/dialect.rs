@@ -23,6 +23,8 @@ pub struct Dialect {
     pub echo: &'static [&'static str],
     /// Strings of whole documents (requests, answers that are not streamed) that must stay as they are.
     pub sealed: &'static [Sealed],
+    /// Strings of whole documents, and of events, that hold documents. At most [`PATTERNS_MAX`].
+    pub documents: &'static [&'static [Step]],
 }
 
 /// Patterns of one dialect (they are matched as one 64-bit set).
@@ -89,6 +91,7 @@ pub static GENERIC: Dialect = Dialect {
     stop_members: &[],
     echo: &[],
     sealed: &[],
+    documents: &[],
 };
 
 /// The Anthropic Messages API.
@@ -145,6 +148,7 @@ pub static ANTHROPIC: Dialect = Dialect {
         sealed(&[Key("messages"), Each, Key("content"), Each, Key("signature")]),
         sealed(&[Key("messages"), Each, Key("content"), Each, Key("data")]),
     ],
+    documents: &[],
 };
 
 /// The OpenAI chat completions API, and completions of old.
@@ -205,6 +209,12 @@ pub static OPENAI_CHAT: Dialect = Dialect {
     stop_members: &[&[Key("choices"), Each, Key("finish_reason")], &[Key("error")]],
     echo: &["id", "object", "created", "model"],
     sealed: &[],
+    documents: &[
+        &[Key("messages"), Each, Key("tool_calls"), Each, Key("function"), Key("arguments")],
+        &[Key("messages"), Each, Key("function_call"), Key("arguments")],
+        &[Key("choices"), Each, Key("message"), Key("tool_calls"), Each, Key("function"), Key("arguments")],
+        &[Key("choices"), Each, Key("message"), Key("function_call"), Key("arguments")],
+    ],
 };
 
 /// The OpenAI Responses API. The `*.done` events and `response.completed` repeat whole values.
@@ -247,6 +257,13 @@ pub static OPENAI_RESPONSES: Dialect = Dialect {
     sealed: &[
         sealed(&[Key("output"), Each, Key("encrypted_content")]),
         sealed(&[Key("input"), Each, Key("encrypted_content")]),
+    ],
+    documents: &[
+        &[Key("input"), Each, Key("arguments")],
+        &[Key("output"), Each, Key("arguments")],
+        &[Key("arguments")],
+        &[Key("item"), Key("arguments")],
+        &[Key("response"), Key("output"), Each, Key("arguments")],
     ],
 };
 

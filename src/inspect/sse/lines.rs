@@ -4,7 +4,8 @@
 use crate::buffer::Chunk;
 use crate::inspect::Error;
 use crate::inspect::codec::Codec;
-use crate::inspect::stream::{Stream, Work};
+use crate::inspect::stream::Stream;
+use crate::inspect::work::Work;
 use std::ops::Range;
 
 /// Finds the ends of events over any cutting.

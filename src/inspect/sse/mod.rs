@@ -23,7 +23,8 @@ pub mod events {
 
 use super::Error;
 use super::codec::Codec;
-use super::stream::{Stream, Work};
+use super::stream::Stream;
+use super::work::Work;
 use crate::buffer::Chunk;
 use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_PIECES_MAX};
 use dialect::{Dialect, Grammar};
