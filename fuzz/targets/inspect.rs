@@ -1,18 +1,21 @@
 use ringward::buffer::{Chunk, Segments, Tally};
-use ringward::inspect::dialect::{ANTHROPIC, GENERIC, OPENAI_CHAT, OPENAI_RESPONSES};
-use ringward::inspect::{Context, Direction, Edit, Inspector, Kind, MaskSet, Replacement, Rule};
+use ringward::inspect::dialect::{ANTHROPIC, Dialect, GENERIC, OPENAI_CHAT, OPENAI_RESPONSES};
+use ringward::inspect::{Context, Direction, Edit, Inspector, Kind, MaskSet, Replacement, Rule, Thinking};
 use std::sync::{Arc, LazyLock};
 
 /// However a body is cut, the same comes out; what was JSON is JSON. The first byte is the length of the
 /// chunks.
 pub fn json(data: &[u8]) {
     let Some((length, body)) = data.split_first() else { return };
-    let Some((out, _)) = same_for_all_cuts(Context::Json, body, *length) else { return };
-    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
-        serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("masked JSON is JSON");
+    // Those of the last have documents in strings of documents.
+    for dialect in [&GENERIC, &OPENAI_RESPONSES] {
+        let Some((out, _)) = same_for_all_cuts(Context::Json, dialect, body, *length) else { return };
+        if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+            serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("masked JSON is JSON");
+        }
+        same_for_all_cuts(Context::Text, dialect, body, *length);
     }
-    same_for_all_cuts(Context::Text, body, *length);
-    same_for_all_cuts(Context::Form, body, *length);
+    same_for_all_cuts(Context::Form, &GENERIC, body, *length);
 }
 
 /// However an event stream is cut, the same comes out, and what has no match comes out whole. The first two
@@ -20,13 +23,18 @@ pub fn json(data: &[u8]) {
 pub fn sse(data: &[u8]) {
     let [dialect, length, body @ ..] = data else { return };
     let dialect = [&ANTHROPIC, &OPENAI_CHAT, &OPENAI_RESPONSES, &GENERIC][usize::from(dialect % 4)];
-    same_for_all_cuts(Context::Sse(dialect), body, *length);
+    same_for_all_cuts(Context::Sse(dialect), dialect, body, *length);
 }
 
-fn same_for_all_cuts(context: Context, body: &[u8], length: u8) -> Option<(Vec<u8>, Vec<Edit>)> {
-    let whole = mask(context, &[body])?;
+fn same_for_all_cuts(
+    context: Context,
+    dialect: &'static Dialect,
+    body: &[u8],
+    length: u8,
+) -> Option<(Vec<u8>, Vec<Edit>)> {
+    let whole = mask(context, dialect, &[body])?;
     let pieces: Vec<&[u8]> = body.chunks(usize::from(length).max(1)).collect();
-    if let Some(cut) = mask(context, &pieces) {
+    if let Some(cut) = mask(context, dialect, &pieces) {
         assert_eq!(String::from_utf8_lossy(&whole.0), String::from_utf8_lossy(&cut.0));
         assert_eq!(whole, cut);
     }
@@ -72,8 +80,9 @@ fn rules() -> Arc<MaskSet> {
 }
 
 /// `None` if the body cannot be masked, which may depend on how it is cut.
-fn mask(context: Context, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
-    let mut inspector = Inspector::new(RULES.clone(), Direction::Response, context);
+fn mask(context: Context, dialect: &'static Dialect, pieces: &[&[u8]]) -> Option<(Vec<u8>, Vec<Edit>)> {
+    let mut inspector =
+        Inspector::new(RULES.clone(), Direction::Response, context).with_thinking(dialect, Thinking::Flag);
     let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
     for piece in pieces {
         inspector.push(Chunk::from(piece.to_vec()), &mut out, &mut edits, &mut tally).ok()?;

@@ -18,11 +18,13 @@ pub struct Mask {
     /// matches, which begin with at least 3 fixed characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// The names of JSON members, for `kind = "key"`: their values are masked, whatever they are.
+    /// The names of JSON members, for `kind = "key"`: their values are masked, whatever they are,
+    /// also in the arguments of tool calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
     /// Paths into JSON documents, for `kind = "path"`: `$.customers[*].ssn`; steps are
-    /// `.name`, `["any name"]`, `[0]`, `[*]` and `.*`.
+    /// `.name`, `["any name"]`, `[0]`, `[*]` and `.*`. The arguments of a tool call are a document of
+    /// their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// For `kind = "key"` and `kind = "path"`: the value becomes `null` instead of a mask.

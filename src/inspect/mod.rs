@@ -115,8 +115,8 @@ impl Inspector {
     /// its event streams.
     pub fn with_thinking(mut self, dialect: &'static Dialect, thinking: Thinking) -> Inspector {
         if let Body::Whole(stream, _) = &mut self.body {
-            stream.seal(Seal::of(dialect));
-            stream.documents_at(dialect.documents);
+            stream.seal(Seal::of(dialect.sealed));
+            stream.documents_at(dialect.documents, &[]);
         }
         self.thinking = thinking;
         self

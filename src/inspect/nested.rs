@@ -1,4 +1,4 @@
-//! Documents in strings of a document: the arguments of tool calls, which APIs carry as JSON in a JSON string.
+//! Documents in strings of a document: the arguments of tool calls, which APIs carry as JSON in a string.
 //!
 //! They are found while the bytes are received, and decoded at both levels, so that all rules read them as
 //! they read a document that is streamed in deltas. In the text the quotes around them are [`DOCUMENT_OPEN`]
@@ -9,6 +9,7 @@
 //!   text       {"arguments":<{"ssn":"07␊8"}>,"type":"function"}
 //! ```
 
+use super::Error;
 use super::codec::{self, Codec, DOCUMENT_CLOSE, DOCUMENT_OPEN, Map};
 use super::sse::dialect::{PATTERNS_MAX, Step};
 use std::collections::VecDeque;
@@ -23,18 +24,26 @@ pub struct Nested {
     read: u64,
     /// What lies between the quotes of those that are not passed by; one that goes on ends at `u64::MAX`.
     documents: VecDeque<Range<u64>>,
+    /// The paths in front of this one lead to documents; to others no string may stand.
+    refused: usize,
 }
 
 impl Nested {
-    /// At the beginning of a value whose strings at `paths` hold documents; `None` if there is no path.
-    pub fn new(paths: &'static [&'static [Step]]) -> Option<Box<Nested>> {
-        let new = || Nested { reader: Reader::new(paths), at: 0, read: 0, documents: VecDeque::new() };
-        (!paths.is_empty()).then(|| Box::new(new()))
+    /// At the beginning of a value whose strings at `documents` hold documents, and that may have no string
+    /// at `refused`; `None` if there is no path.
+    pub fn new(documents: &[&'static [Step]], refused: &[&'static [Step]]) -> Option<Box<Nested>> {
+        let paths: Box<[_]> = documents.iter().chain(refused).copied().collect();
+        let new =
+            |reader| Nested { reader, at: 0, read: 0, documents: VecDeque::new(), refused: documents.len() };
+        (!paths.is_empty()).then(|| Box::new(new(Reader::new(paths))))
     }
 
     /// At the beginning of another value.
     pub fn restart(&mut self) {
-        *self = Nested { reader: Reader::new(self.reader.paths), at: 0, read: 0, documents: VecDeque::new() };
+        let paths = std::mem::take(&mut self.reader.paths);
+        self.reader = Reader::new(paths);
+        (self.at, self.read) = (0, 0);
+        self.documents.clear();
     }
 
     /// The value turned out to be a document whose first byte was `opened`; of what came so far `held` bytes
@@ -45,19 +54,24 @@ impl Nested {
     }
 
     /// Looks at the bytes at hand that are new.
-    pub fn read(&mut self, raw: &[u8]) {
+    ///
+    /// # Errors
+    /// [`Error::EventTooLong`] if a string stands where none may.
+    pub fn read(&mut self, raw: &[u8]) -> Result<(), Error> {
         let known = (self.read - self.at) as usize;
-        let Some(new) = raw.get(known..) else { return };
-        let (from, documents) = (self.read, &mut self.documents);
+        let Some(new) = raw.get(known..) else { return Ok(()) };
+        let (from, documents, mut done) = (self.read, &mut self.documents, Ok(()));
         self.reader.read(new, |at, opens| {
             let at = from + at as u64;
-            match documents.back_mut() {
-                _ if opens => documents.push_back(at + 1..u64::MAX),
-                Some(last) => last.end = at,
-                None => {}
+            match (opens, documents.back_mut()) {
+                (Some(path), _) if path >= self.refused => done = Err(Error::EventTooLong),
+                (Some(_), _) => documents.push_back(at + 1..u64::MAX),
+                (None, Some(last)) if last.end == u64::MAX => last.end = at,
+                (None, _) => {}
             }
         });
         self.read += new.len() as u64;
+        done
     }
 
     /// The first `raw` bytes at hand are decided.
@@ -134,11 +148,21 @@ enum Next {
 /// Bytes of a key that are kept, as received: more than any key of a path has if all of it is escaped.
 const KEY_BYTES_MAX: usize = 128;
 
+/// What is looked at where all is skipped.
+static STRUCTURE: [bool; 256] = {
+    let (mut table, mut index) = ([false; 256], 0);
+    while index < b"\"\\{}[]".len() {
+        table[b"\"\\{}[]"[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
+
 /// Finds the strings at paths in bytes as they are received. Lenient in what is no JSON, as the walk over
 /// paths of rules is; what it skips it skips by a counter.
 #[derive(Debug)]
 struct Reader {
-    paths: &'static [&'static [Step]],
+    paths: Box<[&'static [Step]]>,
     /// Not deeper than the longest path.
     levels: Vec<Level>,
     next: Next,
@@ -150,14 +174,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(paths: &'static [&'static [Step]]) -> Reader {
+    fn new(paths: Box<[&'static [Step]]>) -> Reader {
         let (levels, key) = (Vec::new(), Vec::new());
         let next = Next::Value(Set::MAX);
         Reader { paths, levels, next, key, skipped: 0, in_skipped_string: false, escaped: false }
     }
 
-    /// Reads on; gives the quotes of strings that a path leads to, and whether they open one.
-    fn read(&mut self, bytes: &[u8], mut give: impl FnMut(usize, bool)) {
+    /// Reads on; gives the quotes of strings that a path leads to, and the path where they open one.
+    fn read(&mut self, bytes: &[u8], mut give: impl FnMut(usize, Option<usize>)) {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {
             // As the codec reads it, also between strings, where no backslash belongs.
@@ -172,21 +196,25 @@ impl Reader {
                 self.note_key(&rest[..length]);
                 at += length;
                 match bytes.get(at) {
-                    Some(b'"') => self.end_string(|| give(at, false)),
+                    Some(b'"') => self.end_string(|| give(at, None)),
                     Some(_) => self.begin_escape(),
                     None => {}
                 }
-            } else if byte == b'\\' {
-                self.begin_escape();
             } else if self.skipped > 0 {
-                match byte {
+                let ends = bytes[at..].iter().position(|byte| STRUCTURE[usize::from(*byte)]);
+                let Some(length) = ends else { return };
+                at += length;
+                match bytes[at] {
                     b'"' => self.in_skipped_string = true,
+                    b'\\' => self.begin_escape(),
                     b'{' | b'[' => self.skipped = self.skipped.saturating_add(1),
                     b'}' | b']' => self.skipped -= 1,
                     _ => {}
                 }
+            } else if byte == b'\\' {
+                self.begin_escape();
             } else {
-                self.structure(byte, || give(at, true));
+                self.structure(byte, |path| give(at, Some(path)));
             }
             at += 1;
         }
@@ -228,7 +256,7 @@ impl Reader {
     }
 
     /// A byte outside of strings.
-    fn structure(&mut self, byte: u8, give: impl FnOnce()) {
+    fn structure(&mut self, byte: u8, give: impl FnOnce(usize)) {
         let depth = self.levels.len();
         match (self.next, byte) {
             (_, b' ' | b'\t' | b'\r' | b'\n') => {}
@@ -256,17 +284,17 @@ impl Reader {
         }
     }
 
-    fn begin_value(&mut self, byte: u8, set: Set, give: impl FnOnce()) {
+    fn begin_value(&mut self, byte: u8, set: Set, give: impl FnOnce(usize)) {
         let depth = self.levels.len();
         let leads_in = self.step(set, depth, |_| true) != 0;
         self.next = match byte {
             b'"' => {
-                let ends =
-                    (0..self.paths.len()).any(|path| set >> path & 1 != 0 && self.paths[path].len() == depth);
-                if ends {
-                    give();
+                let ends = |path: &usize| set >> path & 1 != 0 && self.paths[*path].len() == depth;
+                let ends = (0..self.paths.len()).find(ends);
+                if let Some(path) = ends {
+                    give(path);
                 }
-                Next::InString(ends)
+                Next::InString(ends.is_some())
             }
             b'{' | b'[' if !leads_in => {
                 self.skipped = 1;
@@ -298,14 +326,14 @@ mod tests {
     use super::*;
     use crate::inspect::dialect::{OPENAI_CHAT, OPENAI_RESPONSES};
 
-    fn check(paths: &'static [&'static [Step]], body: &str, expected: &str) {
+    fn check(paths: &[&'static [Step]], body: &str, expected: &str) {
         for length in 1..=body.len() {
-            let mut nested = Nested::new(paths).expect("paths");
+            let mut nested = Nested::new(paths, &[]).expect("paths");
             let mut held = Vec::new();
             let (mut text, mut done) = (Vec::new(), 0);
             for piece in body.as_bytes().chunks(length) {
                 held.extend_from_slice(piece);
-                nested.read(&held);
+                nested.read(&held).expect("nothing is refused");
                 done += piece.len();
                 let taken = nested.decode(&held, done == body.len(), &mut text, &mut Map::default());
                 held.drain(..taken);
@@ -325,8 +353,8 @@ mod tests {
     fn documents_in_strings_are_read_at_both_levels_over_any_cut() {
         let check = |body: &str, expected: &str| check(OPENAI_RESPONSES.documents, body, expected);
         check(
-            r#"{"output":[{"x":"{\"a\"","\u0061rguments" : "{\"a\":\"\\u0062\\\"\"}","y":{"arguments":"\""}}]}"#,
-            r#"{"output":[{"x":"{'a'","arguments" : <{"a":"b'"}>,"y":{"arguments":"'"}}]}"#,
+            r#"{"output":[{"x":"{\"","\u0061rguments" : "{\"a\":\"\\u0062\\\"\"}","y":{"arguments":"\""}}]}"#,
+            r#"{"output":[{"x":"{'","arguments" : <{"a":"b'"}>,"y":{"arguments":"'"}}]}"#,
         );
         check(
             r#"{"input":[{"arguments":""},{"arguments":"\"}"#,
@@ -344,8 +372,8 @@ mod tests {
     fn a_document_is_found_only_where_a_path_leads() {
         let check = |body: &str, expected: &str| check(OPENAI_CHAT.documents, body, expected);
         check(
-            r#"{"arguments":"\"","messages":[{"content":"\"","tool_calls":[{"function":{"arguments":"\""}}]}]}"#,
-            r#"{"arguments":"'","messages":[{"content":"'","tool_calls":[{"function":{"arguments":<">}}]}]}"#,
+            r#"{"arguments":"\"","messages":[{"x":"\"","tool_calls":[{"function":{"arguments":"\""}}]}]}"#,
+            r#"{"arguments":"'","messages":[{"x":"'","tool_calls":[{"function":{"arguments":<">}}]}]}"#,
         );
         check(
             r#"{"choices":[{"message":{"function_call":{"arguments":"\""}},"arguments":"\""}]}"#,

@@ -1,8 +1,8 @@
 //! Strings that must stay as they are: the thinking of a model, which its API takes back only with the bytes
 //! that it signed, and the signatures.
 
-use super::detect::{Found, Outcome, Path, Paths, Text, Walk};
-use super::sse::dialect::{Dialect, Grammar, Sealed};
+use super::detect::{Found, Outcome, Part, Path, Paths, Text, Walk};
+use super::sse::dialect::{Grammar, Sealed};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -43,24 +43,23 @@ pub struct Members {
 }
 
 impl Seal {
-    /// The seals of whole documents of `dialect`.
-    pub fn of(dialect: &'static Dialect) -> Seal {
-        if dialect.sealed.is_empty() {
+    /// The seals of documents.
+    pub fn of(sealed: &'static [Sealed]) -> Seal {
+        if sealed.is_empty() {
             return Seal::Nothing;
         }
         let mut paths = Paths::default();
-        for (index, one) in dialect.sealed.iter().enumerate() {
+        for (index, one) in sealed.iter().enumerate() {
             paths.push(Path::from(one.path), index as u16, true);
         }
-        let (walk, strings) = (Walk::new(&paths, None).outside(), SmallVec::new());
-        let sealed = dialect.sealed;
+        let (walk, strings) = (Walk::new(&paths, None).of(Part::Outside), SmallVec::new());
         Seal::Members(Box::new(Members { sealed, paths, walk, strings, ignores: [false; 2] }))
     }
 
     /// The document's first byte was passed by.
     pub fn begin(&mut self, opened: u8) {
         if let Seal::Members(members) = self {
-            members.walk = Walk::new(&members.paths, Some(opened)).outside();
+            members.walk = Walk::new(&members.paths, Some(opened)).of(Part::Outside);
         }
     }
 

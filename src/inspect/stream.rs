@@ -1,5 +1,5 @@
 use super::codec::{self, Codec};
-use super::detect::{Extent, Found, LEFT_BYTES, Scanned, Swallow, Text, Walk};
+use super::detect::{Extent, Found, LEFT_BYTES, Part, Scanned, Swallow, Text, Walk};
 use super::emit::Reader;
 use super::nested::Nested;
 use super::seal::{Seal, Thinking};
@@ -43,6 +43,8 @@ pub struct Stream {
     open: Open,
     /// Where paths into documents lead: nowhere in a part of a document, and not yet before it has begun.
     walks: Walks,
+    /// Whether no value is a whole document.
+    is_part: bool,
     /// What of it must stay as it is.
     seal: Seal,
     /// The documents in its strings.
@@ -52,8 +54,6 @@ pub struct Stream {
 /// Walks over the documents of a value.
 #[derive(Clone, Debug)]
 enum Walks {
-    /// It holds no whole document.
-    Never,
     /// In front of the first document, or behind its first byte.
     Before(Option<u8>),
     /// By lane; positions are those of the carry.
@@ -122,14 +122,15 @@ impl Stream {
             swallow: [None; LANES],
             open: Open::default(),
             walks: Walks::Before(None),
+            is_part: false,
             seal: Seal::Nothing,
             nested: None,
         }
     }
 
-    /// Says which strings of its values hold documents, if these are JSON.
-    pub fn documents_at(&mut self, paths: &'static [&'static [Step]]) {
-        self.nested = Nested::new(paths);
+    /// Says which strings of its values hold documents, if these are JSON, and which it must not have.
+    pub fn documents_at(&mut self, documents: &[&'static [Step]], refused: &[&'static [Step]]) {
+        self.nested = Nested::new(documents, refused);
     }
 
     /// Says what of the value must stay as it is, until the stream is restarted.
@@ -144,7 +145,7 @@ impl Stream {
 
     /// This stream, of which no value is a whole document.
     pub fn of_parts(self) -> Stream {
-        Stream { walks: Walks::Never, ..self }
+        Stream { is_part: true, ..self }
     }
 
     /// Begins another value; nothing may be held.
@@ -157,9 +158,7 @@ impl Stream {
         if let Some(nested) = &mut self.nested {
             nested.restart();
         }
-        if !matches!(self.walks, Walks::Never) {
-            self.walks = Walks::Before(None);
-        }
+        self.walks = Walks::Before(None);
     }
 
     /// Reads the value on as a JSON document, whose first byte was `opened`; what is held is spelled alike.
@@ -205,7 +204,7 @@ impl Stream {
     /// Takes `range` of `source` (the emitter's source), the next piece of the value; `last`: it ends there.
     ///
     /// # Errors
-    /// [`Error::HoldTooLong`].
+    /// [`Error::HoldTooLong`]; [`Error::EventTooLong`] where a value has a string that it must not have.
     pub fn push(
         &mut self,
         work: &mut Work,
@@ -223,7 +222,7 @@ impl Stream {
             let end = range.end.min(at + INSPECT_BLOCK_BYTES);
             let ends = end == range.end;
             let window = Window { raw: &source[at..end], carried: 0, source_at: at, last: last && ends };
-            self.read_nested(window.raw);
+            self.read_nested(window.raw)?;
             let decided = self.decide(work, &window);
             let start = decided.start;
             self.commit(work, &window, decided);
@@ -259,7 +258,7 @@ impl Stream {
             raw.extend_from_slice(&source[range.start..range.start + taken]);
             let whole = taken == range.len();
             let window = Window { raw: &raw, carried, source_at: range.start, last: last && whole };
-            self.read_nested(&raw);
+            self.read_nested(&raw)?;
             let decided = self.decide(work, &window);
             if decided.start < carried && !whole {
                 taken = range.len().min(taken * 4);
@@ -285,9 +284,10 @@ impl Stream {
     }
 
     /// Finds the documents in strings of a window.
-    fn read_nested(&mut self, raw: &[u8]) {
-        if let Some(nested) = self.nested.as_mut().filter(|_| self.codec == Codec::Json) {
-            nested.read(raw);
+    fn read_nested(&mut self, raw: &[u8]) -> Result<(), Error> {
+        match self.nested.as_mut().filter(|_| self.codec == Codec::Json) {
+            Some(nested) => nested.read(raw),
+            None => Ok(()),
         }
     }
 
@@ -384,8 +384,12 @@ impl Stream {
     /// The walks to go on with. They begin with the first text of a JSON document.
     fn walks(&self, plan: &Plan) -> Walks {
         match &self.walks {
-            Walks::Before(opened) if self.codec.is_json() => {
-                Walks::At(std::array::from_fn(|lane| plan.lanes[lane].as_ref()?.walk(*opened)))
+            Walks::Before(opened)
+                if self.codec.is_json() && (!self.is_part || self.documents().is_some()) =>
+            {
+                let part = if self.is_part { Part::Documents } else { Part::All };
+                let walk = |lane: usize| Some(plan.lanes[lane].as_ref()?.walk(*opened)?.of(part));
+                Walks::At(std::array::from_fn(walk))
             }
             walks => walks.clone(),
         }

@@ -1,4 +1,4 @@
-//! What the streams of one inspector share while they work: the compiled rules, and memory that is used again.
+//! What the streams of one inspector share while they work: the rules, and memory that is used again.
 
 use super::codec::Map;
 use super::detect::{Found, Hits, Lane, Scan};

@@ -3,13 +3,13 @@
 
 use crate::{COUNTS, counting};
 use ringward::buffer::{Chunk, Segments, Tally};
-use ringward::inspect::dialect::ANTHROPIC;
-use ringward::inspect::{Context, Direction, Inspector, Kind, MaskSet, Replacement, Rule};
+use ringward::inspect::dialect::{ANTHROPIC, OPENAI_RESPONSES};
+use ringward::inspect::{Context, Direction, Inspector, Kind, MaskSet, Replacement, Rule, Thinking};
 use std::sync::{Arc, PoisonError};
 
 /// What a stream may hold.
 const STATE_BYTES_MAX: i64 = 64 << 10;
-/// Besides, the beginning of an event, until it is so long that it is masked as it streams.
+/// Besides, an event that has a piece of a streamed value, which is held until it is whole.
 const EVENT_BYTES_MAX: i64 = 64 << 10;
 
 fn rules() -> Arc<MaskSet> {
@@ -41,7 +41,8 @@ fn held_max(set: &Arc<MaskSet>, context: Context, body: &str, length: usize) -> 
     std::thread::scope(|scope| {
         let run = || {
             counting::count(|| {
-                let mut inspector = Inspector::new(set.clone(), Direction::Response, context);
+                let mut inspector = Inspector::new(set.clone(), Direction::Response, context)
+                    .with_thinking(&OPENAI_RESPONSES, Thinking::Flag);
                 for piece in &pieces {
                     let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
                     let taken = inspector.push(piece.clone(), &mut out, &mut edits, &mut tally);
@@ -70,6 +71,13 @@ fn an_inspected_stream_holds_little_memory() {
     };
     let open = "-----BEGIN PRIVATE KEY-----\\nMII";
     let sse = Context::Sse(&ANTHROPIC);
+    let calls =
+        format!("{{\"arguments\":\"{{\\\"a\\\":\\\"{}\\\"}}\"}},", "x EMP-12345 ".repeat(20)).repeat(400);
+    let completed = format!(
+        "event: response.completed\ndata: {{\"type\":\"response.completed\",\
+         \"response\":{{\"output\":[{calls}1]}}}}\n\n"
+    );
+    let arguments = format!("{{\"output\":[{calls}1]}}");
     let cases = [
         ("text", Context::Text, values.repeat(1000)),
         ("document", Context::Json, format!("{{\"customers\":[{{\"ssn\":\"{}\"}}", values.repeat(1000))),
@@ -79,6 +87,9 @@ fn an_inspected_stream_holds_little_memory() {
         ("deltas", sse, (0..400).map(|_| deltas(0, values)).collect()),
         ("open deltas", sse, (0..400).map(|index| deltas(index % 16, open)).collect()),
         ("large event", sse, format!("data: {{\"type\":\"x\",\"text\":\"{}\"}}\n\n", values.repeat(1000))),
+        ("completed", Context::Sse(&OPENAI_RESPONSES), completed),
+        ("large delta", sse, deltas(0, &values.repeat(700))),
+        ("arguments", Context::Json, arguments),
     ];
     let set = rules();
     for (name, context, body) in cases {
@@ -87,7 +98,7 @@ fn an_inspected_stream_holds_little_memory() {
             let body = if length == 1 { &body[..body.len().min(9_000)] } else { &body };
             let held = held_max(&set, context, body, length);
             println!("{name:<12} by {length:>6}: {held:>7} bytes held");
-            let event = if name == "large event" { EVENT_BYTES_MAX } else { 0 };
+            let event = if name == "large delta" { EVENT_BYTES_MAX } else { 0 };
             assert!(held <= STATE_BYTES_MAX + event, "{name} by {length}: {held} bytes");
         }
     }

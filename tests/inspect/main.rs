@@ -3,6 +3,7 @@
 
 mod arguments;
 mod bodies;
+mod bombs;
 mod definitions;
 mod folded;
 mod generate;

@@ -19,18 +19,24 @@ const PLACE: &str = "zzPLACEzz";
 const BODIES: [(&Dialect, &str); 5] = [
     (
         &OPENAI_CHAT,
-        r#"{"messages":[{"role":"user","content":"TEXT"},{"tool_calls":[{"id":"c","function":{"name":"f","arguments":"zzPLACEzz"}}]}]}"#,
+        concat!(
+            r#"{"messages":[{"role":"user","content":"TEXT"},"#,
+            r#"{"tool_calls":[{"id":"c","function":{"name":"f","arguments":"zzPLACEzz"}}]}]}"#
+        ),
     ),
     (
         &OPENAI_CHAT,
-        r#"{"choices":[{"index":0,"message":{"content":"TEXT","tool_calls":[{"function": {"arguments" : "zzPLACEzz", "name":"TEXT"}}]}}],"usage":1}"#,
+        concat!(
+            r#"{"choices":[{"index":0,"message":{"content":"TEXT","tool_calls":[{"function": "#,
+            r#"{"arguments" : "zzPLACEzz", "name":"TEXT"}}]}}],"usage":1}"#
+        ),
     ),
     (&OPENAI_CHAT, r#"{"messages":[{"function_call":{"arguments":"zzPLACEzz"},"content":"TEXT"}]}"#),
     (&OPENAI_RESPONSES, r#"{"input":[{"content":"TEXT"},{"\u0061rguments":"zzPLACEzz","name":"TEXT"}]}"#),
     (&OPENAI_RESPONSES, r#"{"output":[{"arguments":"zzPLACEzz","name":"TEXT"},{"x":"TEXT"}]}"#),
 ];
 
-/// Checks a body with `arguments`, which are spelled as the inside of a string already; gives the masked ones.
+/// Checks a body with `arguments`, which are spelled as the inside of a string; gives the masked body.
 fn check(
     rules: &[Rule],
     (dialect, body): (&'static Dialect, &str),
@@ -165,8 +171,14 @@ fn keys_and_paths_lead_into_arguments() {
     ];
     check_chat(
         &rules,
-        r#"{"ssn":"abcdef1\"2","customers":[{"name":{"a":"}"}},{"name":"\u0062\n"}],"id":7,"notes":["x"],"x":"\\"}"#,
-        r#"{"ssn":"[\"f1\"2\"]","customers":[{"name":"[paths]"},{"name":"[paths]"}],"id":"[paths]","notes":null,"x":"\\"}"#,
+        concat!(
+            r#"{"ssn":"abcdef1\"2","customers":[{"name":{"a":"}"}},{"name":"\u0062\n"}],"#,
+            r#""id":7,"notes":["x"],"x":"\\"}"#
+        ),
+        concat!(
+            r#"{"ssn":"[\"f1\"2\"]","customers":[{"name":"[paths]"},{"name":"[paths]"}],"#,
+            r#""id":"[paths]","notes":null,"x":"\\"}"#
+        ),
         "\"[\\\"\\\"]\"",
     );
 }

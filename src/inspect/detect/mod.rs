@@ -34,7 +34,7 @@ mod vectors;
 pub use expression::Expression;
 pub use hits::{Hits, RANDOM_BYTES_MIN, Scan};
 pub use lane::{Lane, Scanned};
-pub use path::{Path, Paths, Walk};
+pub use path::{Part, Path, Paths, Walk};
 pub use swallow::Swallow;
 
 use crate::inspect::codec::{DOCUMENT_CLOSE, DOCUMENT_OPEN};

@@ -176,9 +176,9 @@ impl Walk {
         Walk { walker, at: 0 }
     }
 
-    /// This walk, which passes by documents in strings.
-    pub fn outside(mut self) -> Walk {
-        self.walker.inner = Inner::Passed;
+    /// This walk, of which only a part counts.
+    pub fn of(mut self, part: Part) -> Walk {
+        self.walker.part = part;
         self
     }
 
@@ -200,16 +200,20 @@ pub struct Walker {
     in_skipped_string: bool,
     /// Whether a document in a string is open.
     in_document: bool,
-    inner: Inner,
+    /// The walker in it.
+    inner: Option<Box<Walker>>,
+    part: Part,
 }
 
-/// What becomes of the documents in strings of a document.
-#[derive(Clone, Debug)]
-enum Inner {
-    /// Paths lead into them as into any document; so does a walker into one that is open.
-    Walked(Option<Box<Walker>>),
-    /// They are passed by, as what is in one that is open.
-    Passed,
+/// What paths lead into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The document, and each document in its strings, as if that stood alone.
+    All,
+    /// The document alone.
+    Outside,
+    /// The documents in its strings alone.
+    Documents,
 }
 
 impl Walker {
@@ -221,7 +225,8 @@ impl Walker {
             skipped: 0,
             in_skipped_string: false,
             in_document: false,
-            inner: Inner::Walked(None),
+            inner: None,
+            part: Part::All,
         }
     }
 
@@ -243,9 +248,9 @@ impl Walker {
             let end = memchr::memchr2(DOCUMENT_OPEN, DOCUMENT_CLOSE, &text.bytes[at..]);
             let end = end.map_or(text.bytes.len(), |length| at + length);
             let (stands, found) = match &mut self.inner {
-                Inner::Walked(Some(inner)) => inner.read(paths, text, at..end, from),
-                _ if self.in_document => (end, None),
-                _ => self.read(paths, text, at..end, from),
+                Some(inner) => inner.read(paths, text, at..end, from),
+                None if self.in_document || self.part == Part::Documents => (end, None),
+                None => self.read(paths, text, at..end, from),
             };
             at = stands;
             if found.is_some() || end == text.bytes.len() {
@@ -262,13 +267,10 @@ impl Walker {
     /// A document in a string begins or ends at `at`; gives that string if a path ends there.
     fn document_end(&mut self, paths: &Paths, text: &Text, at: usize, from: usize) -> Option<Candidate> {
         if text.bytes[at] == DOCUMENT_CLOSE {
-            self.in_document = false;
-            if let Inner::Walked(inner) = &mut self.inner {
-                *inner = None;
-            }
+            (self.in_document, self.inner) = (false, None);
             return None;
         }
-        if let (Next::Value(set), 0) = (&self.next, self.skipped) {
+        if let (Next::Value(set), 0, Part::All | Part::Outside) = (&self.next, self.skipped, self.part) {
             let found = self.ending_at(paths, *set, text, at);
             if found.is_some_and(|found| found.start >= from) {
                 return found;
@@ -276,9 +278,7 @@ impl Walker {
             self.next = Next::Behind;
         }
         self.in_document = true;
-        if let Inner::Walked(inner) = &mut self.inner {
-            *inner = Some(Box::new(Walker::new()));
-        }
+        self.inner = (self.part != Part::Outside).then(|| Box::new(Walker::new()));
         None
     }
 

@@ -222,7 +222,9 @@ impl Decoder {
             }
             out.push(Chunk::from(piece));
         }
-        match self.decoded > DECODED_FREE_BYTES + self.received * DECODED_RATIO_MAX {
+        // What waits is not asked: it could be anything, and more of a body may arrive at once than is read.
+        let consumed = self.received - self.waiting_bytes;
+        match self.decoded > DECODED_FREE_BYTES + consumed * DECODED_RATIO_MAX {
             true => Err(Error::Swells(self.coding)),
             false => Ok(written),
         }

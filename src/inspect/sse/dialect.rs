@@ -23,6 +23,8 @@ pub struct Dialect {
     pub echo: &'static [&'static str],
     /// Strings of whole documents (requests, answers that are not streamed) that must stay as they are.
     pub sealed: &'static [Sealed],
+    /// Strings of events that must stay as they are, without those that `values` join.
+    pub sealed_in_events: &'static [Sealed],
     /// Strings of whole documents, and of events, that hold documents. At most [`PATTERNS_MAX`].
     pub documents: &'static [&'static [Step]],
 }
@@ -91,6 +93,7 @@ pub static GENERIC: Dialect = Dialect {
     stop_members: &[],
     echo: &[],
     sealed: &[],
+    sealed_in_events: &[],
     documents: &[],
 };
 
@@ -147,6 +150,12 @@ pub static ANTHROPIC: Dialect = Dialect {
         thinking(&[Key("messages"), Each, Key("content"), Each, Key("thinking")]),
         sealed(&[Key("messages"), Each, Key("content"), Each, Key("signature")]),
         sealed(&[Key("messages"), Each, Key("content"), Each, Key("data")]),
+    ],
+    sealed_in_events: &[
+        sealed(&[Key("delta"), Key("signature")]),
+        thinking(&[Key("content_block"), Key("thinking")]),
+        sealed(&[Key("content_block"), Key("signature")]),
+        sealed(&[Key("content_block"), Key("data")]),
     ],
     documents: &[],
 };
@@ -209,6 +218,7 @@ pub static OPENAI_CHAT: Dialect = Dialect {
     stop_members: &[&[Key("choices"), Each, Key("finish_reason")], &[Key("error")]],
     echo: &["id", "object", "created", "model"],
     sealed: &[],
+    sealed_in_events: &[],
     documents: &[
         &[Key("messages"), Each, Key("tool_calls"), Each, Key("function"), Key("arguments")],
         &[Key("messages"), Each, Key("function_call"), Key("arguments")],
@@ -257,6 +267,10 @@ pub static OPENAI_RESPONSES: Dialect = Dialect {
     sealed: &[
         sealed(&[Key("output"), Each, Key("encrypted_content")]),
         sealed(&[Key("input"), Each, Key("encrypted_content")]),
+    ],
+    sealed_in_events: &[
+        sealed(&[Key("item"), Key("encrypted_content")]),
+        sealed(&[Key("response"), Key("output"), Each, Key("encrypted_content")]),
     ],
     documents: &[
         &[Key("input"), Each, Key("arguments")],

@@ -1,11 +1,14 @@
 //! Lines and events (WHATWG HTML, "Parsing an event stream"): lines end in CR, LF or CRLF, an event ends in
 //! a blank line.
 
+use super::dialect::{Dialect, Step};
 use crate::buffer::Chunk;
 use crate::inspect::Error;
 use crate::inspect::codec::Codec;
+use crate::inspect::seal::Seal;
 use crate::inspect::stream::Stream;
 use crate::inspect::work::Work;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Finds the ends of events over any cutting.
@@ -88,6 +91,7 @@ pub fn data_start(line: &[u8]) -> Option<usize> {
 /// JSON if it begins like JSON, else text.
 #[derive(Debug)]
 pub struct LineStream {
+    dialect: &'static Dialect,
     state: Line,
     stream: Stream,
 }
@@ -105,9 +109,16 @@ enum Line {
 const DATA: &[u8] = b"data:";
 
 impl LineStream {
-    /// At the beginning of a line.
-    pub fn new() -> LineStream {
-        LineStream { state: Line::Field(0), stream: Stream::new(Codec::Plain, false) }
+    /// At the beginning of a line of an event that brings no piece of a streamed value.
+    pub fn new(dialect: &'static Dialect) -> LineStream {
+        let mut stream = Stream::new(Codec::Plain, false);
+        if !dialect.values.is_empty() {
+            stream = stream.of_parts();
+        }
+        let pieces: SmallVec<[&'static [Step]; 8]> =
+            dialect.values.iter().filter(|value| value.joined.is_some()).map(|value| value.path).collect();
+        stream.documents_at(dialect.documents, &pieces);
+        LineStream { dialect, state: Line::Field(0), stream }
     }
 
     /// Received bytes that have not been emitted.
@@ -139,6 +150,9 @@ impl LineStream {
                 Line::Field(_) | Line::Space => {
                     let is_json = matches!((self.state, byte), (Line::Space, b'{' | b'[' | b'"'));
                     self.stream.restart(if is_json { Codec::Json } else { Codec::Plain }, false);
+                    if is_json {
+                        self.stream.seal(Seal::of(self.dialect.sealed_in_events));
+                    }
                     self.state = Line::Content;
                     continue;
                 }

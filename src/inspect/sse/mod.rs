@@ -7,9 +7,9 @@
 //!
 //! An event is held until it is whole, because its members may come in any order and its reader can do
 //! nothing with a part of it. What a value's stream holds back goes out with the value's next event, or in
-//! an event of our own in front of the one that ends the value. An event that becomes too large to be held
-//! is masked line by line as it streams (`response.completed` repeats a whole answer); if it has a piece of
-//! a streamed value it is refused.
+//! an event of our own in front of the one that ends the value. A large event of a type that has no piece
+//! of a streamed value is masked line by line as it streams (`response.completed` repeats a whole answer),
+//! and so is any that becomes too large to be held; if that has such a piece it is refused.
 
 pub mod dialect;
 mod lines;
@@ -36,6 +36,10 @@ use walk::{End, Facts, walk};
 
 /// In front of the first line it is no part of it.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// An event of a type that brings no piece of a value is held until so much of it is there.
+const EVENT_HEAD_BYTES: usize = 8 << 10;
+const _: () = assert!(EVENT_HEAD_BYTES < SSE_EVENT_BYTES_MAX);
 
 /// An event stream under inspection.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Sse {
             pending: Vec::new(),
             pending_offset: 0,
             by_line: dialect.values.is_empty(),
-            lines: LineStream::new(),
+            lines: LineStream::new(dialect),
             shell: Stream::new(Codec::Plain, false).of_parts(),
             document: Stream::new(Codec::QuotedJson, false),
             values: Values::new(dialect),
@@ -98,15 +102,9 @@ impl Sse {
             let end = self.framer.event_end(&chunk[at..]).map(|length| at + length);
             let range = at..end.unwrap_or(chunk.len());
             at = range.end;
-            match end {
-                _ if self.by_line => self.lines.push(work, chunk, range)?,
-                Some(_) if self.pending.is_empty() => self.event(work, chunk, range)?,
-                Some(_) => {
-                    work.emit.tally.copy(&mut self.pending, &chunk[range]);
-                    self.pending_event(work)?;
-                    work.emit.source(chunk.clone(), offset);
-                }
-                None => self.part(work, chunk, range, offset)?,
+            match self.by_line {
+                true => self.lines.push(work, chunk, range)?,
+                false => self.take(work, chunk, range, end.is_some(), offset)?,
             }
             self.by_line &= end.is_none();
         }
@@ -149,54 +147,92 @@ impl Sse {
         self.event(work, &event, 0..event.len())
     }
 
-    /// Takes a part of an event whose end is not there yet.
-    fn part(
+    /// Takes `range` of the chunk, the next part of an event, which ends there if it `ends`.
+    fn take(
         &mut self,
         work: &mut Work,
         chunk: &Chunk,
-        range: Range<usize>,
+        mut range: Range<usize>,
+        ends: bool,
         offset: u64,
     ) -> Result<(), Error> {
         if self.pending.is_empty() {
             self.pending_offset = offset + range.start as u64;
         }
-        if self.pending.len() + range.len() <= SSE_EVENT_BYTES_MAX {
-            work.emit.tally.copy(&mut self.pending, &chunk[range]);
-            return Ok(());
-        }
-        if self.pending.is_empty() {
-            self.go_by_line(work, &chunk[range.clone()])?;
+        // Asked at the same places of an event however it is cut.
+        for limit in [EVENT_HEAD_BYTES, SSE_EVENT_BYTES_MAX] {
+            let known = self.pending.len();
+            if known > limit || known + range.len() <= limit {
+                continue;
+            }
+            if known == 0 {
+                let head = &chunk[range.start..range.start + limit];
+                // What is there as a whole needs no memory.
+                if (limit < SSE_EVENT_BYTES_MAX || !ends || !self.has_piece(head))
+                    && self.streams(work, head)?
+                {
+                    self.by_line = true;
+                    return self.lines.push(work, chunk, range);
+                }
+                continue;
+            }
+            let split = range.start + limit - known;
+            work.emit.tally.copy(&mut self.pending, &chunk[range.start..split]);
+            range.start = split;
+            let head = std::mem::take(&mut self.pending);
+            if !self.streams(work, &head)? {
+                self.pending = head;
+                continue;
+            }
+            self.by_line = true;
+            let head = Chunk::from(head);
+            work.emit.source(head.clone(), self.pending_offset);
+            self.lines.push(work, &head, 0..head.len())?;
+            work.emit.source(chunk.clone(), offset);
             return self.lines.push(work, chunk, range);
         }
-        let split = range.start + SSE_EVENT_BYTES_MAX - self.pending.len();
-        work.emit.tally.copy(&mut self.pending, &chunk[range.start..split]);
-        let begun = Chunk::from(std::mem::take(&mut self.pending));
-        self.go_by_line(work, &begun)?;
-        work.emit.source(begun.clone(), self.pending_offset);
-        self.lines.push(work, &begun, 0..begun.len())?;
-        work.emit.source(chunk.clone(), offset);
-        self.lines.push(work, chunk, split..range.end)
+        if ends && self.pending.is_empty() {
+            return self.event(work, chunk, range);
+        }
+        work.emit.tally.copy(&mut self.pending, &chunk[range]);
+        if ends {
+            self.pending_event(work)?;
+            work.emit.source(chunk.clone(), offset);
+        }
+        Ok(())
     }
 
-    /// Decides that an event is too large to be held; `begun` is its beginning.
-    fn go_by_line(&mut self, work: &mut Work, begun: &[u8]) -> Result<(), Error> {
-        for line in lines(begun) {
-            let Some(start) = data_start(&begun[line.clone()]) else { continue };
-            let data = &begun[line.start + start..line.end];
+    /// Whether an event that begins with `head` is masked as it streams: of a type that brings no piece of a
+    /// value, or too large to be held.
+    fn streams(&mut self, work: &mut Work, head: &[u8]) -> Result<bool, Error> {
+        let is_full = head.len() >= SSE_EVENT_BYTES_MAX;
+        if is_full && self.has_piece(head) {
+            return Err(Error::EventTooLong);
+        }
+        let read: SmallVec<[(&[u8], Facts); 2]> =
+            data_of(head).map(|data| (data, walk(self.dialect, data).0)).collect();
+        let is_other =
+            |(data, facts): &(&[u8], Facts)| facts.has_kind() && !self.values.have_pieces(&facts.kind(data));
+        if !is_full && (read.is_empty() || !read.iter().all(is_other)) {
+            return Ok(false);
+        }
+        for (data, facts) in &read {
+            self.values.end_by(facts, &facts.kind(data));
+        }
+        self.values.flush_ended(work)?;
+        Ok(true)
+    }
+
+    /// Whether a piece of a value begins in the beginning of an event.
+    fn has_piece(&self, head: &[u8]) -> bool {
+        data_of(head).any(|data| {
             let (facts, end) = walk(self.dialect, data);
             let kind = facts.kind(data);
-            let is_piece = facts.strings.iter().any(|found| {
-                let value = self.values.choose(found.values, &kind);
-                value.is_some_and(|value| value.joined.is_some() || value.grammar == Grammar::Thinking)
-            });
-            if is_piece || end == (End::Cut { in_value: true }) {
-                return Err(Error::EventTooLong);
-            }
-            self.values.end_by(&facts, &kind);
-            self.values.flush_ended(work)?;
-        }
-        self.by_line = true;
-        Ok(())
+            let mut values = facts.strings.iter().filter_map(|found| self.values.choose(found.values, &kind));
+            let is_piece =
+                |value: &dialect::Value| value.joined.is_some() || value.grammar == Grammar::Thinking;
+            values.any(is_piece) || end == (End::Cut { in_value: true })
+        })
     }
 
     /// Handles a whole event, `range` of `source`.
@@ -399,6 +435,11 @@ impl Sse {
         }
         Ok(())
     }
+}
+
+/// The values of the `data` lines of an event, or of the beginning of one.
+fn data_of(event: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines(event).filter_map(|line| event[line.clone()].get(data_start(&event[line])?..))
 }
 
 /// How a string with this content is spelled.

@@ -81,6 +81,12 @@ impl Values {
         self.index(values, kind).map(|index| &self.dialect.values[index])
     }
 
+    /// Whether events of type `kind` may bring pieces of values.
+    pub fn have_pieces(&self, kind: &[u8]) -> bool {
+        let mut joined = self.dialect.values.iter().filter(|value| value.joined.is_some());
+        joined.any(|value| value.event.is_none_or(|event| is_like(kind, event)))
+    }
+
     fn index(&self, values: u64, kind: &[u8]) -> Option<usize> {
         (0..self.dialect.values.len()).find(|index| {
             let is_kind = self.dialect.values[*index].event.is_none_or(|event| is_like(kind, event));

@@ -55,6 +55,11 @@ impl Facts {
         self.kind.clone().map_or(Cow::Borrowed(&[]), |range| decoded(&data[range]))
     }
 
+    /// Whether the root member `type` was read.
+    pub fn has_kind(&self) -> bool {
+        self.kind.is_some()
+    }
+
     /// The indexes that belong to `place`: those outside of arrays, and in the same elements.
     pub fn indexes_at(&self, place: &Place) -> [Option<u32>; INDEXES_MAX] {
         let mut indexes = [None; INDEXES_MAX];
