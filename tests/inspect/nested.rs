@@ -198,7 +198,7 @@ fn a_rule_that_names_the_arguments_takes_all_of_them() {
     let body = chat(arguments);
     for rule in [null(key("all", &["arguments"], "x")), null(path("all", &names, "x"))] {
         for length in 1..=body.len() {
-            let out = run(&[rule.clone()], &OPENAI_CHAT, Context::Json, &body, &[length]);
+            let out = run(std::slice::from_ref(&rule), &OPENAI_CHAT, Context::Json, &body, &[length]);
             let expected = r#"{"messages":[{"tool_calls":[{"function":{"arguments":null,"ssn":1}}]}]}"#;
             assert_eq!(String::from_utf8_lossy(&out.body), expected, "by {length}");
         }
