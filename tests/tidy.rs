@@ -80,6 +80,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/background/sys.rs",
     "src/http/h1/marks.rs",
     "src/inspect/detect/block.rs",
+    "src/inspect/echo/look.rs",
     "src/runtime/slices.rs",
     "src/runtime/sys.rs",
     "src/runtime/tls/ciphertext.rs",

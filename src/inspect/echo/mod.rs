@@ -12,12 +12,14 @@
 //!
 //! This knows no HTTP and no secrets' names. Start at [`Echo`], then [`Scrub`].
 
+mod look;
 mod scrub;
 mod spell;
 
 pub use scrub::Scrub;
 
 use crate::limits::ECHO_PIECE_BYTES;
+use look::{Hits, Seen, gram_of_eight};
 use smallvec::SmallVec;
 use spell::Spellings;
 use std::fmt;
@@ -31,9 +33,6 @@ pub const MASK: u8 = b'*';
 const GRAM_BYTES: usize = 6;
 /// Distance of the places that are looked at.
 const STRIDE: usize = ECHO_PIECE_BYTES - GRAM_BYTES + 1;
-/// Grams that are looked up together, and the bytes that takes.
-const LOOKS: usize = 4;
-const WINDOW_BYTES: usize = (LOOKS - 1) * STRIDE + 8;
 /// Bytes of the longest piece: of those in which each byte takes three characters.
 const PIECE_BYTES_MAX: usize = 3 * ECHO_PIECE_BYTES;
 /// Ends each spelling; no body that is text holds it.
@@ -49,14 +48,12 @@ pub struct Echo {
     text: Zeroizing<Vec<u8>>,
     /// Where each lies, in order.
     forms: Vec<Form>,
-    /// By hash: whether a gram of a spelling has it, one bit each.
-    seen: Box<[u64]>,
+    /// By hash: whether a gram of a spelling has it.
+    seen: Seen,
     /// By hash: one more than the last place in the text whose gram has it; zero for none.
     last: Box<[u32]>,
     /// By place in the text: one more than the place before it with the same hash.
     before: Box<[u32]>,
-    /// Bits of a hash.
-    bits: u32,
     /// The bytes that occur.
     bytes: [bool; 256],
     piece_max: usize,
@@ -80,10 +77,9 @@ impl Echo {
         let Spellings { text, forms } = spellings;
         let bits = (text.len() * 32).max(1).ilog2().clamp(12, 20);
         let mut echo = Echo {
-            seen: vec![0; (1 << bits) / 64].into(),
+            seen: Seen::new(bits),
             last: vec![0; 1 << bits].into(),
             before: vec![0; text.len()].into(),
-            bits,
             bytes: [false; 256],
             piece_max: forms.iter().map(|form| usize::from(form.piece)).max().unwrap_or(1),
             text,
@@ -93,8 +89,8 @@ impl Echo {
             let (start, end) = (form.start as usize, form.end as usize);
             echo.text[start..end].iter().for_each(|byte| echo.bytes[usize::from(*byte)] = true);
             for at in start..=end - GRAM_BYTES {
-                let hash = hash(gram(&echo.text, at), echo.bits);
-                echo.seen[hash / 64] |= 1 << (hash % 64);
+                let hash = echo.seen.hash(gram(&echo.text, at));
+                echo.seen.add(hash);
                 echo.before[at] = std::mem::replace(&mut echo.last[hash], at as u32 + 1);
             }
         }
@@ -126,30 +122,24 @@ impl Echo {
     /// Gives the parts of `text` that lie in pieces, in no order, some of them several times.
     fn find(&self, text: &[u8], mut mark: impl FnMut(Range<usize>)) {
         let mut at = 0;
-        // Several looks without a branch between them.
-        while let Some(window) = text.get(at..).and_then(<[u8]>::first_chunk::<WINDOW_BYTES>) {
-            let hashes: [usize; LOOKS] =
-                std::array::from_fn(|look| hash(gram_of_eight(window, look * STRIDE), self.bits));
-            let found = hashes.iter().fold(0, |found, hash| found | self.seen[hash / 64] >> (hash % 64) & 1);
-            if found != 0 {
-                for (look, hash) in hashes.into_iter().enumerate() {
-                    if self.last[hash] != 0 {
-                        self.pieces_at(text, at + look * STRIDE, hash, &mut mark);
-                    }
-                }
+        while let Some(Hits { at, looks }) = self.seen.next(text, &mut at) {
+            let mut left = looks;
+            while left != 0 {
+                let at = at + left.trailing_zeros() as usize * STRIDE;
+                left &= left - 1;
+                self.pieces_at(text, at, self.seen.hash(gram_of_eight(text, at)), &mut mark);
             }
-            at += LOOKS * STRIDE;
         }
         // The last gram of a text has no eight bytes to be loaded at once.
         while at + 8 <= text.len() {
-            let hash = hash(gram_of_eight(text, at), self.bits);
-            if self.seen[hash / 64] >> (hash % 64) & 1 != 0 {
+            let hash = self.seen.hash(gram_of_eight(text, at));
+            if self.seen.holds(hash) {
                 self.pieces_at(text, at, hash, &mut mark);
             }
             at += STRIDE;
         }
         while at + GRAM_BYTES <= text.len() {
-            let hash = hash(gram(text, at), self.bits);
+            let hash = self.seen.hash(gram(text, at));
             self.pieces_at(text, at, hash, &mut mark);
             at += STRIDE;
         }
@@ -187,7 +177,7 @@ impl Echo {
     fn live_bytes(&self, text: &[u8]) -> usize {
         let Some(at) = text.len().checked_sub(GRAM_BYTES) else { return self.live_bytes_short(text) };
         let mut live = 0;
-        let mut next = self.last[hash(gram(text, at), self.bits)];
+        let mut next = self.last[self.seen.hash(gram(text, at))];
         while next != 0 {
             let place = next as usize - 1;
             next = self.before[place];
@@ -243,18 +233,6 @@ fn gram(text: &[u8], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes[..GRAM_BYTES].copy_from_slice(&text[at..at + GRAM_BYTES]);
     u64::from_le_bytes(bytes)
-}
-
-/// The same where eight bytes are there.
-fn gram_of_eight(text: &[u8], at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&text[at..at + 8]);
-    u64::from_le_bytes(bytes) & ((1 << (8 * GRAM_BYTES)) - 1)
-}
-
-/// Fibonacci hashing: the high bits of a product depend on all bytes.
-fn hash(gram: u64, bits: u32) -> usize {
-    (gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)) as usize
 }
 
 #[cfg(test)]

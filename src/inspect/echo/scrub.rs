@@ -84,7 +84,14 @@ impl Scrub {
     }
 
     fn held_marks(&self) -> Marks {
-        (0..64).filter(|at| self.held_marks >> at & 1 != 0).map(|at| at..at + 1).collect()
+        let mut left = self.held_marks;
+        let mut marks = Marks::new();
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
+            marks.push(at..at + 1);
+        }
+        marks
     }
 
     /// Keeps the last bytes in mind.
