@@ -1,7 +1,7 @@
 //! The journal's view of a file system: the seam where tests make operations fail.
 
 use super::keep::Room;
-use crate::limits::{DIRECT_WRITE_BYTES_MIN, PAGE_BYTES};
+use crate::limits::{DIRECT_WRITE_BYTES_MIN, PAGE_BYTES, SEGMENT_FILL_PIECE_BYTES};
 use std::{
     fmt::Debug,
     fs::{self, File, OpenOptions},
@@ -41,8 +41,8 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Writes all of `bytes` at `offset`. Whole pages of a long write, but for the last one, go around the
     /// page cache, where they lie at a page boundary in memory as well and the file system allows it.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Writes `len` zeros at `offset`, both multiples of [`PAGE_BYTES`], around the page cache where the
-    /// file system allows it.
+    /// Writes `len` zeros at `offset`, both multiples of [`PAGE_BYTES`], piece by piece and around the page
+    /// cache where the file system allows it.
     fn write_zeros(&self, offset: u64, len: u64) -> io::Result<()>;
     /// `fdatasync`.
     fn sync(&self) -> io::Result<()>;
@@ -123,9 +123,15 @@ impl DiskFile for OsFile {
     }
 
     fn write_zeros(&self, offset: u64, len: u64) -> io::Result<()> {
-        let room = vec![0; len as usize + PAGE_BYTES];
-        let start = room.as_ptr().align_offset(PAGE_BYTES);
-        self.write_pages(&room[start..start + len as usize], offset)
+        // One room for all pieces: fresh memory would have to be cleared for each.
+        let most = SEGMENT_FILL_PIECE_BYTES.min(len);
+        let room = vec![0; most as usize + PAGE_BYTES];
+        let zeros = &room[room.as_ptr().align_offset(PAGE_BYTES)..];
+        let end = offset + len;
+        (offset..end).step_by(SEGMENT_FILL_PIECE_BYTES as usize).try_for_each(|offset| {
+            let piece = most.min(end - offset) as usize;
+            self.write_pages(&zeros[..piece], offset)
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -4,7 +4,7 @@
 use super::{
     Failure, Handle,
     openings::{self, Nonces},
-    pack::{Sealed, Shared},
+    pack::{Memory, Sealed, Shared},
 };
 use crate::{
     audit::{Commit, Erased, ExchangeId, Record},
@@ -191,7 +191,7 @@ fn erase_in(
         (ranges.len() as u64, ranges.iter().map(|range| range.end - range.start).sum::<u64>());
     let mut raw = Zeroed::new(segment.open(&Keys::default())?, ranges.into());
     let is_there = shared.replace(&segment.path, &segment.path, |mut output| match segment.form {
-        Form::Packed => shared.compress(&mut raw, None, output).map(drop),
+        Form::Packed => shared.compress(&mut raw, None, output, &mut Memory::default()).map(drop),
         _ => io::copy(&mut raw, &mut output).map(drop),
     })?;
     if !is_there {

@@ -4,7 +4,7 @@
 use super::{Handle, commit::Shared, disk::Disk, openings, segment};
 use crate::{
     audit::{Commit, Removal},
-    limits::{KEEP_INTERVAL, REMOVED_SEGMENTS_MAX, RESERVE_BYTES, SEGMENT_FILL_PIECE_BYTES},
+    limits::{KEEP_INTERVAL, REMOVED_SEGMENTS_MAX, RESERVE_BYTES},
     segments::{self, Form, SegmentFile},
 };
 use std::{
@@ -126,15 +126,10 @@ impl Reserve {
             self.disk.remove(&self.path)?;
         }
         let file = self.disk.create(&self.path)?;
-        let mut offset = 0;
-        while offset < self.bytes {
-            let len = SEGMENT_FILL_PIECE_BYTES.min(self.bytes - offset);
-            if let Err(error) = file.write_zeros(offset, len) {
-                // Half of it would be missed elsewhere.
-                let _ = self.disk.remove(&self.path);
-                return Err(error);
-            }
-            offset += len;
+        if let Err(error) = file.write_zeros(0, self.bytes) {
+            // Half of it would be missed elsewhere.
+            let _ = self.disk.remove(&self.path);
+            return Err(error);
         }
         file.sync()?;
         self.freed.store(false, Ordering::Release);

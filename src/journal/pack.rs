@@ -28,7 +28,10 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use zstd::stream::{raw::CParameter, write};
+use zstd::{
+    stream::{raw::CParameter, write},
+    zstd_safe::{CCtx, DCtx},
+};
 
 /// The fastest of zstd's usual levels: what is gained here is gained by long matches.
 const LEVEL: i32 = 1;
@@ -52,6 +55,19 @@ pub struct Packing {
 impl Packing {
     fn form(&self) -> Form {
         if self.recipients.is_empty() { Form::Packed } else { Form::Encrypted }
+    }
+}
+
+/// What compressing works in: two windows, more than a segment has bytes. Kept from one segment to the next:
+/// the system would have to clear it anew for each.
+pub(super) struct Memory {
+    compress: CCtx<'static>,
+    decompress: DCtx<'static>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory { compress: CCtx::create(), decompress: DCtx::create() }
     }
 }
 
@@ -130,8 +146,8 @@ impl Packer {
     /// # Errors
     /// A file cannot be read or written: nothing is lost, what is not packed stays as it was.
     #[cfg(test)]
-    pub(super) fn pack_now(&self, number: u64) -> io::Result<()> {
-        self.shared.pack_below(number)
+    pub(super) fn pack_now(&self, number: u64, memory: &mut Memory) -> io::Result<()> {
+        self.shared.pack_below(number, memory)
     }
 
     /// What is shared with the thread.
@@ -168,15 +184,16 @@ impl Shared {
     fn run(&self) {
         // Where the system does not allow it, packing competes with everything else.
         let _ = runtime::run_when_idle();
-        let mut done = 0;
+        let (mut done, mut memory) = (0, None);
         while !self.stopping.load(Ordering::Acquire) {
             let active = lock(&self.sealed).below;
             if active == done {
+                memory = None;
                 thread::park();
                 continue;
             }
             done = active;
-            if let Err(error) = self.pack_below(active)
+            if let Err(error) = self.pack_below(active, memory.get_or_insert_default())
                 && !self.stopping.load(Ordering::Acquire)
             {
                 let folder = self.folder.display().to_string();
@@ -212,27 +229,27 @@ impl Shared {
         Ok(())
     }
 
-    fn pack_below(&self, active: u64) -> io::Result<()> {
+    fn pack_below(&self, active: u64, memory: &mut Memory) -> io::Result<()> {
         let _turn = self.turn();
         let (segments, _) = segments::list(&self.folder)?;
         for segment in segments.iter().filter(|segment| segment.number < active) {
             if segment.form == Form::Raw && recover::seal_of(segment)?.is_some() {
-                self.pack(segment)?;
+                self.pack(segment, memory)?;
             }
         }
         Ok(())
     }
 
     /// Puts a packed file in the place of `segment`'s, after it was read back and compared.
-    fn pack(&self, segment: &SegmentFile) -> io::Result<()> {
+    fn pack(&self, segment: &SegmentFile, memory: &mut Memory) -> io::Result<()> {
         let packed = segments::path_in(&self.folder, segment.number, self.packing.form());
         let raw = File::open(&segment.path)?;
         let is_there = self.replace(&segment.path, &packed, |output| {
             if self.packing.recipients.is_empty() {
-                return self.compress(&raw, Some(segment.bytes), output).map(drop);
+                return self.compress(&raw, Some(segment.bytes), output, memory).map(drop);
             }
             let encryptor = Encryptor::new(output, &self.packing.recipients)?;
-            self.compress(&raw, Some(segment.bytes), encryptor)?.finish().map(drop)
+            self.compress(&raw, Some(segment.bytes), encryptor, memory)?.finish().map(drop)
         })?;
         if !is_there {
             return Ok(());
@@ -277,10 +294,12 @@ impl Shared {
         mut raw: impl Read,
         bytes: Option<u64>,
         output: W,
+        memory: &mut Memory,
     ) -> io::Result<W> {
-        let mut check = write::Decoder::new(Original::default())?;
+        let mut check = write::Decoder::with_context(Original::default(), &mut memory.decompress);
         check.window_log_max(WINDOW_LOG)?;
-        let mut encoder = write::Encoder::new(Tee { output, check }, LEVEL)?;
+        let mut encoder = write::Encoder::with_context(Tee { output, check }, &mut memory.compress);
+        encoder.set_parameter(CParameter::CompressionLevel(LEVEL))?;
         encoder.include_checksum(true)?;
         encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
         encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;

@@ -7,9 +7,7 @@ use crate::{
     audit::{
         Batch, Hash, Position, Record, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SealReason, SegmentHeader,
     },
-    limits::{
-        BATCH_BUFFER_BYTES, BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES, SEGMENT_FILL_PIECE_BYTES,
-    },
+    limits::{BATCH_BUFFER_BYTES, BATCH_BYTES_TARGET, PAGE_BYTES, SEGMENT_FILL_BYTES},
     segments::{self, random},
     time::Timestamp,
 };
@@ -185,12 +183,7 @@ pub(super) fn seal(
 /// A file of zeros: written, not only reserved, for then a sync has no new blocks to tell the file system of.
 fn allocate(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
     let file = disk.create(path)?;
-    let mut offset = 0;
-    while offset < size {
-        let len = SEGMENT_FILL_PIECE_BYTES.min(size - offset);
-        file.write_zeros(offset, len)?;
-        offset += len;
-    }
+    file.write_zeros(0, size)?;
     file.sync()?;
     Ok(file)
 }

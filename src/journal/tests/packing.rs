@@ -5,7 +5,7 @@ use crate::{
     journal::{
         disk::Disk,
         faults::{FaultDisk, Faulty},
-        pack::Packer,
+        pack::{Memory, Packer},
     },
     segments::{Decryptor, Encryptor, Form, Identity, KeyError, Recipient},
 };
@@ -210,6 +210,8 @@ fn any_operation_of_packing_may_fail() {
     let count = sealed_log(&house);
     let before = insides(&house.log());
     let packing = Packing { compress: true, recipients: Vec::new() };
+    // What a failed attempt left in there has no effect on the next one.
+    let mut memory = Memory::default();
     let mut number = 0;
     loop {
         number += 1;
@@ -219,9 +221,9 @@ fn any_operation_of_packing_may_fail() {
         let disk: Arc<dyn Disk> = Arc::new(Faulty(Arc::clone(&faults)));
         let packer = Packer::start(disk, copy.path(), copy.path(), packing.clone()).unwrap();
         // Removing what a former attempt left is the only operation that finds nothing to do.
-        let failed = packer.pack_now(count + 1).is_err();
+        let failed = packer.pack_now(count + 1, &mut memory).is_err();
         verify_dir(copy.path(), |_, _| {}).unwrap();
-        packer.pack_now(count + 1).unwrap();
+        packer.pack_now(count + 1, &mut memory).unwrap();
         packer.stop();
         let files = list(copy.path()).unwrap().0;
         assert!(files.iter().all(|file| file.form == Form::Packed), "operation {number}");
@@ -257,7 +259,7 @@ fn a_session_of_a_hundred_turns_takes_twice_its_last_body_at_most() {
         Packing { compress: true, recipients: Vec::new() },
     )
     .unwrap();
-    packer.pack_now(u64::MAX).unwrap();
+    packer.pack_now(u64::MAX, &mut Memory::default()).unwrap();
     packer.stop();
     let packed: u64 = list(&house.log()).unwrap().0.iter().map(|file| file.bytes).sum();
     assert!(raw > 40 * history.len() as u64, "{raw}");
