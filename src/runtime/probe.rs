@@ -43,16 +43,51 @@ fn try_ring() -> Result<(), String> {
     }
 }
 
+/// What stands in the way of what this kernel has.
+const FORBIDDEN: &str = "io_uring is forbidden here; allow the io_uring_setup, io_uring_enter and \
+                         io_uring_register calls in the container's seccomp profile, and set the sysctl \
+                         kernel.io_uring_disabled to 0";
+
 fn explain(error: &io::Error) -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    explain_of(error, &release)
+}
+
+fn explain_of(error: &io::Error, release: &str) -> String {
     match error.raw_os_error() {
+        // Some engines answer so for whatever their profile does not name.
+        Some(libc::ENOSYS) if has_io_uring(release) => FORBIDDEN.into(),
         Some(libc::ENOSYS) => "this kernel has no io_uring; Linux 5.11 or newer has it".into(),
-        Some(libc::EPERM | libc::EACCES) => "io_uring is forbidden here; \
-             allow the io_uring_setup, io_uring_enter and io_uring_register calls in the container's seccomp \
-             profile, and set the sysctl kernel.io_uring_disabled to 0"
-            .into(),
+        Some(libc::EPERM | libc::EACCES) => FORBIDDEN.into(),
         Some(libc::ENOMEM) => {
             "io_uring may not lock memory; raise the limit (ulimit -l, LimitMEMLOCK=)".into()
         }
         _ => format!("io_uring cannot be set up: {error}"),
+    }
+}
+
+/// Whether a kernel of this release, such as `6.1.0-9-amd64`, has what the gateway uses.
+fn has_io_uring(release: &str) -> bool {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 11),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_hides_io_uring_is_told_from_a_kernel_without_it() {
+        let said = |code, release| explain_of(&io::Error::from_raw_os_error(code), release);
+        assert!(said(libc::ENOSYS, "5.10.0-28-amd64\n").starts_with("this kernel has no io_uring"));
+        assert!(said(libc::ENOSYS, "").starts_with("this kernel has no io_uring"));
+        for (code, release) in
+            [(libc::ENOSYS, "6.1.0-9-amd64\n"), (libc::ENOSYS, "5.11"), (libc::EPERM, "6.1")]
+        {
+            assert!(said(code, release).starts_with("io_uring is forbidden here"), "{code} {release}");
+        }
     }
 }
