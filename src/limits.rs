@@ -436,8 +436,10 @@ pub const MASK_TOKENS_MAX: usize = 1_000;
 pub const MASK_TOKEN_SESSIONS_MAX: usize = 1_000;
 /// Decoded bytes of one value that may be held back because they may still match.
 pub const MASK_HOLD_BYTES_MAX: usize = 640;
-/// The same as received: each decoded byte may be an escape of six bytes, and a little more.
-pub const MASK_HOLD_RAW_BYTES_MAX: usize = 4 * KIB;
+/// Invisible characters that are left out between two places of a text, besides one for each byte there.
+pub const MASK_INVISIBLE_MAX: usize = 128;
+/// What is held, as received: decoded bytes as escapes of six bytes, and invisible characters as two of them.
+pub const MASK_HOLD_RAW_BYTES_MAX: usize = 14 * KIB;
 /// Bytes of a body that are looked at in one go; bounds the scratch memory for decoded escapes.
 pub const INSPECT_BLOCK_BYTES: usize = 16 * KIB;
 /// Scratch memory that a body keeps between two of its pieces.
@@ -586,15 +588,13 @@ pub const DEMO_BODY_BYTES_MAX: usize = 64 * MIB;
 /// Bytes that the recorder of the demo keeps, of all connections together.
 pub const RECORDER_BYTES_MAX: usize = 256 * MIB;
 
-const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX);
-const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
-const _: () = assert!(HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);
-const _: () = assert!(HEAD_BYTES_MAX <= ADMIN_BUFFER_BYTES_MAX);
+const _: () = assert!(RECEIVE_BYTES_MIN <= RECEIVE_BYTES_MAX && HEAD_BYTES_MAX <= RECEIVE_BYTES_MAX);
+const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && HEAD_BYTES_MAX <= ADMIN_BUFFER_BYTES_MAX);
 const _: () = assert!(SECRET_BYTES_MIN <= SECRET_BYTES_MAX);
 const _: () = assert!(JWKS_REFETCH_INTERVAL.as_secs() <= JWKS_REFRESH_INTERVAL.as_secs());
 const _: () = assert!(EMAIL_LOCAL_BYTES_MAX + EMAIL_DOMAIN_BYTES_MAX + 2 <= MASK_HOLD_BYTES_MAX);
 const _: () = assert!(MASK_LITERAL_BYTES_MAX < MASK_HOLD_BYTES_MAX);
 const _: () = assert!(MASK_REGEX_BYTES_MAX < MASK_HOLD_BYTES_MAX);
 const _: () = assert!(MASK_KEY_BYTES_MAX + MASK_MEMBER_GAP_BYTES_MAX + 4 < MASK_HOLD_BYTES_MAX);
-const _: () = assert!(MASK_HOLD_BYTES_MAX * 6 <= MASK_HOLD_RAW_BYTES_MAX);
+const _: () = assert!(MASK_HOLD_BYTES_MAX * 18 + MASK_INVISIBLE_MAX * 12 <= MASK_HOLD_RAW_BYTES_MAX);
 const _: () = assert!(MASK_HOLD_RAW_BYTES_MAX < INSPECT_BLOCK_BYTES);

@@ -1,6 +1,6 @@
 use crate::{
     buffer::{Chunk, Segments},
-    limits::MASK_HOLD_RAW_BYTES_MAX,
+    limits::MASK_HOLD_BYTES_MAX,
 };
 
 /// What came from upstream and is in no record yet. Masks send most bytes on as they came, some later: each
@@ -21,7 +21,7 @@ impl Received {
         let len = if is_same { data.len_bytes() } else { self.0.len_bytes().saturating_sub(held) };
         let span = self.0.split_to(len);
         // A stream may pause here: few bytes must not keep the memory of a whole read.
-        if !self.0.is_empty() && self.0.len_bytes() <= MASK_HOLD_RAW_BYTES_MAX {
+        if !self.0.is_empty() && self.0.len_bytes() <= 6 * MASK_HOLD_BYTES_MAX {
             self.0 = Chunk::from(self.0.to_vec()).into();
         }
         (!is_same).then_some(span)

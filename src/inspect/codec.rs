@@ -1,13 +1,13 @@
 //! From received bytes to the text that the detectors read, and back.
 //!
 //! A window of received bytes without a backslash *is* its text, in every grammar: it is never copied. Only
-//! a window with escapes, or with characters that [`super::fold`] reads as others, is decoded into scratch
+//! a window with escapes, or with characters that [`super::fold`] reads otherwise, is decoded into scratch
 //! memory, with a map of the places where text and received bytes run apart.
 //!
 //! In the text of a JSON document a quote is a hard separator (no value reaches over it), therefore an
 //! escaped quote decodes to [`ESCAPED_QUOTE`] there, and that character itself to its neighbour.
 
-use super::fold::{self, Fold};
+use super::fold::{self, Allowance, Fold};
 use std::ops::Range;
 
 /// What an escaped quote becomes in the text of a JSON document: a character that no literal may hold.
@@ -56,7 +56,14 @@ impl Codec {
 /// Where text and received bytes run apart. Between two breaks they run in parallel, except for the unit
 /// that begins at a break: one escape and the bytes it stands for.
 #[derive(Debug, Default)]
-pub struct Map(Vec<Break>);
+pub struct Map {
+    breaks: Vec<Break>,
+    /// What may be left out at the beginning of the text, and at its end.
+    first: Allowance,
+    last: Allowance,
+    /// Whether one of the breaks stands for no text at all: a character was left out.
+    leaves_out: bool,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Break {
@@ -68,30 +75,51 @@ struct Break {
 }
 
 impl Map {
-    /// Forgets all breaks.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Begins anew, for a text that may leave out what `allowance` says.
+    pub fn begin(&mut self, allowance: Allowance) {
+        self.breaks.clear();
+        (self.first, self.last, self.leaves_out) = (allowance, allowance, false);
     }
 
     /// Bytes of memory that it holds.
     pub fn held_bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Break>()
+        self.breaks.capacity() * size_of::<Break>()
     }
 
-    /// The received position of a text position that begins a unit (or ends the text).
+    /// The received position of a text position that begins a unit (or ends the text): behind what was left
+    /// out there.
     pub fn to_raw(&self, text: usize) -> usize {
-        let after = self.0.partition_point(|one| one.text as usize <= text);
-        match after.checked_sub(1).map(|last| self.0[last]) {
+        let after = self.breaks.partition_point(|one| one.text as usize <= text);
+        match after.checked_sub(1).map(|last| self.breaks[last]) {
             None => text,
             Some(last) if (last.text_after as usize) > text => last.raw as usize,
             Some(last) => last.raw_after as usize + (text - last.text_after as usize),
         }
     }
 
+    /// The same in front of what was left out there: where the text in front of that position ends.
+    pub fn to_raw_end(&self, text: usize) -> usize {
+        let after = self.breaks.partition_point(|one| (one.text as usize) < text);
+        match after.checked_sub(1).map(|last| self.breaks[last]) {
+            None => text,
+            Some(last) => last.raw_after as usize + (text - last.text_after as usize),
+        }
+    }
+
+    /// What may be left out at `text`, whose received position is `raw`.
+    pub fn allowance(&self, text: usize, raw: usize) -> Allowance {
+        let mut allowance = self.first;
+        let in_front = self.breaks.iter().take_while(|one| one.raw_after as usize <= raw);
+        for one in in_front.filter(|one| self.leaves_out && one.text == one.text_after) {
+            allowance.take(one.text as usize);
+        }
+        allowance.on(text)
+    }
+
     /// The text position of a received position that begins a unit (or ends the window).
     pub fn to_text(&self, raw: usize) -> usize {
-        let after = self.0.partition_point(|one| one.raw as usize <= raw);
-        match after.checked_sub(1).map(|last| self.0[last]) {
+        let after = self.breaks.partition_point(|one| one.raw as usize <= raw);
+        match after.checked_sub(1).map(|last| self.breaks[last]) {
             None => raw,
             Some(last) if (last.raw_after as usize) > raw => last.text as usize,
             Some(last) => last.text_after as usize + (raw - last.raw_after as usize),
@@ -100,7 +128,8 @@ impl Map {
 
     fn push(&mut self, text: usize, text_length: usize, raw: usize, raw_length: usize) {
         // Windows are bounded by INSPECT_BLOCK_BYTES or by a policy's body limit, far below 4 GiB.
-        self.0.push(Break {
+        self.leaves_out |= text_length == 0;
+        self.breaks.push(Break {
             text: text as u32,
             text_after: (text + text_length) as u32,
             raw: raw as u32,
@@ -118,7 +147,7 @@ pub fn unescaped(raw: &[u8]) -> Vec<u8> {
 
 /// Decodes `raw` into `text`; returns how many bytes were decoded: all but an escape, or a character, that
 /// is cut off at the end, which counts as plain characters if `last`. Characters that stand for ASCII ones
-/// become these (but in forms).
+/// become these, and those that nobody sees are left out, as far as the map allows (but in forms).
 ///
 /// What is no escape of RFC 8259 section 7 stands for its own characters; a lone surrogate becomes U+FFFD.
 pub fn decode(codec: Codec, raw: &[u8], last: bool, text: &mut Vec<u8>, map: &mut Map) -> usize {
@@ -137,9 +166,9 @@ pub fn decode_range(
     text: &mut Vec<u8>,
     map: &mut Map,
 ) -> usize {
-    let (start, first, breaks) = (range.start, text.len(), map.0.len());
+    let (start, first, breaks) = (range.start, text.len(), map.breaks.len());
     let end = start + decode(codec, &raw[range], last, text, map);
-    for one in &mut map.0[breaks..] {
+    for one in &mut map.breaks[breaks..] {
         // Windows are far below 4 GiB, see `Map::push`.
         (one.raw, one.raw_after) = (one.raw + start as u32, one.raw_after + start as u32);
     }
@@ -160,6 +189,14 @@ fn copy(raw: &[u8], mut at: usize, end: usize, last: bool, text: &mut Vec<u8>, m
             Fold::Char { ascii, length } => {
                 map.push(text.len(), 1, at, length);
                 text.push(ascii);
+                at += length;
+            }
+            Fold::Invisible { length } => {
+                if map.last.take(text.len()) {
+                    map.push(text.len(), 0, at, length);
+                } else {
+                    text.extend_from_slice(&raw[at..at + length]);
+                }
                 at += length;
             }
             Fold::Cut if last => break,
@@ -217,6 +254,7 @@ fn decode_escapes(
             '\u{1f}' if codec.is_json() => text.push(UNIT_SEPARATOR),
             '\0'..='\x7f' => text.push(char as u8),
             _ if let Some(ascii) = fold::fold(char).filter(|_| folds) => text.push(ascii),
+            _ if folds && fold::is_invisible(char) && map.last.take(before) => {}
             _ => text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
         map.push(before, text.len() - before, at, length);
@@ -447,6 +485,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_out_lies_between_two_places_of_the_text() {
+        let raw = "1\u{200b}\\u00ad2\u{feff}".as_bytes();
+        let (mut text, mut map) = (Vec::new(), Map::default());
+        assert_eq!(decode(Codec::Json, raw, false, &mut text, &mut map), raw.len());
+        assert_eq!(text, b"12");
+        assert_eq!([0, 1, 2].map(|text| map.to_raw(text)), [0, 10, 14]);
+        assert_eq!([0, 1, 2].map(|text| map.to_raw_end(text)), [0, 1, 11]);
+        assert_eq!([0, 1, 4, 10, 11, 14].map(|raw| map.to_text(raw)), [0, 1, 1, 1, 2, 2]);
+        let mut left = Allowance::default();
+        assert!(left.take(1) && left.take(1));
+        assert_eq!(map.allowance(1, 10), left);
+        assert_ne!(map.allowance(1, 1), left);
+    }
+
+    #[test]
     fn a_cut_escape_at_the_end_is_plain() {
         for (codec, raw) in [
             (Codec::Json, r"a\u00"),
@@ -455,7 +508,8 @@ mod tests {
             (Codec::Form, "a%4"),
         ] {
             let (mut text, mut map) = (Vec::new(), Map::default());
-            assert_eq!(decode(codec, raw.as_bytes(), true, &mut text, &mut map), raw.len());
+            let decoded = decode(codec, raw.as_bytes(), true, &mut text, &mut map);
+            assert_eq!(decoded, raw.len());
             assert_eq!(text, raw.as_bytes());
         }
     }

@@ -115,6 +115,7 @@ fn folded_pattern(pattern: &str) -> String {
             // What stands for a character of the syntax stands for the character itself.
             Some(ascii @ (b'(' | b')' | b'+' | b'-' | b'.')) => out.extend(['\\', char::from(ascii)]),
             Some(ascii) => out.push(char::from(ascii)),
+            None if fold::is_invisible(char) => {}
             None => out.push(char),
         }
     }
@@ -135,7 +136,8 @@ fn check_keys(rule: &Rule) -> Result<(), Error> {
         return Err(Error::TooManyKeys(rule.name.to_string()));
     }
     let fits = |key: &String| {
-        (1..=MASK_KEY_BYTES_MAX).contains(&key.len())
+        key.len() <= MASK_KEY_BYTES_MAX
+            && !fold::folded(key).is_empty()
             && !key.contains('"')
             && !key.chars().any(char::is_control)
     };
@@ -146,7 +148,7 @@ fn check_keys(rule: &Rule) -> Result<(), Error> {
 }
 
 fn check_literal(rule: &Rule, word: &str) -> Result<(), Error> {
-    if word.is_empty() {
+    if fold::folded(word).is_empty() {
         return Err(Error::EmptyLiteral(rule.name.to_string()));
     }
     if word.len() > MASK_LITERAL_BYTES_MAX {

@@ -1,6 +1,7 @@
 use super::codec::{self, Codec};
 use super::detect::{Extent, Found, LEFT_BYTES, Part, Scanned, Swallow, Text, Walk};
 use super::emit::Reader;
+use super::fold::Allowance;
 use super::nested::Nested;
 use super::seal::{Seal, Thinking};
 use super::spell::{self, Place};
@@ -34,6 +35,8 @@ pub struct Stream {
     left: [u8; LEFT_BYTES],
     /// Whether the carry begins inside of a JSON string.
     in_string: bool,
+    /// How many invisible characters may be left out at the beginning of the carry.
+    allowance: Allowance,
     /// Where each lane goes on, and up to where bytes were emitted, as positions in the carry.
     resume: [usize; LANES],
     emitted: usize,
@@ -117,6 +120,7 @@ impl Stream {
             runs: SmallVec::new(),
             left: [0; LEFT_BYTES],
             in_string,
+            allowance: Allowance::default(),
             resume: [0; LANES],
             emitted: 0,
             swallow: [None; LANES],
@@ -154,6 +158,7 @@ impl Stream {
         self.codec = codec;
         self.left = [0; LEFT_BYTES];
         self.in_string = in_string;
+        self.allowance = Allowance::default();
         self.seal = Seal::Nothing;
         if let Some(nested) = &mut self.nested {
             nested.restart();
@@ -333,7 +338,7 @@ impl Stream {
         if scratch.decoded {
             let (text, map) = (&mut scratch.text, &mut scratch.map);
             text.clear();
-            map.clear();
+            map.begin(self.allowance);
             decoded_end = match nested {
                 Some(nested) => nested.decode(window.raw, window.last, text, map),
                 None => codec::decode(self.codec, window.raw, window.last, text, map),
@@ -368,7 +373,9 @@ impl Stream {
                 walk.at = to_raw(walk.at);
             }
             debug_assert!(text.bytes.len() - end <= MASK_HOLD_BYTES_MAX, "a hold beyond its bound");
-            decided.hold[index] = to_raw(end);
+            // What goes on behind invisible characters takes them in; whether it does is not known yet.
+            let goes_on = swallow.is_some() && scratch.decoded;
+            decided.hold[index] = if goes_on { scratch.map.to_raw_end(end) } else { to_raw(end) };
             decided.swallow[index] = swallow;
             decided.start = decided.start.min(decided.hold[index]);
         }
@@ -429,7 +436,11 @@ impl Stream {
         let text_start = scratch.to_text(decided.start);
         let in_string = self.codec.is_json() && text.in_string(text_start);
         let left = text.left_of(text_start);
-        (self.in_string, self.left) = (in_string, left);
+        let allowance = match scratch.decoded {
+            true => scratch.map.allowance(text_start, decided.start),
+            false => self.allowance.on(text_start),
+        };
+        (self.in_string, self.left, self.allowance) = (in_string, left, allowance.rebased());
         if let Some(nested) = &mut self.nested {
             nested.forget(decided.start);
         }
@@ -462,7 +473,7 @@ impl Stream {
             .with_documents(self.documents().is_some());
         for index in 0..work.scratch.found[ACTIVE].len() {
             let found = work.scratch.found[ACTIVE][index];
-            let (start, end) = (work.scratch.to_raw(found.start), work.scratch.to_raw(found.end));
+            let Range { start, end } = work.scratch.raw_range(found);
             keep(work, window, at..start);
             let is_sealed = if found.begins { self.seal.is_thinking(start) } else { self.open.sealed };
             if is_sealed && found.begins {

@@ -1,12 +1,13 @@
 //! What the streams of one inspector share while they work: the rules, and memory that is used again.
 
 use super::codec::Map;
-use super::detect::{Found, Hits, Lane, Scan};
+use super::detect::{Extent, Found, Hits, Lane, Scan};
 use super::emit::Emit;
 use super::rule::Rule;
 use super::seal::Thinking;
 use super::token::SessionTokens;
 use crate::limits::INSPECT_SCRATCH_BYTES_MAX;
+use std::ops::Range;
 
 /// Lanes of a plan: the rules that change the body, then those that only count.
 pub const LANES: usize = 2;
@@ -80,6 +81,20 @@ impl Scratch {
 
     pub fn to_raw(&self, text: usize) -> usize {
         if self.decoded { self.map.to_raw(text) } else { text }
+    }
+
+    /// The received bytes of a match, or of a part of it. Invisible characters belong to it between two of
+    /// its bytes, and all of those in a string.
+    pub fn raw_range(&self, found: Found) -> Range<usize> {
+        if !self.decoded {
+            return found.start..found.end;
+        }
+        let in_string = matches!(found.extent, Extent::String | Extent::Document);
+        let begins = found.begins && !in_string;
+        let start = if begins { self.map.to_raw(found.start) } else { self.map.to_raw_end(found.start) };
+        let ends = found.ends && in_string;
+        let end = if ends { self.map.to_raw(found.end) } else { self.map.to_raw_end(found.end) };
+        start..end.max(start)
     }
 
     pub fn to_text(&self, raw: usize) -> usize {

@@ -1,5 +1,6 @@
 //! Whole bodies: text and JSON.
 
+use crate::folded::{self, INVISIBLE_MAX};
 use crate::generate::{self, chunks};
 use crate::oracle::{self, Reading};
 use proptest::prelude::*;
@@ -85,8 +86,10 @@ fn check(rules: &[Rule], context: Context, reading: Reading, body: &[u8], length
     assert_eq!(show(&masked.body), show(&expected), "of {:?} in {} chunks", show(body), pieces.len());
     check_edits(body, &masked.edits);
     assert_eq!(masked.edits.len(), count);
-    let widest = if reading == Reading::Json { 6 } else { 3 };
-    assert!(masked.held_max <= 640 * widest, "held {}", masked.held_max);
+    // Escapes of a character in four bytes are twice as long.
+    let (widest, invisible) = if reading == Reading::Json { (6, 12) } else { (3, 4) };
+    let most = 640 * widest + (640 + INVISIBLE_MAX) * invisible;
+    assert!(masked.held_max <= most, "held {}", masked.held_max);
 }
 
 proptest! {
@@ -306,6 +309,50 @@ fn check_edges(body: &str, expected: &str) {
         let masked = run(&all_kinds(), Context::Json, &chunks(body.as_bytes(), &[length])).expect("masked");
         assert_eq!(show(&masked.body), expected, "by {length}");
     }
+}
+
+/// Asks for every invisible character whether it hides a value: raw, and as an escape.
+#[test]
+fn no_invisible_character_hides_a_value() {
+    for char in folded::invisibles().filter(|char| (*char as u32) < 0xe0200) {
+        let value =
+            format!("{char}bob{char}@x.c{char}{char}om{char} 4111{char} 1111{char} 1111 111{char}1{char}!");
+        let expected = format!("{char}[email]{char} [card …1111]{char}!");
+        for length in [1, 3, value.len()] {
+            let masked =
+                run(&all_kinds(), Context::Text, &chunks(value.as_bytes(), &[length])).expect("masked");
+            assert_eq!(show(&masked.body), expected);
+        }
+        for percent in [0, 30, 100] {
+            let escaped = generate::escape(&value, percent, u64::from(char as u32));
+            let body = format!("[\"{escaped}\",\"{char}\"]");
+            let masked = run(&all_kinds(), Context::Json, &chunks(body.as_bytes(), &[3])).expect("masked");
+            let read: Vec<String> = serde_json::from_slice(&masked.body).expect("a document");
+            assert_eq!(read, [expected.clone(), char.to_string()]);
+        }
+    }
+}
+
+#[test]
+fn a_match_without_a_bound_takes_in_what_nobody_sees_between_its_bytes() {
+    let rules = [generate::rule("key", Kind::Key(vec!["ssn".to_owned()]), "*")];
+    let body = "{\"s\u{ad}sn\":\"\u{feff}1\\u200b\u{200b}2\u{2060}\",\"ssn\" \u{200b}: 1\u{200b}2\u{200b},\"a\":\"\u{200b}\"}";
+    let expected = "{\"s\u{ad}sn\":\"*****************\",\"ssn\" \u{200b}: 99999\u{200b},\"a\":\"\u{200b}\"}";
+    for length in 1..=body.len() {
+        let masked = run(&rules, Context::Json, &chunks(body.as_bytes(), &[length])).expect("masked");
+        assert_eq!(show(&masked.body), expected, "by {length}");
+    }
+}
+
+#[test]
+fn what_nobody_sees_is_held_within_a_bound() {
+    let hidden = |count| format!("4111{}111111111111!", "\u{200b}".repeat(count));
+    check_text(&hidden(INVISIBLE_MAX), "[card …1111]!");
+    check_text(&hidden(INVISIBLE_MAX + 1), &hidden(INVISIBLE_MAX + 1));
+    let body = format!("bob@{}", "\u{ad}".repeat(100_000));
+    let masked = run(&all_kinds(), Context::Text, &chunks(body.as_bytes(), &[7])).expect("masked");
+    assert_eq!(show(&masked.body), body);
+    assert!(masked.held_max <= 2 * INVISIBLE_MAX + 16, "held {}", masked.held_max);
 }
 
 #[test]

@@ -375,7 +375,28 @@ pub fn kind_and_text() -> impl Strategy<Value = (Kind, String)> {
 pub fn text(fragments: std::ops::Range<usize>) -> impl Strategy<Value = String> {
     let percent = prop_oneof![4 => Just(0), 1 => 1u64..60];
     (prop::collection::vec(fragment(), fragments), percent, any::<u64>())
-        .prop_map(|(fragments, percent, seed)| widen(&fragments.concat(), percent, seed))
+        .prop_map(|(fragments, percent, seed)| sprinkle(&widen(&fragments.concat(), percent, seed), seed))
+}
+
+/// One text in four gets invisible characters in front of some of its own; one in a hundred of these more than
+/// are left out.
+fn sprinkle(text: &str, mut seed: u64) -> String {
+    let mut next = move || {
+        seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        seed >> 16
+    };
+    if next() % 4 > 0 {
+        return text.to_owned();
+    }
+    let (percent, run_max) = if next() % 100 == 0 { (1 + next() % 3, 300) } else { (1 + next() % 60, 3) };
+    let mut out = String::new();
+    for char in text.chars() {
+        if next() % 100 < percent {
+            out.extend((0..1 + next() % run_max).map(|_| folded::invisible(next())));
+        }
+        out.push(char);
+    }
+    out
 }
 
 /// `text` with `percent` in a hundred characters as others that stand for them.

@@ -61,16 +61,26 @@ fn mask_text(
     let mut out = Vec::new();
     let (mut at, mut raw, mut count) = (0, 0, 0);
     let mut search = Search::new(rules, way, reading, text);
-    while let Some(Match { start, end, rule, open, .. }) = search.first(at) {
-        let (raw_start, raw_end) = (text[start].start, text[end - 1].end);
-        out.extend_from_slice(&body[raw..raw_start]);
-        out.extend(quoted(spell(&rules[rule], reading, text, start..end, open)));
-        raw = raw_end;
+    while let Some(Match { start, end, rule, open, value, .. }) = search.first(at) {
+        let found = raw_range(text, start..end, value, body.len());
+        out.extend_from_slice(&body[raw..found.start]);
+        raw = found.end;
+        out.extend(quoted(spell(&rules[rule], reading, text, start..end, found.len(), open)));
         at = end;
         count += 1;
     }
     out.extend_from_slice(&body[raw..]);
     (out, count)
+}
+
+/// The received bytes of what was found: in a `value` that is a string all between the quotes.
+fn raw_range(text: &[Symbol], found: Range<usize>, value: bool, length: usize) -> Range<usize> {
+    let Range { start, end } = found;
+    let is_quote = |at: Option<usize>| at.is_some_and(|at| text[at].value == SEPARATOR);
+    if value && text[start].value != SEPARATOR && is_quote(start.checked_sub(1)) {
+        return text[start - 1].end..text.get(end).map_or(length, |quote| quote.start);
+    }
+    text[start].start..text[end - 1].end
 }
 
 /// What was found.
@@ -477,12 +487,19 @@ fn read_value(text: &[Symbol], at: usize, path: &mut Vec<Step>, values: &mut Vec
     end
 }
 
-fn spell(rule: &Rule, reading: Reading, text: &[Symbol], range: Range<usize>, open: bool) -> Vec<u8> {
+fn spell(
+    rule: &Rule,
+    reading: Reading,
+    text: &[Symbol],
+    range: Range<usize>,
+    raw_length: usize,
+    open: bool,
+) -> Vec<u8> {
     let Range { start, end } = range;
     let found = string(text, start, end);
     let raw_length = match reading {
         Reading::PlainInEvents | Reading::JsonInEvents => found.len(),
-        _ => text[end - 1].end - text[start].start,
+        _ => raw_length,
     };
     let is_value = matches!(rule.kind, Kind::Key(_) | Kind::Path(_));
     if rule.replace == Replacement::Null {

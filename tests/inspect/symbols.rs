@@ -1,6 +1,6 @@
 //! A body as the oracle reads it: symbols, each with the received bytes it stands for.
 
-use crate::folded::folded;
+use crate::folded::{INVISIBLE_MAX, folded, is_invisible};
 
 /// One decoded byte, or a hard separator, with the received bytes it stands for.
 #[derive(Clone, Copy, Debug)]
@@ -60,26 +60,50 @@ pub fn decode_json(body: &[u8]) -> Vec<Symbol> {
     text
 }
 
-/// A text with the characters that stand for ASCII ones as these.
+/// Reads characters as the ASCII ones that they stand for, and leaves out those that nobody sees.
 pub fn fold(text: Vec<Symbol>) -> Vec<Symbol> {
-    let mut out = Vec::new();
+    let mut out: Vec<Symbol> = Vec::new();
     let mut at = 0;
+    let mut left_out = LeftOut::default();
     while at < text.len() {
-        let found = (2..=3).find_map(|length| {
-            let symbols = text.get(at..at + length)?;
-            let bytes: Vec<u8> =
-                symbols.iter().map(|one| u8::try_from(one.value)).collect::<Result<_, _>>().ok()?;
-            let char = std::str::from_utf8(&bytes).ok()?.chars().next().filter(|char| !char.is_ascii())?;
-            let ascii = folded(char);
-            let (first, last) = (symbols[0], symbols[length - 1]);
-            let symbol = Symbol { value: ascii as u16, start: first.start, end: last.end };
-            ascii.is_ascii().then_some((symbol, length))
-        });
-        let (symbol, length) = found.unwrap_or((text[at], 1));
-        out.push(symbol);
-        at += length;
+        let found = (2..=4).find_map(|length| Some((char_of(text.get(at..at + length)?)?, length)));
+        match found {
+            Some((char, length)) if is_invisible(char) && left_out.may_be(out.len()) => at += length,
+            Some((char, length)) if folded(char) != char => {
+                let (start, end) = (text[at].start, text[at + length - 1].end);
+                out.push(Symbol { value: folded(char) as u16, start, end });
+                at += length;
+            }
+            _ => {
+                let length = found.map_or(1, |(_, length)| length);
+                out.extend_from_slice(&text[at..at + length]);
+                at += length;
+            }
+        }
     }
     out
+}
+
+/// The one character, which is not ASCII, that these are the bytes of.
+fn char_of(symbols: &[Symbol]) -> Option<char> {
+    let bytes: Vec<u8> = symbols.iter().map(|one| u8::try_from(one.value)).collect::<Result<_, _>>().ok()?;
+    let mut chars = std::str::from_utf8(&bytes).ok()?.chars();
+    chars.next().filter(|char| !char.is_ascii() && chars.next().is_none())
+}
+
+/// Where characters were left out: between any two places at most [`INVISIBLE_MAX`] more than bytes of text.
+#[derive(Default)]
+struct LeftOut(Vec<usize>);
+
+impl LeftOut {
+    fn may_be(&mut self, at: usize) -> bool {
+        let mut others = self.0.iter().rev().enumerate();
+        let is_full = others.any(|(between, first)| between + 1 >= INVISIBLE_MAX + (at - first));
+        if !is_full {
+            self.0.push(at);
+        }
+        !is_full
+    }
 }
 
 fn code_unit(digits: &[u8]) -> Option<u16> {

@@ -3,7 +3,7 @@
 
 use crate::bodies::run;
 use crate::definitions::{self, compile, compiled};
-use crate::folded::folded;
+use crate::folded::{folded, is_invisible};
 use crate::generate::{self, chunks, escape};
 use proptest::prelude::*;
 use regex_automata::meta::Regex;
@@ -159,9 +159,9 @@ fn word(text: &[u8], start: usize, words: &[String]) -> Option<Range<usize>> {
     ends.max().map(|end| start..end)
 }
 
-/// Whether characters of `text` stand for ASCII ones, of which expressions know nothing.
+/// Whether characters of `text` stand for ASCII ones or are not seen, of which expressions know nothing.
 fn stands_for_others(text: &str) -> bool {
-    text.chars().any(|char| folded(char) != char)
+    text.chars().any(|char| folded(char) != char || is_invisible(char))
 }
 
 proptest! {

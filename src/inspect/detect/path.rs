@@ -70,8 +70,9 @@ impl Step {
             return Some((Step::Any, if text.starts_with('.') { 2 } else { 3 }));
         }
         let key = |name: &str| {
-            let fits = (1..=MASK_KEY_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
-            fits.then(|| Step::Key(fold::folded(name).into_bytes().into()))
+            let fits = name.len() <= MASK_KEY_BYTES_MAX && !name.contains(char::is_control);
+            let name = fold::folded(name);
+            (fits && !name.is_empty()).then(|| Step::Key(name.into_bytes().into()))
         };
         if let Some(name) = text.strip_prefix('.') {
             let length = name.find(['.', '[']).unwrap_or(name.len());
