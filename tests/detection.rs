@@ -18,14 +18,14 @@ const FLOORS: [(Kind, f64, f64); 11] = [
     (Kind::CreditCard, 97.0, 99.5),
     (Kind::Email, 99.5, 99.0),
     (Kind::Ssn, 99.5, 99.5),
-    (Kind::Phone, 99.5, 91.0),
+    (Kind::Phone, 99.5, 99.0),
     (Kind::Iban, 99.5, 99.5),
     (Kind::Ipv4, 99.5, 99.5),
     (Kind::Ipv6, 99.5, 99.5),
     (Kind::Jwt, 99.5, 99.5),
     (Kind::PrivateKey, 99.5, 99.5),
     (Kind::ApiKey, 99.5, 99.5),
-    (Kind::GenericSecret, 99.5, 96.0),
+    (Kind::GenericSecret, 99.5, 99.0),
 ];
 
 #[derive(Default)]

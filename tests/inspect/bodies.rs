@@ -336,7 +336,8 @@ fn no_invisible_character_hides_a_value() {
 #[test]
 fn a_match_without_a_bound_takes_in_what_nobody_sees_between_its_bytes() {
     let rules = [generate::rule("key", Kind::Key(vec!["ssn".to_owned()]), "*")];
-    let body = "{\"s\u{ad}sn\":\"\u{feff}1\\u200b\u{200b}2\u{2060}\",\"ssn\" \u{200b}: 1\u{200b}2\u{200b},\"a\":\"\u{200b}\"}";
+    let body = "{\"s\u{ad}sn\":\"\u{feff}1\\u200b\u{200b}2\u{2060}\",\
+        \"ssn\" \u{200b}: 1\u{200b}2\u{200b},\"a\":\"\u{200b}\"}";
     let expected = "{\"s\u{ad}sn\":\"*****************\",\"ssn\" \u{200b}: 99999\u{200b},\"a\":\"\u{200b}\"}";
     for length in 1..=body.len() {
         let masked = run(&rules, Context::Json, &chunks(body.as_bytes(), &[length])).expect("masked");

@@ -144,6 +144,10 @@ fn ssn(text: &Padded, start: usize) -> Option<usize> {
 const PHONE_WORDS: &str = "phone|tel|telephone|telefon|telefono|mobile|mobil|cell|handy|fax|call|sms|\
     whatsapp|rufnummer|telefonnummer|handynummer|portable|dial";
 
+/// British and Japanese numbers, in the groups that they are printed in.
+const PHONE_GROUPINGS: &str = "^(?:02[0-9](?: [2-9][0-9]{3} |-[2-9][0-9]{3}-)[0-9]{4}|\
+    01[0-9]{2} [2-9][0-9]{2} [0-9]{4}|07[0-9]{3} [0-9]{6}|0(?:3|[5789]0)-[0-9]{4}-[0-9]{4})";
+
 fn phone(text: &Padded, start: usize, word_start: bool) -> Option<usize> {
     let (left, rest) = (text.left(start), text.rest(start));
     let joined = regex!(r"\+$|[0-9A-Za-z][-./]$").is_match(left);
@@ -159,9 +163,15 @@ fn phone(text: &Padded, start: usize, word_start: bool) -> Option<usize> {
     }
     if let Some(end) = prefix(regex!(r"^\(?0(?:(?:\) |[ ./)-])?[0-9])*"), rest) {
         let apart = !regex!("[0-9A-Za-z_.-]$|[0-9]:$").is_match(left);
-        let known = apart && regex!(beside(PHONE_WORDS)).is_match(left);
-        let begins = begins || braced;
-        return (begins && known && (9..=12).contains(&digits(end)) && ends_word(end)).then_some(end);
+        if !apart || !(begins || braced) {
+            return None;
+        }
+        if regex!(beside(PHONE_WORDS)).is_match(left) {
+            return ((9..=12).contains(&digits(end)) && ends_word(end)).then_some(end);
+        }
+        let end = prefix(regex!(PHONE_GROUPINGS), rest)?;
+        let alone = !regex!("[0-9] $").is_match(left) && !regex!("^ [0-9]").is_match(&rest[end..]);
+        return (alone && ends_number(&rest[end..])).then_some(end);
     }
     if !(begins || braced) {
         return None;
@@ -392,7 +402,10 @@ fn secret(text: &Padded, start: usize) -> Option<Found> {
     };
     let run = prefix(regex!(r"^[0-9A-Za-z_+/.~!@#$%^&*?-]{12,}"), rest)?;
     let looked_at = &rest[..run.min(128)];
-    let least = if regex!("^[0-9A-Fa-f]*[A-Fa-f][0-9A-Fa-f]*$").is_match(looked_at) { 3.0 } else { 3.5 };
+    let hexadecimal = regex!("^[0-9A-Fa-f]*[A-Fa-f][0-9A-Fa-f]*$").is_match(looked_at);
+    let password = ["[A-Za-z]", "[0-9]", "[!@#$^*]"];
+    let password = password.iter().all(|class| compiled(class, |regex| regex.is_match(looked_at)));
+    let least = if hexadecimal || password { 3.0 } else { 3.5 };
     let reference = regex!(r"^\$[A-Z]\w*_\w*$|^(?:process|import\.meta)\.env\.|^os\.(?:environ\.|getenv)");
     let random = regex!(r"[0-9+/~!@#$%^&*?]").is_match(looked_at) && entropy(looked_at) + 1e-4 >= least;
     (named && random && !reference.is_match(looked_at)).then_some(Found { end: run, open: run >= 128 })

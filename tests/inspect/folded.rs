@@ -46,7 +46,7 @@ const INVISIBLE: &[(u32, u32)] = &[
     (0xe0000, 0xe0fff),
 ];
 
-/// Invisible characters that a text may have beyond one for each of its bytes, for all of them to be left out.
+/// Invisible characters that are left out between two places of a text, besides one for each byte there.
 pub const INVISIBLE_MAX: usize = 128;
 
 /// Whether nobody sees `char`.

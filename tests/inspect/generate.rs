@@ -211,6 +211,8 @@ fn phone() -> impl Strategy<Value = String> {
             "\\(?0[0-9]{1,3}(\\) |[ ./-])?[0-9]{3,9}",
         )),
         1 => shaped("(phone|Tel) 0[0-9]{1,3}([ .-][0-9]{2,4}){2,4}"),
+        1 => shaped("(02[0-9]|01[0-9]{2}|0[35789]0?)[ -][0-9]{3,4}[ -][0-9]{4}([ .-][0-9])?"),
+        1 => shaped("([0-9] )?07[0-9]{3} [0-9]{5,7}"),
         2 => shaped("(phone|mobile number is|x)[ :]{1,2}1?[2-9][0-9]{9}"),
     ]
 }
@@ -280,6 +282,7 @@ fn assigned() -> impl Strategy<Value = String> {
             "( ?[:=] ?\"?|\":\"| )[0-9A-Za-z_+/.~!@#$%^&*?-]{8,40}",
         )),
         1 => shaped("(secret: ?|password=\")[0-9a-f]{12,40}"),
+        1 => shaped("(secret: ?|password=\")([a-d]{2,4}[!@#$^*%&?-][0-9]?){3,5}"),
         1 => shaped("token=(\\$[A-Z]|\\$|process\\.env\\.|os\\.getenv|env\\.)[A-Z_]{5,20}[0-9]?"),
         1 => shaped("secret=[0-9A-Za-z_+/.-]{120,300}"),
     ]
@@ -378,8 +381,8 @@ pub fn text(fragments: std::ops::Range<usize>) -> impl Strategy<Value = String> 
         .prop_map(|(fragments, percent, seed)| sprinkle(&widen(&fragments.concat(), percent, seed), seed))
 }
 
-/// One text in four gets invisible characters in front of some of its own; one in a hundred of these more than
-/// are left out.
+/// One text in four gets invisible characters in front of some of its own; one in a hundred of these more
+/// than are left out.
 fn sprinkle(text: &str, mut seed: u64) -> String {
     let mut next = move || {
         seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);

@@ -182,6 +182,27 @@ fn hexadecimal_secrets_are_random_enough() {
     check(Kind::GenericSecret, "DB_PASSWORD=«95c2ecb0c219359ae3dfc9c636b6eb91», token: 170000000000012");
 }
 
+#[test]
+fn passwords_of_words_that_repeat_are_secrets() {
+    check(Kind::GenericSecret, "password = «horse-river-horse184!», secret: «8v@Xs89C9Q4M9LtL8»\n");
+    check(
+        Kind::GenericSecret,
+        "password = horse-river-horse184, secret: aaaa-aaaa-aaaa1!, token=a/b/a/b/a/b/1\n",
+    );
+}
+
+#[test]
+fn numbers_in_the_groups_of_their_country_need_no_key_word() {
+    check(
+        Kind::Phone,
+        "it is «020 7946 0123», «0161 496 0000», «07700 900123» or «03-1234-5678» (or «090-1234-5678»).",
+    );
+    check(
+        Kind::Phone,
+        "20 020 7946 0123, 020 7946 0123 4, 020 1946 0123, 0161-496-0000, 07700-900123, 03 1234 5678",
+    );
+}
+
 /// Where to find a secret was masked, as if it were one.
 #[test]
 fn names_of_variables_are_no_secrets() {

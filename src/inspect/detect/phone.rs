@@ -5,7 +5,8 @@
 //!   `212.555.0123`, `212 555 0123`, each also behind `1` and a separator; ten digits in a row only behind a
 //!   key word.
 //! - National, with the trunk prefix `0`, as in most of Europe, Japan, Australia: 9 to 12 digits with single
-//!   separators, behind a key word.
+//!   separators, behind a key word. British and Japanese numbers also without one, in the groupings that
+//!   their plans print them in ([`GROUPINGS`]).
 
 use super::keyword::{self, KeyWords};
 use super::{Outcome, Text, is_word};
@@ -15,6 +16,19 @@ const NATIONAL_DIGITS: std::ops::RangeInclusive<usize> = 9..=12;
 /// How many digits a number may begin with, as bits, unless the first is a zero: none (`+`, `(`), `1`, an
 /// area code, or all of it.
 pub const FIRST_RUNS: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 10 | 1 << 11;
+/// National numbers that need no key word, as they are grouped in Britain and Japan: `#` a digit, `N` one
+/// from 2 to 9. Groups of other countries are too much like other numbers.
+const GROUPINGS: &[&[u8]] = &[
+    b"02# N### ####",
+    b"02#-N###-####",
+    b"01## N## ####",
+    b"07### ######",
+    b"03-####-####",
+    b"050-####-####",
+    b"070-####-####",
+    b"080-####-####",
+    b"090-####-####",
+];
 static KEY_WORDS: KeyWords = KeyWords::new(&[
     "phone",
     "tel",
@@ -164,8 +178,11 @@ fn national(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
     let left = text.before(start, 1);
     let joined = left.is_ascii_alphanumeric() || matches!(left, b'-' | b'.' | b'_');
     let minute = left == b':' && text.before(start, 2).is_ascii_digit();
-    if joined || minute || !keyword::is_beside(text, start, &KEY_WORDS) {
+    if joined || minute {
         return None;
+    }
+    if !keyword::is_beside(text, start, &KEY_WORDS) {
+        return grouped(text, start, rule);
     }
     let (mut count, mut end, mut gap) = (0, start, 0);
     let mut at = start;
@@ -183,4 +200,30 @@ fn national(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
     }
     let word_behind = text.bytes.get(end).is_some_and(|byte| is_word(*byte));
     (NATIONAL_DIGITS.contains(&count) && !word_behind).then_some(Outcome::Match { end, rule })
+}
+
+/// A number in one of [`GROUPINGS`], with no further group beside it.
+fn grouped(text: &Text, start: usize, rule: u16) -> Option<Outcome> {
+    if text.before(start, 1) == b' ' && text.before(start, 2).is_ascii_digit() {
+        return None;
+    }
+    GROUPINGS.iter().find_map(|grouping| {
+        for (at, place) in (start..).zip(*grouping) {
+            let Some(byte) = text.at(at) else { return Some(Outcome::Live) };
+            let fits = match place {
+                b'#' => byte.is_ascii_digit(),
+                b'N' => matches!(byte, b'2'..=b'9'),
+                place => byte == *place,
+            };
+            if !fits {
+                return None;
+            }
+        }
+        let end = start + grouping.len();
+        match (text.at(end), text.at(end + 1)) {
+            (Some(b' '), None) => Some(Outcome::Live),
+            (Some(b' '), Some(next)) if next.is_ascii_digit() => None,
+            _ => decided(text, end, rule),
+        }
+    })
 }

@@ -2,8 +2,9 @@
 //! `"api_key":"…"`, `Authorization: Bearer …`.
 //!
 //! At least twelve characters of [`RANDOM`], among them a digit or a special character, with an entropy of
-//! at least 3.5 bits (hexadecimal digits, which have four at most, 3) in the first 128; a key word in front,
-//! and an assignment between. Where a program finds its secret (`$DB_PASSWORD`, `process.env.KEY`) is none.
+//! at least 3.5 bits in the first 128 (3 for hexadecimal digits, which have four at most, and for what has a
+//! letter, a digit and one of [`PASSWORD_MARKS`]); a key word in front, and an assignment between. Where a
+//! program finds its secret (`$DB_PASSWORD`, `process.env.KEY`) is none.
 //! The words are those that gitleaks (`generic-api-key`) and detect-secrets look for, without those that name
 //! pages of results.
 
@@ -39,7 +40,10 @@ static NOT_SECRET: KeyWords =
 /// Characters that are looked at.
 const LOOKED_AT_BYTES: usize = 128;
 const ENTROPY_TENTHS_MIN: u32 = 35;
-const HEXADECIMAL_ENTROPY_TENTHS_MIN: u32 = 30;
+/// That of hexadecimal digits, and of what looks like a password.
+const LOWER_ENTROPY_TENTHS_MIN: u32 = 30;
+/// Characters of passwords that stand in hardly anything else: not in paths, addresses or queries.
+const PASSWORD_MARKS: &[u8] = b"!@#$^*";
 /// What the names of variables of an environment follow.
 const ENVIRONMENTS: &[&str] = &["process.env.", "import.meta.env.", "os.environ.", "os.getenv"];
 
@@ -66,7 +70,10 @@ fn is_secret(string: &[u8]) -> bool {
     let is_special = |byte: &u8| !byte.is_ascii_alphabetic() && !matches!(byte, b'_' | b'-' | b'.');
     let is_hexadecimal =
         string.iter().all(u8::is_ascii_hexdigit) && string.iter().any(u8::is_ascii_alphabetic);
-    let least = if is_hexadecimal { HEXADECIMAL_ENTROPY_TENTHS_MIN } else { ENTROPY_TENTHS_MIN };
+    let has = |is_one: fn(&u8) -> bool| string.iter().any(is_one);
+    let is_password =
+        has(|byte| PASSWORD_MARKS.contains(byte)) && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    let least = if is_hexadecimal || is_password { LOWER_ENTROPY_TENTHS_MIN } else { ENTROPY_TENTHS_MIN };
     string.iter().any(is_special) && !is_reference(string) && entropy::tenths(string) >= least
 }
 
