@@ -13,6 +13,9 @@ use std::ops::Range;
 
 /// What is shown in front of a match, in bytes.
 const BEFORE_MATCH_BYTES: usize = 256;
+/// Matches of a block that are looked for, and places of it that are shown.
+const MATCHES_MAX: usize = 4_096;
+const WINDOWS_MAX: usize = 8;
 /// Stands where something is left out within a block.
 const CUT: &str = "…";
 
@@ -46,7 +49,7 @@ impl Exchange {
         let others = said.fresh().filter(|block| !said.blamed.contains(block));
         let order: Vec<usize> = said.blamed.iter().copied().chain(others).collect();
         let policy = self.decision.as_ref().map_or("", |decision| &decision.policy);
-        let find = |block: &str| route.rules.position(policy, block);
+        let find = |block: &str| route.rules.positions(policy, block, MATCHES_MAX);
         let (mut text, mut shown) = (String::new(), Vec::new());
         for (index, span) in facts.spans(&bytes, &order).into_iter().enumerate() {
             // Of each block that matches something is shown: a long one hides none behind it.
@@ -57,13 +60,15 @@ impl Exchange {
                 continue;
             }
             let block = std::str::from_utf8(bytes.get(span.clone())?).ok()?;
-            let window = window(block, find(block), left);
-            let (before, behind) = (window.start > 0, window.end < block.len());
             text.push_str(if text.is_empty() { "" } else { "\n" });
-            text.push_str(if before { CUT } else { "" });
-            text.push_str(&block[window.clone()]);
-            text.push_str(if behind { CUT } else { "" });
-            shown.push(span.start + window.start..span.start + window.end);
+            let mut end = 0;
+            for window in windows(block, &find(block), left) {
+                text.push_str(if window.start > end { CUT } else { "" });
+                text.push_str(&block[window.clone()]);
+                end = window.end;
+                shown.push(span.start + window.start..span.start + window.end);
+            }
+            text.push_str(if end < block.len() { CUT } else { "" });
         }
         let shown_bytes: usize = shown.iter().map(Range::len).sum();
         (shown_bytes > 0).then(|| Excerpt {
@@ -93,6 +98,35 @@ impl Exchange {
     }
 }
 
+/// At most `len` bytes of a block, in order: where it is longer, around its matches, for a harmless one must
+/// not stand for one far behind it. Of more than [`WINDOWS_MAX`] the first ones and the last one are shown.
+fn windows(block: &str, found: &[usize], len: usize) -> Vec<Range<usize>> {
+    let ([_, ..], true) = (found, block.len() > len) else {
+        return vec![window(block, found.first().copied(), len)];
+    };
+    let mut apart: Vec<usize> = Vec::new();
+    for at in found {
+        // What stands shortly behind another one is in its window.
+        if apart.last().is_none_or(|last| at - last > len / (2 * WINDOWS_MAX)) {
+            apart.push(*at);
+        }
+    }
+    if apart.len() > WINDOWS_MAX {
+        let last = apart.pop();
+        apart.truncate(WINDOWS_MAX - 1);
+        apart.extend(last);
+    }
+    let mut shown: Vec<Range<usize>> = Vec::new();
+    for at in &apart {
+        let window = window(block, Some(*at), len / apart.len());
+        match shown.last_mut().filter(|last| last.end >= window.start) {
+            Some(last) => last.end = last.end.max(window.end),
+            None => shown.push(window),
+        }
+    }
+    shown
+}
+
 /// At most `len` bytes of a block, with its match near their beginning.
 fn window(block: &str, found: Option<usize>, len: usize) -> Range<usize> {
     let boundary = |mut at: usize| {
@@ -103,7 +137,7 @@ fn window(block: &str, found: Option<usize>, len: usize) -> Range<usize> {
     };
     let start = match found {
         Some(at) if block.len() > len => {
-            boundary(at.min(block.len()).saturating_sub(BEFORE_MATCH_BYTES.min(len - len / 8)))
+            boundary(at.min(block.len()).saturating_sub(BEFORE_MATCH_BYTES.min(len / 4)))
         }
         _ => 0,
     };
@@ -115,11 +149,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_harmless_match_does_not_stand_for_one_far_behind_it() {
+        let block = format!("DROP tmp{}DROP customers{}", "x".repeat(9_000), "y".repeat(9_000));
+        let found: Vec<usize> = block.match_indices("DROP").map(|(at, _)| at).collect();
+        let shown = windows(&block, &found, 4_096);
+        assert_eq!(shown.len(), 2);
+        assert!(block[shown[0].clone()].starts_with("DROP tmp"));
+        assert!(block[shown[1].clone()].contains("DROP customers"));
+        assert!(shown.iter().map(Range::len).sum::<usize>() <= 4_096);
+        // Many of them: the last one is among those that are shown.
+        let block = format!("{}DROP customers", format!("DROP tmp{}", "x".repeat(500)).repeat(40));
+        let found: Vec<usize> = block.match_indices("DROP").map(|(at, _)| at).collect();
+        let shown = windows(&block, &found, 2_048);
+        assert!(shown.windows(2).all(|two| two[0].end < two[1].start), "{shown:?}");
+        assert!(block[shown.last().unwrap().clone()].contains("DROP customers"), "{shown:?}");
+        assert!(shown.iter().map(Range::len).sum::<usize>() <= 2_048);
+        assert_eq!(windows(&block, &[], 100), [0..100]);
+        assert_eq!(windows("short", &[2], 100), [0..5]);
+    }
+
+    #[test]
     fn a_match_is_shown_near_the_beginning_and_no_character_is_cut() {
         let block = format!("{}DROP{}", "ä".repeat(500), "x".repeat(1_000));
         assert_eq!(window(&block, Some(1_000), 5_000), 0..block.len(), "all of it fits");
         let cut = window(&block, Some(1_000), 300);
-        assert_eq!((cut.start, cut.end), (744, 1_044));
+        assert_eq!((cut.start, cut.end), (924, 1_224));
         assert!(block[cut].contains("DROP"));
         assert_eq!(window(&block, None, 3), 0..2);
         assert_eq!(window("ä", None, 1), 0..0);

@@ -70,12 +70,16 @@ impl BodyCondition {
         }
     }
 
-    /// Where it finds in a folded text what it looks for.
-    pub(super) fn position(&self, folded: &[u8]) -> Option<usize> {
+    /// Where it finds in a folded text what it looks for: `most` places at most.
+    pub(super) fn positions(&self, folded: &[u8], most: usize) -> Vec<usize> {
         match self {
-            BodyCondition::Contains(patterns) => patterns.find(folded).map(|found| found.start()),
-            BodyCondition::Json(_, JsonOp::Contains(wanted)) => memmem::find(folded, &text::folded(wanted)),
-            _ => None,
+            BodyCondition::Contains(patterns) => {
+                patterns.find_iter(folded).take(most).map(|found| found.start()).collect()
+            }
+            BodyCondition::Json(_, JsonOp::Contains(wanted)) => {
+                memmem::find_iter(folded, &text::folded(wanted)).take(most).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

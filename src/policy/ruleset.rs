@@ -143,13 +143,18 @@ impl RuleSet {
         met.into_iter().filter(|(_, count)| *count >= least).map(|(index, _)| index).collect()
     }
 
-    /// Where the policy `name` finds in a part of a JSON body a text that it looks for, however that is
-    /// written.
-    pub fn position(&self, name: &str, part: &str) -> Option<usize> {
-        let policy = self.policies.iter().find(|policy| *policy.name == *name)?;
+    /// Where the policy `name` finds in a part of a JSON body texts that it looks for, however they are
+    /// written: in order, `most` places of each condition at most.
+    pub fn positions(&self, name: &str, part: &str, most: usize) -> Vec<usize> {
+        let Some(policy) = self.policies.iter().find(|policy| *policy.name == *name) else {
+            return Vec::new();
+        };
         let (folded, places) = text::folded_with_places(part);
-        let found = policy.body.iter().filter_map(|condition| condition.position(&folded)).min()?;
-        places.get(found).copied()
+        let mut found: Vec<usize> =
+            policy.body.iter().flat_map(|condition| condition.positions(&folded, most)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|at| places.get(at).copied()).collect()
     }
 
     /// What the policies may need to know of a body, whatever the head.
