@@ -228,9 +228,9 @@ mod tests {
         #[test]
         fn vectors_find_what_plain_code_finds(
             text in prop_oneof![
-                "[0-9 .:+@()A-Zeyk\\\\-]{0,300}",
-                "(?s:.){0,200}",
-                "([0-9]{1,4}[ .:-]){0,60}",
+                "[0-9 .:+@()A-Zeyk\\\\-]{0,1200}",
+                "(?s:.){0,400}",
+                "([0-9]{1,4}[ .:-]){0,240}",
             ],
             from in 0usize..70,
             last: bool,
