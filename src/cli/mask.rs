@@ -24,7 +24,8 @@ pub(super) struct Command {
     /// What the input is
     #[arg(long = "as", value_enum, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Whose events they are, with --as sse: values that are streamed in pieces are put together
+    /// Whose events they are, with --as sse: values that are streamed in pieces are put together. Whose
+    /// bodies, with --as json: the arguments of tool calls are looked into
     #[arg(long, value_enum, value_name = "API", default_value = "generic")]
     events: Events,
     /// Which rules: those for requests, for responses, or all
@@ -86,7 +87,7 @@ impl Command {
             Format::Text => Context::Text,
         };
         let filter = Filter {
-            inspector: Inspector::new(set.clone(), way, context),
+            inspector: Inspector::new(set.clone(), way, context).with_documents(self.events.dialect()),
             set,
             piece_bytes: self.chunk_bytes.map_or(RECEIVE_BYTES_MAX, |bytes| bytes as usize),
             explains: self.explain,

@@ -86,7 +86,7 @@ impl Exchange {
         let Some(masks) = &route.request_masks else { return Some(data) };
         let context = inspect::Context::of(content_type(headers).ok()?, self.dialect())?;
         let inspector = Inspector::new(masks.clone(), inspect::Direction::Request, context);
-        let mut inspector = inspector.with_tokens(|| self.tokens());
+        let mut inspector = inspector.with_tokens(|| self.tokens()).with_documents(self.dialect());
         let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
         for chunk in data {
             inspector.push(chunk, &mut out, &mut edits, &mut tally).ok()?;

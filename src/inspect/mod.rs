@@ -116,9 +116,16 @@ impl Inspector {
     pub fn with_thinking(mut self, dialect: &'static Dialect, thinking: Thinking) -> Inspector {
         if let Body::Whole(stream, _) = &mut self.body {
             stream.seal(Seal::of(dialect.sealed));
-            stream.documents_at(dialect.documents, &[]);
         }
         self.thinking = thinking;
+        self.with_documents(dialect)
+    }
+
+    /// Which reads the arguments of tool calls in a document of `dialect` as the documents they are.
+    pub fn with_documents(mut self, dialect: &'static Dialect) -> Inspector {
+        if let Body::Whole(stream, _) = &mut self.body {
+            stream.documents_at(dialect.documents, &[]);
+        }
         self
     }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     audit,
     buffer::{Segments, Tally},
-    inspect::{Context, Direction, Edit, Error, Inspector, MaskSet, Rule},
+    inspect::{Context, Direction, Edit, Error, Inspector, MaskSet, Rule, dialect::Dialect},
 };
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) fn compare(
         };
         let context = context.and_then(|kind| Context::of(kind, exchange.dialect()));
         let found = sets.removed(body, &mut spans).and(match (now, context) {
-            (Some(now), Some(context)) => sets.added(now, context, body, &mut spans),
+            (Some(now), Some(context)) => sets.added(now, (context, exchange.dialect()), body, &mut spans),
             (None, _) => Ok(()),
             (Some(_), None) if body.masked.is_empty() => Ok(()),
             (Some(_), None) => Err(Unknown::Unmaskable),
@@ -126,7 +126,7 @@ impl Sets<'_> {
     fn added(
         &self,
         now: &Arc<MaskSet>,
-        context: Context,
+        context: (Context, &'static Dialect),
         body: &Kept,
         spans: &mut Vec<Span>,
     ) -> Result<(), Unknown> {
@@ -162,11 +162,11 @@ impl Sets<'_> {
 fn find(
     set: Arc<MaskSet>,
     way: Direction,
-    context: Context,
+    (context, dialect): (Context, &'static Dialect),
     body: &Segments,
     whole: bool,
 ) -> (Vec<Edit>, Option<Error>) {
-    let mut inspector = Inspector::new(set, way, context);
+    let mut inspector = Inspector::new(set, way, context).with_documents(dialect);
     let (mut out, mut edits, mut tally) = (Segments::new(), Vec::new(), Tally::default());
     let pushed = body.iter().try_for_each(|chunk| {
         // What would be sent is of no use here.

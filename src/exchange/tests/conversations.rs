@@ -24,26 +24,27 @@ struct Talk {
     subject: &'static str,
     rules: fn() -> Vec<Rule>,
     masks: Option<Arc<MaskSet>>,
+    protocol: Protocol,
 }
 
 impl Talk {
     fn new(rules: fn() -> Vec<Rule>) -> Talk {
         let conversations = Arc::<Conversations>::default();
         conversations.open(Key::new(&[7; 32]), Vec::new());
-        Talk { conversations, subject: "agent", rules, masks: None }
+        Talk { conversations, subject: "agent", rules, masks: None, protocol: Protocol::Anthropic }
     }
 
     fn with(&self, change: impl FnOnce(&mut Talk)) -> Talk {
-        let Talk { conversations, subject, rules, masks } = self;
-        let mut other =
-            Talk { conversations: conversations.clone(), subject, rules: *rules, masks: masks.clone() };
+        let Talk { conversations, subject, rules, masks, protocol } = self;
+        let (conversations, masks) = (conversations.clone(), masks.clone());
+        let mut other = Talk { conversations, subject, rules: *rules, masks, protocol: *protocol };
         change(&mut other);
         other
     }
 
     fn start(&self) -> Driven {
         let mut driven = World {
-            protocol: Protocol::Anthropic,
+            protocol: self.protocol,
             rules: (self.rules)(),
             conversations: self.conversations.clone(),
             masks: self.masks.clone(),
@@ -366,4 +367,31 @@ fn people_see_the_match_of_a_long_block_and_the_beginning_of_a_body_that_is_too_
     let longer = "x".repeat(CONVERSATION_EXCERPT_BODY_MAX);
     let Became::Held(asked) = talk.say(&turn(&["drop table x", &longer])) else { panic!("not held") };
     assert!(!asked.excerpt.is_new && asked.excerpt.text.starts_with("{\"max_tokens\""));
+}
+
+/// People saw what a mask for a key takes out of the arguments of a call.
+#[test]
+fn what_people_see_of_arguments_is_masked_too() {
+    let ssn = inspect::Rule {
+        name: "ssn".into(),
+        kind: inspect::Kind::Key(vec!["ssn".to_owned()]),
+        replace: inspect::Replacement::parse("[{name}]").unwrap(),
+        direction: inspect::Direction::Both,
+        dry_run: false,
+    };
+    let masks = Arc::new(MaskSet::compile(vec![ssn]).unwrap());
+    let open = |talk: &mut Talk| (talk.masks, talk.protocol) = (Some(masks.clone()), Protocol::OpenAi);
+    let body = |ssn: &str| {
+        format!(
+            "{{\"messages\":[{{\"role\":\"user\",\"content\":\"drop table x\"}},{{\"role\":\"assistant\",\
+             \"tool_calls\":[{{\"id\":\"c\",\"type\":\"function\",\"function\":{{\"name\":\"f\",\
+             \"arguments\":\"{{\\\"ssn\\\":\\\"{ssn}\\\"}}\"}}}}]}}]}}"
+        )
+    };
+    let Became::Held(asked) = Talk::new(asking).with(open).say(&body("07 private")) else {
+        panic!("not held")
+    };
+    assert!(!asked.excerpt.text.contains("private"), "{:?}", asked.excerpt);
+    let allowing = || vec![rule("default", When::default(), Action::Allow)];
+    assert_eq!(Talk::new(allowing).with(open).sent(&body("07 private")), body("[ssn]"));
 }
