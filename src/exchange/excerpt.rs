@@ -164,8 +164,9 @@ mod tests {
         assert!(shown.windows(2).all(|two| two[0].end < two[1].start), "{shown:?}");
         assert!(block[shown.last().unwrap().clone()].contains("DROP customers"), "{shown:?}");
         assert!(shown.iter().map(Range::len).sum::<usize>() <= 2_048);
-        assert_eq!(windows(&block, &[], 100), [0..100]);
-        assert_eq!(windows("short", &[2], 100), [0..5]);
+        let only = |found: Vec<Range<usize>>| <[Range<usize>; 1]>::try_from(found).map(|[one]| one);
+        assert_eq!(only(windows(&block, &[], 100)), Ok(0..100));
+        assert_eq!(only(windows("short", &[2], 100)), Ok(0..5));
     }
 
     #[test]
