@@ -145,7 +145,8 @@ fn a_folder_in_use_is_one_clear_line() {
     let setup = Setup::to(upstream.address);
     let gateway = setup.clone().start();
     let error = setup.try_start_in(gateway.dir.path()).map(drop).unwrap_err();
-    assert!(error.to_string().ends_with("audit is in use by another gateway"), "{error}");
+    let expected = format!("audit is in use by another gateway, PID {}", std::process::id());
+    assert!(error.to_string().ends_with(&expected), "{error}");
     // The one that runs was not disturbed.
     let mut client = gateway.ask(GET);
     let mut served = upstream.accept();
