@@ -1,12 +1,12 @@
 //! The profile of a demo, in the file that `ringward token` reads.
 
-use crate::cli::profile::{ClientSecret, Profile};
+use crate::cli::profile::{ClientSecret, Profile, write_private};
 use crate::demo::Ready;
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,11 +77,7 @@ fn read(file: &Path) -> BTreeMap<String, Profile> {
 }
 
 fn save(file: &Path, profiles: &BTreeMap<String, Profile>) -> io::Result<()> {
-    let text = toml::to_string(profiles).map_err(io::Error::other)?;
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    opened.write_all(text.as_bytes())?;
-    fs::rename(&beside, file)
+    write_private(file, toml::to_string(profiles).map_err(io::Error::other)?.as_bytes())
 }
 
 /// Whether the demo of a profile runs: its issuer is on this host.
