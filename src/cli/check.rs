@@ -109,17 +109,13 @@ fn provision(loaded: &config::Loaded, text: &config::Text, online: bool) -> Vec<
     found
 }
 
-/// A folder of the log in which nothing could be written, or made.
+/// A folder of the log in which nothing could be written, or made. That it is one was looked at before.
 fn audit_folder(snapshot: &Snapshot) -> Option<Diagnostic> {
     let (plan, start) = (&snapshot.audit, std::path::Path::new("."));
     let named = |found: &&std::path::Path| !found.as_os_str().is_empty();
     let there = plan.dir.ancestors().filter(named).find(|folder| folder.exists()).unwrap_or(start);
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    let error = match rustix::fs::access(there, access) {
-        Ok(()) if there.is_dir() => return None,
-        Ok(()) => io::ErrorKind::NotADirectory.into(),
-        Err(error) => io::Error::from(error),
-    };
+    let error = rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let error = io::Error::from(error);
     let message = format!("the log cannot be written: {}: {error}", there.display());
     let path = Path::from(["audit".into(), "dir".into()]);
     let diagnostic = snapshot.tree.value(&path, Severity::Error, "audit-folder", message);
