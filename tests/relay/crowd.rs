@@ -61,6 +61,7 @@ fn head(stream: &mut TcpStream) -> Vec<u8> {
     let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
         match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(count) => head.extend_from_slice(&buffer[..count]),
         }
