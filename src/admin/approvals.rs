@@ -8,7 +8,8 @@ use super::{
     sessions, stream,
 };
 use crate::approval::{
-    Answered, CardView, Decision, Fault, Freeze, Given, GrantView, Order, Scope, State as CardState, Whom,
+    Answered, CardView, Decision, Fault, Freeze, Given, GrantView, Order, Page as CardPage, Place, Scope,
+    State as CardState, Whom,
 };
 use axum::{
     body::Bytes,
@@ -57,6 +58,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 #[derive(Debug, Serialize, JsonSchema)]
 struct Cards {
     approvals: Vec<CardView>,
+    /// To be said as `after` for those that follow, where there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Grants in force.
@@ -76,6 +80,11 @@ struct Freezes {
 #[serde(default, deny_unknown_fields)]
 struct Which {
     state: Option<String>,
+    /// Behind this one: the `next` of the answer before.
+    after: Option<String>,
+    /// At most so many; without it all.
+    #[schemars(range(min = 1))]
+    limit: Option<usize>,
 }
 
 /// What somebody decides.
@@ -156,12 +165,21 @@ async fn list(
     Extension(principal): Extension<Principal>,
     query: Result<Query<Which>, QueryRejection>,
 ) -> Answer {
-    let Query(which) = query.map_err(|_| Problem::malformed("want ?state=STATE, or nothing"))?;
+    let Query(which) =
+        query.map_err(|_| Problem::malformed("want ?state=STATE&after=NEXT&limit=COUNT, or less"))?;
     if let Some(state) = which.state.as_deref().filter(|state| !CardState::NAMES.contains(state)) {
         let message = format!("`{state}` is no state: {}", CardState::NAMES.join(", "));
         return Err(Problem::malformed(message));
     }
-    order(desk, Order::List(which.state, principal.approver())).await
+    let after = which.after.map(|next| next.parse::<Place>());
+    let after = after.transpose().map_err(|()| {
+        Problem::malformed("`after` is no place in the list: want the `next` of the answer before")
+    })?;
+    if which.limit == Some(0) {
+        return Err(Problem::malformed("`limit` is 0: want 1 or more"));
+    }
+    let page = CardPage { state: which.state, after, limit: which.limit };
+    order(desk, Order::List(page, principal.approver())).await
 }
 
 /// It shows what a caller wrote, so who reads it is recorded.
@@ -282,7 +300,9 @@ async fn thaw(
 async fn order(desk: Arc<Desk>, order: Order) -> Answer {
     let answered = finished(async move { desk.control.approvals(order).await }).await??;
     Ok(match answered {
-        Answered::Cards(cards) => answer(StatusCode::OK, &Cards { approvals: cards }),
+        Answered::Cards(approvals, next) => {
+            answer(StatusCode::OK, &Cards { approvals, next: next.map(|place| place.to_string()) })
+        }
         Answered::Card(card) => answer(StatusCode::OK, &card),
         Answered::Grants(grants) => answer(StatusCode::OK, &Grants { grants }),
         Answered::Freezes(freezes) => answer(StatusCode::OK, &Freezes { freezes }),

@@ -37,7 +37,7 @@ pub use notice::{
     Address, Keys, Letter, MalformedKey, Notice, NoticeData, NoticeKind, Rendered, SigningKey, Target,
     TargetKind, Unsendable, pause_after, wait_asked_for,
 };
-pub use order::{Answered, Order};
+pub use order::{Answered, Order, Page, Place};
 pub use question::{Excerpt, Question, Seat, Settlement, Verdict};
 
 /// Crockford's base 32, as in request ids.

@@ -3,7 +3,7 @@
 use super::support::{
     DEADLINE, clients, eventually,
     gateway::{Demo, Follower},
-    http::ask,
+    http::{ask, ask_admin},
 };
 use serde_json::Value;
 use std::{process::Command, thread, time::Duration};
@@ -131,6 +131,29 @@ fn a_grant_lets_through_what_queues_behind_its_card() {
             "{listed}"
         );
         assert!(each.lines().count() == 4 && !each.contains("more"), "{each}");
+        // In pages, too, behind a place that stays one when its card is gone.
+        let page = |query: &str| {
+            let path = format!("/api/v1/approvals?state=pending&{query}");
+            let answer = ask_admin(&demo.path("admin_socket"), "GET", &path, &[], "");
+            (answer.status, answer.json())
+        };
+        let ids = |page: &Value| {
+            let cards = page["approvals"].as_array().unwrap().iter();
+            cards.map(|card| card["id"].clone()).collect::<Vec<_>>()
+        };
+        let all: Vec<Value> = cards.iter().map(|card| card["id"].clone()).collect();
+        let (_, first) = page("limit=2");
+        let (_, rest) = page(&format!("limit=2&after={}", first["next"].as_str().unwrap()));
+        assert_eq!([ids(&first), ids(&rest)].concat(), all);
+        assert_eq!((ids(&first).len(), &rest["next"]), (2, &Value::Null));
+        assert_eq!(page("after=1.gone").1["approvals"].as_array().unwrap().len(), 3);
+        for (query, why) in
+            [("limit=0", "1 or more"), ("after=apr_1", "no place"), ("limit=-1", "limit=COUNT")]
+        {
+            let (status, problem) = page(query);
+            assert_eq!(status, 400, "{query}");
+            assert!(problem.to_string().contains(why), "{query}: {problem}");
+        }
         watching.event("the third of them", |line| is_row(line, "apr_", "and 2 more"));
         let mut late = watch();
         late.event("all as one line", |line| {

@@ -194,7 +194,7 @@ impl Control for Process {
 
     fn approvals(&self, order: approval::Order) -> Work<'_, Result<approval::Answered, approval::Fault>> {
         self.note(format!("{order:?}"));
-        Box::pin(async { Ok(approval::Answered::Cards(Vec::new())) })
+        Box::pin(async { Ok(approval::Answered::Cards(Vec::new(), None)) })
     }
 
     fn notify_targets(&self) -> Vec<super::NotifyTarget> {

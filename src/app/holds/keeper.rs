@@ -9,8 +9,8 @@ use super::{
 use crate::{
     admin::Events,
     approval::{
-        self, Answered, Approver, Book, Card, Effects, Fault, Freeze, Key, Letter, Notice, Order, Question,
-        Seat, Settlement, Verdict, Whom,
+        self, Answered, Approver, Book, Card, Effects, Fault, Freeze, Key, Letter, Notice, Order, Page,
+        Place, Question, Seat, Settlement, Verdict, Whom,
     },
     audit::{Access, Commit, ExchangeId, Record},
     buffer::Segments,
@@ -349,16 +349,24 @@ impl Keeper {
         }
     }
 
+    fn listed(&self, page: &Page, approver: &Approver) -> Answered {
+        let place = |card: &Card| Place { asked_us: card.asked_us, id: card.id.clone() };
+        let is_wanted = |card: &&Card| {
+            approver.sees(card)
+                && page.state.as_deref().is_none_or(|name| name == card.state.as_str())
+                && page.after.as_ref().is_none_or(|after| place(card) > *after)
+        };
+        let mut cards: Vec<&Card> = self.book.cards().filter(is_wanted).collect();
+        cards.sort_by(|one, other| (one.asked_us, &one.id).cmp(&(other.asked_us, &other.id)));
+        let count = cards.len();
+        cards.truncate(page.limit.unwrap_or(count));
+        let next = cards.last().filter(|_| cards.len() < count).map(|last| place(last));
+        Answered::Cards(cards.into_iter().map(Card::view).collect(), next)
+    }
+
     fn order(&mut self, order: Order) -> Result<Answered, Fault> {
         match order {
-            Order::List(state, approver) => {
-                let is_wanted = |card: &&Card| {
-                    approver.sees(card) && state.as_deref().is_none_or(|name| name == card.state.as_str())
-                };
-                let mut cards: Vec<&Card> = self.book.cards().filter(is_wanted).collect();
-                cards.sort_by_key(|card| card.asked_us);
-                Ok(Answered::Cards(cards.into_iter().map(Card::view).collect()))
-            }
+            Order::List(page, approver) => Ok(self.listed(&page, &approver)),
             Order::Show(id, approver) => self.shown(&id, &approver),
             Order::Decide(id, decision) => {
                 let approver = decision.approver.clone();
