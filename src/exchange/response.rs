@@ -282,8 +282,8 @@ pub(super) fn content_type(headers: &Headers) -> Result<Option<&str>, String> {
     let mut types = headers.get_all("content-type");
     match (types.next(), types.next()) {
         (None, _) => Ok(None),
-        (Some(_), None) => {
-            headers.get_str("content-type").map(Some).ok_or("its content-type is not text".to_owned())
+        (Some(value), None) => {
+            std::str::from_utf8(value).map(Some).map_err(|_| "its content-type is not text".to_owned())
         }
         (Some(_), Some(_)) => Err("it has several content-types".to_owned()),
     }

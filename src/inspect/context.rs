@@ -21,6 +21,12 @@ impl Context {
     /// charset in which ASCII characters are not single bytes): where masks apply the caller refuses it.
     pub fn of(content_type: Option<&str>, dialect: &'static Dialect) -> Option<Context> {
         let Some(value) = content_type else { return Some(Context::Text) };
+        // What nearly all messages say, without a look at its parts.
+        match value {
+            "application/json" => return Some(Context::Json),
+            "text/event-stream" | "text/event-stream; charset=utf-8" => return Some(Context::Sse(dialect)),
+            _ => {}
+        }
         let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
         if !charset_is_ascii_superset(parameters) {
             return None;
