@@ -192,12 +192,16 @@ impl Replacement {
         matches!(self, Replacement::Template(parts) if parts.contains(&Part::Token))
     }
 
+    /// Whether it shows the last characters of a value.
+    pub(super) fn has_last4(&self) -> bool {
+        matches!(self, Replacement::Template(parts) if parts.contains(&Part::Last4))
+    }
+
     /// Renders the replacement of `value` for a place without escapes.
     pub(super) fn render(&self, rule: &Rule, value: &Value, out: &mut Vec<u8>) {
-        let default = Replacement::default_parts();
         let token = self.has_token().then(|| value.token());
         let parts = match self {
-            Replacement::Template(_) if token == Some(None) => &default,
+            Replacement::Template(_) if token == Some(None) => &Replacement::default_parts(),
             Replacement::Template(parts) => parts,
             Replacement::Asterisks => return out.resize(out.len() + value.length(), b'*'),
             Replacement::Null => return out.extend_from_slice(b"null"),
@@ -246,7 +250,7 @@ mod tests {
             let rule =
                 Rule { name: "cards".into(), kind, replace, direction: Direction::Both, dry_run: false };
             let mut out = Vec::new();
-            let mut value = Value::default();
+            let mut value = Value::new(None, true);
             value.add(Codec::Plain, found);
             rule.replace.render(&rule, &value, &mut out);
             String::from_utf8_lossy(&out).into_owned()

@@ -76,25 +76,33 @@ pub fn mask(
         out.extend_from_slice(b"null");
         return;
     }
-    let mut plain = Vec::new();
-    rule.replace.render(rule, value, &mut plain);
+    let start = out.len();
+    let has_quotes = place == Place::Token && !matches!(codec, Codec::Plain | Codec::Form);
+    out.extend(has_quotes.then_some(b'"'));
+    let inside = out.len();
+    rule.replace.render(rule, value, out);
     match codec {
-        Codec::Plain => return out.extend_from_slice(&plain),
-        Codec::Form => return percent(&plain, out),
-        Codec::Json | Codec::Quoted | Codec::QuotedJson => {}
+        Codec::Plain => {}
+        Codec::Form => respell(out, start, percent),
+        Codec::Json | Codec::Quoted | Codec::QuotedJson => quote_from(out, inside),
     }
-    let mut spelled = Vec::with_capacity(plain.len() + 8);
-    if place == Place::Token {
-        spelled.push(b'"');
-        quote(&plain, &mut spelled);
-        spelled.push(b'"');
-    } else {
-        quote(&plain, &mut spelled);
+    out.extend(has_quotes.then_some(b'"'));
+    if codec == Codec::QuotedJson {
+        quote_from(out, start);
     }
-    match codec {
-        Codec::QuotedJson => quote(&spelled, out),
-        _ => out.extend_from_slice(&spelled),
+}
+
+/// Spells what stands in `out` from `start` on as the inside of a JSON string. Hardly a mask has to be
+/// written anew for that.
+fn quote_from(out: &mut Vec<u8>, start: usize) {
+    if out[start..].iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        respell(out, start, quote);
     }
+}
+
+fn respell(out: &mut Vec<u8>, start: usize, spell: fn(&[u8], &mut Vec<u8>)) {
+    let plain = out.split_off(start);
+    spell(&plain, out);
 }
 
 /// Whether only what stands beside a whole token of JSON is beside a match: structure, white space, or an

@@ -505,12 +505,13 @@ impl Stream {
         mask.clear();
         let mut open = std::mem::take(&mut self.open);
         if found.begins {
-            let tokens = work.tokens.filter(|_| work.rules[usize::from(found.rule)].replace.has_token());
+            let replace = &work.rules[usize::from(found.rule)].replace;
+            let tokens = work.tokens.filter(|_| replace.has_token());
             let place = Place::of(self.codec, text, found);
             let is_inside = found.extent != Extent::Document
                 && self.documents().is_some_and(|nested| nested.holds(raw.start));
             let codec = if is_inside { Codec::QuotedJson } else { self.codec };
-            open = Open { codec, place, value: Value::new(tokens), sealed: false };
+            open = Open { codec, place, value: Value::new(tokens, replace.has_last4()), sealed: false };
         }
         let bytes = &text.bytes[found.start..found.end];
         open.value.add(open.codec, bytes);

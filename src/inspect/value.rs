@@ -32,6 +32,8 @@ impl Last {
 #[derive(Clone, Debug, Default)]
 pub struct Value {
     length: usize,
+    /// Whether its last characters are gathered: to look for them costs more than all else.
+    keeps_last: bool,
     digits: Last,
     graphic: Last,
     /// Boxed: a thousand bytes that hardly a rule needs, in something made for each match.
@@ -44,9 +46,11 @@ impl Value {
     /// A value of fewer bytes shows none of them.
     const SHOWN_BYTES_MIN: usize = 8;
 
-    /// A value of which no byte is known; with `tokens` it gets one.
-    pub fn new(tokens: Option<&SessionTokens>) -> Value {
-        Value { token: tokens.map(|tokens| Box::new(tokens.begin())), ..Value::default() }
+    /// A value of which no byte is known; with `tokens` it gets one. `keeps_last`: whether
+    /// [`Value::last4`] is asked for.
+    pub fn new(tokens: Option<&SessionTokens>, keeps_last: bool) -> Value {
+        let token = tokens.map(|tokens| Box::new(tokens.begin()));
+        Value { token, keeps_last, ..Value::default() }
     }
 
     /// Adds the next bytes of the value, as text.
@@ -54,6 +58,9 @@ impl Value {
         self.length += bytes.len();
         if let Some(token) = &mut self.token {
             token.add(bytes);
+        }
+        if !self.keeps_last {
+            return;
         }
         self.digits.extend(bytes.iter().copied(), |byte| byte.is_ascii_digit());
         // A quote that ends a string of a JSON value says nothing of it.

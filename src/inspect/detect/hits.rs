@@ -69,6 +69,13 @@ impl Families {
         self.0 >> family as u8 & 1 != 0
     }
 
+    /// Whether one of them asks for the classes of bytes: others are told by bytes of their own.
+    #[inline]
+    pub const fn need_classes(self) -> bool {
+        let others = 1 << Family::Email as u8 | 1 << Family::Expression as u8 | 1 << Family::Member as u8;
+        self.0 & !others != 0
+    }
+
     /// Each of them.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = Family> {

@@ -151,12 +151,14 @@ impl<B: Block, const N: usize> Maps<B, N> {
         }
         let window = window(text, at, padded);
         let block = B::load(window);
-        let Classes { digits, alphanumeric, random, escapes } = block.classes();
-        self.digits.set(index, digits);
-        self.alphanumeric.set(index, alphanumeric);
-        self.random.set(index, random);
-        self.escapes.set(index, escapes);
         let families = scan.families;
+        if families.need_classes() {
+            let Classes { digits, alphanumeric, random, escapes } = block.classes();
+            self.digits.set(index, digits);
+            self.alphanumeric.set(index, alphanumeric);
+            self.random.set(index, random);
+            self.escapes.set(index, escapes);
+        }
         if families.has(Family::Ipv6) || scan.numbers.phone {
             self.colons.set(index, block.equal(b':'));
         }
@@ -285,31 +287,8 @@ impl<const N: usize> Place<'_, N> {
 #[inline(always)]
 fn stride<B: Block, const N: usize>(scan: &Scan, maps: &Maps<B, N>, place: Place<N>, hits: &mut Hits) {
     let families = scan.families;
-    // Where no alphanumeric character stands in front, or one that may belong to an escape.
-    let mut words = !maps.alphanumeric.back::<1>();
-    if !maps.escapes.is_empty() {
-        words = words | maps.escapes.back::<2>() | maps.escapes.back::<6>();
-    }
-    if !maps.digits.is_empty() {
-        let marks = place.marks();
-        if families.has(Family::Number) {
-            numbers(scan.numbers, maps, &marks, &words, &place, hits);
-        }
-        if families.has(Family::Ipv4) {
-            dotted(maps, &marks, &words, &place, hits);
-        }
-    } else if place.open && scan.numbers.phone {
-        // Digits may follow.
-        place.push(Family::Number, place.openers::<B>() & place.tail(NUMBER_REACH), hits);
-    }
-    if families.has(Family::Iban) && (!maps.digits.is_empty() || place.open) {
-        accounts(maps, &words, &place, hits);
-    }
-    if families.has(Family::Ipv6) && (!maps.colons.is_empty() || place.open) {
-        colons::<B, N>(maps, &words, &place, hits);
-    }
-    if families.has(Family::Random) || families.has(Family::Prefix) {
-        runs(scan, maps, &words, &place, hits);
+    if families.need_classes() {
+        classed(scan, maps, &place, hits);
     }
     if families.has(Family::Email) {
         place.push(Family::Email, maps.ats, hits);
@@ -319,6 +298,38 @@ fn stride<B: Block, const N: usize>(scan: &Scan, maps: &Maps<B, N>, place: Place
     }
     if families.has(Family::Member) {
         place.push(Family::Member, maps.members, hits);
+    }
+}
+
+/// What asks for the classes of bytes.
+#[inline(always)]
+fn classed<B: Block, const N: usize>(scan: &Scan, maps: &Maps<B, N>, place: &Place<N>, hits: &mut Hits) {
+    let families = scan.families;
+    // Where no alphanumeric character stands in front, or one that may belong to an escape.
+    let mut words = !maps.alphanumeric.back::<1>();
+    if !maps.escapes.is_empty() {
+        words = words | maps.escapes.back::<2>() | maps.escapes.back::<6>();
+    }
+    if (families.has(Family::Number) || families.has(Family::Ipv4)) && !maps.digits.is_empty() {
+        let marks = place.marks();
+        if families.has(Family::Number) {
+            numbers(scan.numbers, maps, &marks, &words, place, hits);
+        }
+        if families.has(Family::Ipv4) {
+            dotted(maps, &marks, &words, place, hits);
+        }
+    } else if place.open && scan.numbers.phone {
+        // Digits may follow.
+        place.push(Family::Number, place.openers::<B>() & place.tail(NUMBER_REACH), hits);
+    }
+    if families.has(Family::Iban) && (!maps.digits.is_empty() || place.open) {
+        accounts(maps, &words, place, hits);
+    }
+    if families.has(Family::Ipv6) && (!maps.colons.is_empty() || place.open) {
+        colons::<B, N>(maps, &words, place, hits);
+    }
+    if families.has(Family::Random) || families.has(Family::Prefix) {
+        runs(scan, maps, &words, place, hits);
     }
     if families.has(Family::Literal) {
         place.push(Family::Literal, place.or_tail(maps.literals, PREFIX_REACH - 1) & words, hits);
