@@ -442,14 +442,14 @@ pub const MASK_INVISIBLE_MAX: usize = 128;
 pub const MASK_HOLD_RAW_BYTES_MAX: usize = 14 * KIB;
 /// Bytes of a body that are looked at in one go; bounds the scratch memory for decoded escapes.
 pub const INSPECT_BLOCK_BYTES: usize = 16 * KIB;
-/// Scratch memory that a body keeps between two of its pieces.
+/// Scratch memory that a body keeps between two of its pieces, with what it holds of an event.
 pub const INSPECT_SCRATCH_BYTES_MAX: usize = 48 * KIB;
 /// Local part of an e-mail address (RFC 5321 section 4.5.3.1.1).
 pub const EMAIL_LOCAL_BYTES_MAX: usize = 64;
 /// Domain of an e-mail address (RFC 5321 section 4.5.3.1.2, less its trailing dot).
 pub const EMAIL_DOMAIN_BYTES_MAX: usize = 254;
 /// A server-sent event up to this size is taken as a whole; a larger one is masked while it streams.
-pub const SSE_EVENT_BYTES_MAX: usize = 64 * KIB;
+pub const SSE_EVENT_BYTES_MAX: usize = 48 * KIB;
 /// Decoded bytes of an encoded body that leave in one piece.
 pub const DECODED_PIECE_BYTES: usize = 32 * KIB;
 /// Decoded bytes that are passed on before more are decoded; the last piece may go beyond it.

@@ -71,7 +71,8 @@ pub enum Error {
     /// What may still match has grown beyond `MASK_HOLD_RAW_BYTES_MAX` bytes by escapes within escapes.
     #[error("a value is escaped so densely that it cannot be held back within bounds")]
     HoldTooLong,
-    /// An event that carries a piece of a streamed value is larger than `SSE_EVENT_BYTES_MAX`.
+    /// An event that carries a piece of a streamed value is larger than `SSE_EVENT_BYTES_MAX`, and what is in
+    /// front of that piece does not say which value it is of, or what is behind it says otherwise.
     #[error("a part of a streamed value has over {max} bytes", max = crate::limits::SSE_EVENT_BYTES_MAX)]
     EventTooLong,
     /// More than `SSE_STREAMS_MAX` values of one answer are streamed at once, all of them unfinished, or one

@@ -183,7 +183,8 @@ impl Inspector {
             Body::Whole(stream, sniff) => whole(stream, sniff, &mut work, &chunk),
             Body::Events(events) => events.push(&mut work, &chunk, offset),
         };
-        work.scratch.trim();
+        let beside = if let Body::Events(events) = body { events.pending_bytes() } else { 0 };
+        work.scratch.trim(beside);
         end(&mut work, done)
     }
 

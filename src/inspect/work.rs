@@ -70,11 +70,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Gives memory back that only a window dense in escapes or in starts of matches took.
-    pub fn trim(&mut self) {
+    /// Gives memory back that only a window dense in escapes or in starts of matches took, or for which an
+    /// event that takes `beside` leaves no room.
+    pub fn trim(&mut self, beside: usize) {
         let found: usize = self.found.iter().map(|found| found.capacity() * size_of::<Found>()).sum();
         let own = self.window.capacity() + self.text.capacity() + self.mask.capacity();
-        if own + found + self.map.held_bytes() + self.hits.held_bytes() > INSPECT_SCRATCH_BYTES_MAX {
+        if own + found + self.map.held_bytes() + self.hits.held_bytes() + beside > INSPECT_SCRATCH_BYTES_MAX {
             *self = Scratch::default();
         }
     }

@@ -7,10 +7,8 @@ use ringward::inspect::dialect::{ANTHROPIC, OPENAI_RESPONSES};
 use ringward::inspect::{Context, Direction, Inspector, Kind, MaskSet, Replacement, Rule, Thinking};
 use std::sync::{Arc, PoisonError};
 
-/// What a stream may hold.
+/// What a stream may hold, with an event that has a piece of a streamed value and is held until it is whole.
 const STATE_BYTES_MAX: i64 = 64 << 10;
-/// Besides, an event that has a piece of a streamed value, which is held until it is whole.
-const EVENT_BYTES_MAX: i64 = 64 << 10;
 
 fn rules() -> Arc<MaskSet> {
     let rule = |kind: Kind| Rule {
@@ -78,6 +76,7 @@ fn an_inspected_stream_holds_little_memory() {
          \"response\":{{\"output\":[{calls}1]}}}}\n\n"
     );
     let arguments = format!("{{\"output\":[{calls}1]}}");
+    let open_deltas: String = (0..400).map(|index| deltas(index % 16, open)).collect();
     let cases = [
         ("text", Context::Text, values.repeat(1000)),
         ("document", Context::Json, format!("{{\"customers\":[{{\"ssn\":\"{}\"}}", values.repeat(1000))),
@@ -85,10 +84,12 @@ fn an_inspected_stream_holds_little_memory() {
         ("escapes", Context::Json, format!("[\"{}", "\\u0061".repeat(15_000))),
         ("key", Context::Text, format!("eyJhbGciOiJIUzI1NiJ9.eyJ{}", "abcd".repeat(20_000))),
         ("deltas", sse, (0..400).map(|_| deltas(0, values)).collect()),
-        ("open deltas", sse, (0..400).map(|index| deltas(index % 16, open)).collect()),
+        ("open deltas", sse, open_deltas.clone()),
         ("large event", sse, format!("data: {{\"type\":\"x\",\"text\":\"{}\"}}\n\n", values.repeat(1000))),
         ("completed", Context::Sse(&OPENAI_RESPONSES), completed),
-        ("large delta", sse, deltas(0, &values.repeat(700))),
+        ("held delta", sse, deltas(0, &values.repeat(570))),
+        ("large delta", sse, deltas(0, &values.repeat(2_000))),
+        ("with open ones", sse, open_deltas + &deltas(0, &values.repeat(570))),
         ("arguments", Context::Json, arguments),
     ];
     let set = rules();
@@ -98,8 +99,7 @@ fn an_inspected_stream_holds_little_memory() {
             let body = if length == 1 { &body[..body.len().min(9_000)] } else { &body };
             let held = held_max(&set, context, body, length);
             println!("{name:<12} by {length:>6}: {held:>7} bytes held");
-            let event = if name == "large delta" { EVENT_BYTES_MAX } else { 0 };
-            assert!(held <= STATE_BYTES_MAX + event, "{name} by {length}: {held} bytes");
+            assert!(held <= STATE_BYTES_MAX, "{name} by {length}: {held} bytes");
         }
     }
 }

@@ -8,6 +8,7 @@ mod definitions;
 mod folded;
 mod generate;
 mod kinds;
+mod large;
 mod long;
 mod nested;
 mod oracle;

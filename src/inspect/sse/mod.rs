@@ -9,9 +9,11 @@
 //! nothing with a part of it. What a value's stream holds back goes out with the value's next event, or in
 //! an event of our own in front of the one that ends the value. A large event of a type that has no piece
 //! of a streamed value is masked line by line as it streams (`response.completed` repeats a whole answer),
-//! and so is any that becomes too large to be held; if that has such a piece it is refused.
+//! and so is any that becomes too large to be held. One that has such a piece goes on through that value's
+//! stream, see `large`, or is refused.
 
 pub mod dialect;
+mod large;
 mod lines;
 mod values;
 mod walk;
@@ -26,8 +28,9 @@ use super::codec::Codec;
 use super::stream::Stream;
 use super::work::Work;
 use crate::buffer::Chunk;
-use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_PIECES_MAX};
+use crate::limits::{INSPECT_SCRATCH_BYTES_MAX, SSE_EVENT_BYTES_MAX, SSE_PIECES_MAX};
 use dialect::{Dialect, Grammar};
+use large::Large;
 use lines::{Framer, LineStream, data_start, lines};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -40,6 +43,20 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// An event of a type that brings no piece of a value is held until so much of it is there.
 const EVENT_HEAD_BYTES: usize = 8 << 10;
 const _: () = assert!(EVENT_HEAD_BYTES < SSE_EVENT_BYTES_MAX);
+// What is held of an event and scratch memory share this room; all else of a stream is less than 16 KiB.
+const _: () =
+    assert!(SSE_EVENT_BYTES_MAX <= INSPECT_SCRATCH_BYTES_MAX && INSPECT_SCRATCH_BYTES_MAX <= 48 << 10);
+
+/// How an event is masked whose beginning is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It is held until it is whole.
+    Held,
+    /// Line by line as it streams.
+    ByLine,
+    /// As it streams, its piece of a value through that value's stream.
+    Large,
+}
 
 /// An event stream under inspection.
 #[derive(Debug)]
@@ -52,6 +69,9 @@ pub struct Sse {
     /// Whether the current event is masked line by line. Always, if no values are streamed.
     by_line: bool,
     lines: LineStream,
+    /// The current event, if it is too large to be held and its piece of a value has begun. What it holds
+    /// in `pending` stands behind that piece.
+    large: Option<Large>,
     /// The parts of events that are no pieces of values: each is a value by itself.
     shell: Stream,
     /// Strings that hold a whole document.
@@ -69,6 +89,7 @@ impl Sse {
             pending_offset: 0,
             by_line: dialect.values.is_empty(),
             lines: LineStream::new(dialect),
+            large: None,
             shell: Stream::new(Codec::Plain, false).of_parts(),
             document: Stream::new(Codec::QuotedJson, false),
             values: Values::new(dialect),
@@ -78,6 +99,11 @@ impl Sse {
     /// Received bytes that have not been emitted.
     pub fn held_bytes(&self) -> usize {
         self.pending.len() + self.lines.held_bytes() + self.values.held_bytes()
+    }
+
+    /// Memory that the event which is not whole takes.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.capacity()
     }
 
     /// Takes a chunk, which is the emitter's source; its first byte is number `offset` of the body.
@@ -133,6 +159,7 @@ impl Sse {
     pub fn finish(&mut self, work: &mut Work) -> Result<(), Error> {
         self.lines.finish(work)?;
         self.values.end_body();
+        self.cut_large(work)?;
         if !self.pending.is_empty() {
             // Without its blank line readers drop it, but not all of them do.
             self.pending_event(work)?;
@@ -156,6 +183,9 @@ impl Sse {
         ends: bool,
         offset: u64,
     ) -> Result<(), Error> {
+        if self.large.is_some() {
+            return self.go_on(work, chunk, range, ends, offset);
+        }
         if self.pending.is_empty() {
             self.pending_offset = offset + range.start as u64;
         }
@@ -168,33 +198,46 @@ impl Sse {
             if known == 0 {
                 let head = &chunk[range.start..range.start + limit];
                 // What is there as a whole needs no memory.
-                if (limit < SSE_EVENT_BYTES_MAX || !ends || !self.has_piece(head))
-                    && self.streams(work, head)?
-                {
-                    self.by_line = true;
-                    return self.lines.push(work, chunk, range);
+                if limit == SSE_EVENT_BYTES_MAX && ends && self.has_piece(head) {
+                    continue;
                 }
-                continue;
+                match self.way_of(work, head)? {
+                    Way::Held => continue,
+                    Way::ByLine => {
+                        self.by_line = true;
+                        return self.lines.push(work, chunk, range);
+                    }
+                    Way::Large => {}
+                }
+                let head = chunk.slice(range.start..range.start + limit);
+                work.emit.source(head.clone(), self.pending_offset);
+                self.begin_large(work, &head)?;
+                work.emit.source(chunk.clone(), offset);
+                return self.go_on(work, chunk, range.start + limit..range.end, ends, offset);
             }
             let split = range.start + limit - known;
-            work.emit.tally.copy(&mut self.pending, &chunk[range.start..split]);
+            self.keep(work, &chunk[range.start..split]);
             range.start = split;
             let head = std::mem::take(&mut self.pending);
-            if !self.streams(work, &head)? {
+            let way = self.way_of(work, &head)?;
+            if way == Way::Held {
                 self.pending = head;
                 continue;
             }
-            self.by_line = true;
             let head = Chunk::from(head);
             work.emit.source(head.clone(), self.pending_offset);
-            self.lines.push(work, &head, 0..head.len())?;
+            self.by_line = way == Way::ByLine;
+            match self.by_line {
+                true => self.lines.push(work, &head, 0..head.len())?,
+                false => self.begin_large(work, &head)?,
+            }
             work.emit.source(chunk.clone(), offset);
-            return self.lines.push(work, chunk, range);
+            return self.go_on(work, chunk, range, ends, offset);
         }
         if ends && self.pending.is_empty() {
             return self.event(work, chunk, range);
         }
-        work.emit.tally.copy(&mut self.pending, &chunk[range]);
+        self.keep(work, &chunk[range]);
         if ends {
             self.pending_event(work)?;
             work.emit.source(chunk.clone(), offset);
@@ -202,36 +245,47 @@ impl Sse {
         Ok(())
     }
 
-    /// Whether an event that begins with `head` is masked as it streams: of a type that brings no piece of a
-    /// value, or too large to be held.
-    fn streams(&mut self, work: &mut Work, head: &[u8]) -> Result<bool, Error> {
+    /// Appends to what is held of the current event. The memory for it grows as that of vectors does, but
+    /// not beyond what an event may take.
+    fn keep(&mut self, work: &mut Work, bytes: &[u8]) {
+        let needed = self.pending.len() + bytes.len();
+        if needed > self.pending.capacity() {
+            let room = (2 * self.pending.capacity()).min(SSE_EVENT_BYTES_MAX).max(needed);
+            self.pending.reserve_exact(room - self.pending.len());
+        }
+        work.emit.tally.copy(&mut self.pending, bytes);
+    }
+
+    /// How an event that begins with `head` is masked: as it streams if it is of a type that brings no piece
+    /// of a value, or too large to be held.
+    fn way_of(&mut self, work: &mut Work, head: &[u8]) -> Result<Way, Error> {
         let is_full = head.len() >= SSE_EVENT_BYTES_MAX;
         if is_full && self.has_piece(head) {
-            return Err(Error::EventTooLong);
+            return Ok(Way::Large);
         }
         let read: SmallVec<[(&[u8], Facts); 2]> =
             data_of(head).map(|data| (data, walk(self.dialect, data).0)).collect();
         let is_other =
             |(data, facts): &(&[u8], Facts)| facts.has_kind() && !self.values.have_pieces(&facts.kind(data));
         if !is_full && (read.is_empty() || !read.iter().all(is_other)) {
-            return Ok(false);
+            return Ok(Way::Held);
         }
         for (data, facts) in &read {
             self.values.end_by(facts, &facts.kind(data));
         }
         self.values.flush_ended(work)?;
-        Ok(true)
+        Ok(Way::ByLine)
     }
 
     /// Whether a piece of a value begins in the beginning of an event.
     fn has_piece(&self, head: &[u8]) -> bool {
         data_of(head).any(|data| {
-            let (facts, end) = walk(self.dialect, data);
+            let facts = walk(self.dialect, data).0;
             let kind = facts.kind(data);
             let mut values = facts.strings.iter().filter_map(|found| self.values.choose(found.values, &kind));
             let is_piece =
                 |value: &dialect::Value| value.joined.is_some() || value.grammar == Grammar::Thinking;
-            values.any(is_piece) || end == (End::Cut { in_value: true })
+            values.any(is_piece) || facts.cut.is_some()
         })
     }
 

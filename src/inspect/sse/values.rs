@@ -96,8 +96,7 @@ impl Values {
 
     /// Marks the values that an event ends.
     pub fn end_by(&mut self, facts: &Facts, kind: &[u8]) {
-        let by_kind = self.dialect.stops.iter().any(|stop| is_like(kind, stop));
-        let places = facts.stops.iter().cloned().chain(by_kind.then(Place::new));
+        let places = facts.stops.iter().cloned().chain(self.is_stop(kind).then(Place::new));
         for place in places {
             let indexes = facts.indexes_at(&place);
             for open in &mut self.open {
@@ -105,6 +104,11 @@ impl Values {
                 open.ended |= (0..INDEXES_MAX).all(agrees);
             }
         }
+    }
+
+    /// Whether events of type `kind` end values.
+    pub fn is_stop(&self, kind: &[u8]) -> bool {
+        self.dialect.stops.iter().any(|stop| is_like(kind, stop))
     }
 
     /// Marks all values as ended.
@@ -211,6 +215,33 @@ impl Values {
         apart(grammar, work, string.clone(), |work| open.stream.push(work, source, string, false))?;
         self.open[repeat.index..].rotate_left(1);
         Ok(())
+    }
+
+    /// Takes `string` of `source`, which goes on with the piece that was taken last; `last`: the value ends.
+    ///
+    /// # Errors
+    /// As [`Stream::push`].
+    pub fn push_on(
+        &mut self,
+        work: &mut Work,
+        source: &Chunk,
+        string: Range<usize>,
+        last: bool,
+    ) -> Result<(), Error> {
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        let grammar = self.dialect.values[open.key.value].grammar;
+        apart(grammar, work, string.clone(), |work| open.stream.push(work, source, string, last))
+    }
+
+    /// Whether the string `found` belongs to the value of which a piece was taken last.
+    pub fn is_last(&self, facts: &Facts, found: &Found, kind: &[u8]) -> bool {
+        let key = self.key(facts, found, kind);
+        key.is_some() && key.as_ref() == self.open.last().map(|open| &open.key)
+    }
+
+    /// Whether an ended value to which the current event adds nothing has something to be written.
+    pub fn owe_output(&self) -> bool {
+        self.open.iter().any(|open| open.ended && open.pieces == 0 && open.stream.owes_output())
     }
 
     /// Remembers the shape of the event that has just brought the most recently used value its one piece.

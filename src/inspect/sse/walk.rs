@@ -20,6 +20,8 @@ pub struct Facts {
     indexes: SmallVec<[(usize, Place, u32); 4]>,
     /// Where a stop member is there and not `null`.
     pub stops: SmallVec<[Place; 2]>,
+    /// The string that the data ends in, if a value's path leads to it.
+    pub cut: Option<Found>,
     /// Echoed members: index in the dialect's list, the value as it stands.
     pub echo: SmallVec<[(usize, Range<usize>); 6]>,
 }
@@ -43,8 +45,8 @@ pub type Place = SmallVec<[u32; 2]>;
 pub enum End {
     /// With the end of the document.
     Whole,
-    /// The data ended before the document; `in_string`: inside of a string that a value's path leads to.
-    Cut { in_value: bool },
+    /// The data ended before the document.
+    Cut,
     /// It is no JSON object.
     Broken,
 }
@@ -99,8 +101,6 @@ struct Walker<'a> {
     frames: SmallVec<[Frame; 8]>,
 }
 
-const CUT: End = End::Cut { in_value: false };
-
 impl<'a> Walker<'a> {
     fn document(&mut self) -> Result<(), End> {
         if self.peek()? != b'{' {
@@ -131,7 +131,7 @@ impl<'a> Walker<'a> {
     }
 
     fn member(&mut self) -> Result<(), End> {
-        let key = self.string().ok_or(CUT)?;
+        let key = self.string().ok_or(End::Cut)?;
         let key = decoded(&self.data[key]);
         if self.peek()? != b':' {
             return Err(End::Broken);
@@ -163,7 +163,11 @@ impl<'a> Walker<'a> {
         let values = self.ending(patterns, 0, self.dialect.values.len());
         match first {
             b'"' => {
-                let range = self.string().ok_or(End::Cut { in_value: values != 0 })?;
+                let Some(range) = self.string() else {
+                    let range = start + 1..self.data.len();
+                    self.facts.cut = (values != 0).then(|| Found { values, range, place: self.place() });
+                    return Err(End::Cut);
+                };
                 if values != 0 {
                     let place = self.place();
                     self.facts.strings.push(Found { values, range, place });
@@ -188,7 +192,7 @@ impl<'a> Walker<'a> {
     fn scalar(&mut self, patterns: u64) -> Result<(), End> {
         let rest = &self.data[self.at..];
         let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' | b'"');
-        let length = rest.iter().position(is_end).ok_or(CUT)?;
+        let length = rest.iter().position(is_end).ok_or(End::Cut)?;
         let scalar = &rest[..length];
         self.at += length.max(1);
         if scalar != b"null" {
@@ -219,12 +223,12 @@ impl<'a> Walker<'a> {
     fn skip(&mut self) -> Result<(), End> {
         let mut depth = 0u32;
         loop {
-            let rest = self.data.get(self.at..).ok_or(CUT)?;
+            let rest = self.data.get(self.at..).ok_or(End::Cut)?;
             let next = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'));
-            self.at += next.ok_or(CUT)?;
+            self.at += next.ok_or(End::Cut)?;
             match self.data[self.at] {
                 b'"' => {
-                    self.string().ok_or(CUT)?;
+                    self.string().ok_or(End::Cut)?;
                     continue;
                 }
                 b'{' | b'[' => depth = depth.saturating_add(1),
@@ -241,7 +245,7 @@ impl<'a> Walker<'a> {
     fn peek(&mut self) -> Result<u8, End> {
         loop {
             match self.data.get(self.at) {
-                None => return Err(CUT),
+                None => return Err(End::Cut),
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
                 Some(byte) => return Ok(*byte),
             }
