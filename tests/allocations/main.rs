@@ -41,8 +41,8 @@ fn read_through(stream: &mut TcpStream, end: &[u8], buffer: &mut Vec<u8>) -> boo
     while !buffer.ends_with(end) {
         match stream.read(&mut piece) {
             Ok(count @ 1..) => buffer.extend_from_slice(&piece[..count]),
-            // The kernel tells a thread in this way that a ring it has tried is taken down, and does not go on
-            // with a read that has a timeout.
+            // The kernel tells a thread in this way that a ring it has tried is taken down, and does not go
+            // on with a read that has a timeout.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             _ => return false,
         }
