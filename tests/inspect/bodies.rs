@@ -267,6 +267,20 @@ fn a_value_that_begins_like_a_number_has_one_mask_for_all_cuts() {
     }
 }
 
+/// A masked value with a colon behind it was a key where both came at once.
+#[test]
+fn a_string_behind_a_colon_is_no_key() {
+    let rules = [generate::rule("members", Kind::Key(vec!["a".to_owned()]), "[{name}]")];
+    for gap in ["", " ", &" ".repeat(63), &" ".repeat(64)] {
+        let body = format!(r#"{{"a":{gap}"A":"bob","a":{gap}1,"b":"a":"x"}} "#);
+        for length in 1..=body.len() {
+            check(&rules, Context::Json, Reading::Json, body.as_bytes(), &[length]);
+        }
+    }
+    let out = run(&rules, Context::Json, &[br#"{"a":"A":"bob","b": "a":1,"a":2}"#]).expect("masked");
+    assert_eq!(show(&out.body), r#"{"a":"[members]":"bob","b": "a":1,"a":"[members]"}"#);
+}
+
 /// What stands for an escaped quote while a document is read was taken for one where it stood itself.
 #[test]
 fn a_unit_separator_is_no_quote() {

@@ -372,7 +372,12 @@ fn member(
     let close = behind_key - 1;
     let is_key = |key: &&String| {
         let Some(open) = close.checked_sub(key.len() + 1) else { return false };
-        at(open) == SEPARATOR && string(text, open + 1, close).eq_ignore_ascii_case(key.as_bytes())
+        let spaces = text[..open].iter().rev().take_while(|one| is_space(one.value)).count();
+        // A string with a colon in front is a value.
+        let is_value = spaces < 64 && open > spaces && at(open - spaces - 1) == u16::from(b':');
+        at(open) == SEPARATOR
+            && !is_value
+            && string(text, open + 1, close).eq_ignore_ascii_case(key.as_bytes())
     };
     keys.iter().find(is_key)?;
     let end_at = |from: usize, is_end: &dyn Fn(u16) -> bool| {

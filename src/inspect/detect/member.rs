@@ -1,8 +1,9 @@
 //! Members of JSON objects by their key: `"ssn": …` with whatever value follows.
 //!
 //! In the text of a JSON document every quote is one of a string's ends, so that a key between quotes with a
-//! colon behind it is a member's wherever it stands. The match is the value: the inside of a string, or a
-//! whole number, word, array or object. It is waited for from the key on.
+//! colon behind it is a member's wherever it stands, unless it is a value itself, with a colon in front. The
+//! match is the value: the inside of a string, or a whole number, word, array or object. It is waited for
+//! from the key on.
 
 use super::{Candidate, Outcome, Swallow, Text};
 use crate::inspect::codec::{DOCUMENT_CLOSE, DOCUMENT_OPEN};
@@ -59,7 +60,7 @@ impl Members {
 
     /// What the member is whose key's first quote stands at `quote`.
     fn at(&self, text: &Text, quote: usize) -> Option<Candidate> {
-        if text.bytes[quote] != b'"' {
+        if text.bytes[quote] != b'"' || is_value(text, quote) {
             return None;
         }
         let live = Candidate { start: quote, outcome: Outcome::Live };
@@ -101,6 +102,14 @@ fn is_ahead(candidate: &Candidate, quote: usize, from: usize) -> bool {
         Outcome::Live => quote >= from,
         _ => candidate.start >= from,
     }
+}
+
+/// Whether the string whose first quote stands at `quote` is a member's value. In JSON no colon follows one;
+/// where one does, a value that was masked as a whole would otherwise be a key only where both were looked at
+/// together.
+fn is_value(text: &Text, quote: usize) -> bool {
+    let mut left = (1..=MASK_MEMBER_GAP_BYTES_MAX).map(|back| text.before(quote, back));
+    left.find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) == Some(b':')
 }
 
 /// The value's first byte behind a key; the error says whether more of the text may bring it.
