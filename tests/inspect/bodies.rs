@@ -281,6 +281,20 @@ fn a_string_behind_a_colon_is_no_key() {
     assert_eq!(show(&out.body), r#"{"a":"[members]":"bob","b": "a":1,"a":"[members]"}"#);
 }
 
+/// The quote that ends a masked value began a key where both came at once.
+#[test]
+fn no_key_begins_within_a_masked_value() {
+    let null = generate::rule("null", Kind::Key(vec!["b".to_owned()]), "null");
+    let rules = [generate::rule("members", Kind::Key(vec!["a".to_owned()]), "[{name}]"), null];
+    let body = br#"{"b":"x"a":1,"a":"x"a":1,"b":"x{"A":{"c":"d"}} "#;
+    let whole = run(&rules, Context::Json, &[body]).expect("masked");
+    for length in 1..body.len() {
+        let out = run(&rules, Context::Json, &chunks(body, &[length])).expect("masked");
+        assert_eq!(show(&out.body), show(&whole.body), "by {length}");
+        assert_eq!(out.edits, whole.edits, "by {length}");
+    }
+}
+
 /// What stands for an escaped quote while a document is read was taken for one where it stood itself.
 #[test]
 fn a_unit_separator_is_no_quote() {

@@ -202,6 +202,8 @@ impl Lane {
                 Err(scanned) => return scanned,
             }
         }
+        // A quote in front of it belongs to a value that was taken in, and begins no key.
+        let mut floor = at;
         let mut finders = Finders::new();
         self.add_finders(text, hits, walk.is_some(), &mut finders);
         loop {
@@ -211,7 +213,7 @@ impl Lane {
                 if finder.next.is_none_or(|candidate| candidate.start < at) {
                     finder.next = match (finder.wanted, &mut walk) {
                         (Wanted::Paths, Some(walk)) => walk.find(&self.paths, text, at),
-                        _ => self.find(finder, text, hits, at),
+                        _ => self.find(finder, text, hits, at, floor),
                     };
                 }
                 match (finder.next, best) {
@@ -244,12 +246,16 @@ impl Lane {
                         Ok(end) => at = end,
                         Err(scanned) => return scanned,
                     }
+                    floor = at;
+                    look_for_keys_again(&mut finders);
                 }
                 Outcome::Open { end, rule, swallow } => {
                     match take(text, best.start, end, rule, swallow, true, &mut give) {
                         Ok(end) => at = end,
                         Err(scanned) => return scanned,
                     }
+                    floor = at;
+                    look_for_keys_again(&mut finders);
                 }
             }
         }
@@ -278,14 +284,21 @@ impl Lane {
         }
     }
 
-    fn find(&self, finder: &mut Finder, text: &Text, hits: &Hits, from: usize) -> Option<Candidate> {
+    fn find(
+        &self,
+        finder: &mut Finder,
+        text: &Text,
+        hits: &Hits,
+        from: usize,
+        floor: usize,
+    ) -> Option<Candidate> {
         let Wanted::Family(family) = finder.wanted else {
             return self.literals.as_ref()?.find(text, from);
         };
         let hits = hits.of(family);
         match family {
             Family::Email => email::find(text, hits, &mut finder.hit, from, self.email?),
-            Family::Member => self.members.find(text, hits, &mut finder.hit, from),
+            Family::Member => self.members.find(text, hits, &mut finder.hit, from, floor),
             _ => finder.find(hits, from, |start| self.anchored(family, text, start)),
         }
     }
@@ -369,6 +382,12 @@ impl Finder {
         }
         None
     }
+}
+
+/// Has members looked for anew: the key of the one that was found may lie in a value that was taken in.
+fn look_for_keys_again(finders: &mut Finders) {
+    let members = |finder: &&mut Finder| matches!(finder.wanted, Wanted::Family(Family::Member));
+    finders.iter_mut().filter(members).for_each(|finder| finder.next = None);
 }
 
 /// How far a JSON value was read when it began: all but the inside of a string have a first byte.

@@ -45,10 +45,19 @@ impl Members {
     }
 
     /// The first value that starts at `from` or behind it, of the members whose keys may begin at `hits`; or
-    /// the key of one of which too little is there.
-    pub fn find(&self, text: &Text, hits: &[u32], next: &mut usize, from: usize) -> Option<Candidate> {
+    /// the key of one of which too little is there. No key begins in front of `floor`.
+    pub fn find(
+        &self,
+        text: &Text,
+        hits: &[u32],
+        next: &mut usize,
+        from: usize,
+        floor: usize,
+    ) -> Option<Candidate> {
         while let Some(hit) = hits.get(*next).map(|hit| *hit as usize) {
-            if let Some(candidate) = self.at(text, hit).filter(|candidate| is_ahead(candidate, hit, from)) {
+            if hit >= floor
+                && let Some(candidate) = self.at(text, hit).filter(|one| is_ahead(one, hit, from))
+            {
                 return Some(candidate);
             }
             *next += 1;
