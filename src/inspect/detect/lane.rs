@@ -231,14 +231,8 @@ impl Lane {
             match best.outcome {
                 Outcome::Live => return Scanned { end: best.start, swallow: None },
                 Outcome::Match { end, rule } => {
-                    give(Found {
-                        start: best.start,
-                        end,
-                        rule,
-                        begins: true,
-                        ends: true,
-                        extent: Extent::Bounded,
-                    });
+                    let (start, extent) = (best.start, Extent::Bounded);
+                    give(Found { start, end, rule, begins: true, ends: true, extent });
                     at = end;
                 }
                 Outcome::Value { start, rule, swallow } => {
