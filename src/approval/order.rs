@@ -32,7 +32,7 @@ pub struct Page {
 }
 
 /// Where a card stands among all, also when it is gone: what was asked first comes first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub asked_us: u64,
     pub id: String,

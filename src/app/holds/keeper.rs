@@ -350,17 +350,17 @@ impl Keeper {
     }
 
     fn listed(&self, page: &Page, approver: &Approver) -> Answered {
-        let place = |card: &Card| Place { asked_us: card.asked_us, id: card.id.clone() };
         let is_wanted = |card: &&Card| {
             approver.sees(card)
                 && page.state.as_deref().is_none_or(|name| name == card.state.as_str())
-                && page.after.as_ref().is_none_or(|after| place(card) > *after)
+                && page.after.as_ref().is_none_or(|after| place(card) > (after.asked_us, &after.id))
         };
         let mut cards: Vec<&Card> = self.book.cards().filter(is_wanted).collect();
-        cards.sort_by(|one, other| (one.asked_us, &one.id).cmp(&(other.asked_us, &other.id)));
+        cards.sort_by(|one, other| place(one).cmp(&place(other)));
         let count = cards.len();
         cards.truncate(page.limit.unwrap_or(count));
-        let next = cards.last().filter(|_| cards.len() < count).map(|last| place(last));
+        let last = cards.last().filter(|_| cards.len() < count);
+        let next = last.map(|last| Place { asked_us: last.asked_us, id: last.id.clone() });
         Answered::Cards(cards.into_iter().map(Card::view).collect(), next)
     }
 
@@ -500,4 +500,9 @@ fn unavailable() -> Verdict {
 
 fn admin(action: &str, author: &str, object: &str) -> Record {
     Record::Admin(Access { at: now(), author: author.into(), action: action.into(), object: object.into() })
+}
+
+/// What cards are in order by: a [`Place`] that is not kept.
+fn place(card: &Card) -> (u64, &String) {
+    (card.asked_us, &card.id)
 }

@@ -228,30 +228,23 @@ impl Lane {
                 index += 1;
             }
             let Some(best) = best else { return Scanned { end: text.bytes.len(), swallow: None } };
-            match best.outcome {
+            let (start, known, rule, swallow) = match best.outcome {
                 Outcome::Live => return Scanned { end: best.start, swallow: None },
                 Outcome::Match { end, rule } => {
                     let (start, extent) = (best.start, Extent::Bounded);
                     give(Found { start, end, rule, begins: true, ends: true, extent });
                     at = end;
+                    continue;
                 }
-                Outcome::Value { start, rule, swallow } => {
-                    match take(text, start, value_end(start, swallow), rule, swallow, true, &mut give) {
-                        Ok(end) => at = end,
-                        Err(scanned) => return scanned,
-                    }
-                    floor = at;
-                    look_for_keys_again(&mut finders);
-                }
-                Outcome::Open { end, rule, swallow } => {
-                    match take(text, best.start, end, rule, swallow, true, &mut give) {
-                        Ok(end) => at = end,
-                        Err(scanned) => return scanned,
-                    }
-                    floor = at;
-                    look_for_keys_again(&mut finders);
-                }
+                Outcome::Value { start, rule, swallow } => (start, value_end(start, swallow), rule, swallow),
+                Outcome::Open { end, rule, swallow } => (best.start, end, rule, swallow),
+            };
+            match take(text, start, known, rule, swallow, true, &mut give) {
+                Ok(end) => at = end,
+                Err(scanned) => return scanned,
             }
+            floor = at;
+            look_for_keys_again(&mut finders);
         }
     }
 

@@ -9,9 +9,8 @@
 //! What stands in front of the piece has to say which value it belongs to, and what stands behind it must
 //! not say otherwise, nor end another value of which something is held: that would have to go out first.
 
-use super::lines::{data_start, lines};
 use super::walk::{End, walk};
-use super::{BYTE_ORDER_MARK, EVENT_HEAD_BYTES, Sse, data_of};
+use super::{EVENT_HEAD_BYTES, Sse, data_in, data_of};
 use crate::buffer::Chunk;
 use crate::inspect::Error;
 use crate::inspect::work::Work;
@@ -49,11 +48,7 @@ impl Sse {
     /// # Errors
     /// [`Error::EventTooLong`] if these say too little; else as for [`Sse::push`].
     pub(super) fn begin_large(&mut self, work: &mut Work, head: &Chunk) -> Result<(), Error> {
-        let first = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        let mut lines = lines(&head[first..]).filter_map(|line| {
-            let line = first + line.start..first + line.end;
-            Some(line.start + data_start(&head[line.clone()])?..line.end)
-        });
+        let (_, mut lines) = data_in(head, 0..head.len());
         // One data line, which is the one that is cut.
         let (Some(Range { start, end }), None) = (lines.next(), lines.next()) else {
             return Err(Error::EventTooLong);

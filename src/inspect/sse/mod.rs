@@ -291,15 +291,8 @@ impl Sse {
 
     /// Handles a whole event, `range` of `source`.
     fn event(&mut self, work: &mut Work, source: &Chunk, range: Range<usize>) -> Result<(), Error> {
-        let has_mark = source[range.clone()].starts_with(BYTE_ORDER_MARK);
-        let first = range.start + if has_mark { BYTE_ORDER_MARK.len() } else { 0 };
-        let data: SmallVec<[Range<usize>; 2]> = lines(&source[first..range.end])
-            .filter_map(|line| {
-                let line = first + line.start..first + line.end;
-                let start = data_start(&source[line.clone()])?;
-                Some(line.start + start..line.end)
-            })
-            .collect();
+        let (first, data) = data_in(source, range.clone());
+        let data: SmallVec<[Range<usize>; 2]> = data.collect();
         match data.as_slice() {
             [_, _, ..] => match self.join_lines(source, range.clone(), first, &data) {
                 Some(joined) => self.joined_event(work, joined, range.start..data[data.len() - 1].end),
@@ -493,7 +486,21 @@ impl Sse {
 
 /// The values of the `data` lines of an event, or of the beginning of one.
 fn data_of(event: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines(event).filter_map(|line| event[line.clone()].get(data_start(&event[line])?..))
+    data_ranges(event).map(|range| &event[range])
+}
+
+/// Where they stand in it.
+fn data_ranges(event: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    lines(event).filter_map(|line| Some(line.start + data_start(&event[line.clone()])?..line.end))
+}
+
+/// Where the first line of an event begins, `range` of `source`, behind a byte order mark; and where the
+/// values of its `data` lines stand there.
+fn data_in(source: &[u8], range: Range<usize>) -> (usize, impl Iterator<Item = Range<usize>>) {
+    let has_mark = source[range.clone()].starts_with(BYTE_ORDER_MARK);
+    let first = range.start + if has_mark { BYTE_ORDER_MARK.len() } else { 0 };
+    let data = data_ranges(&source[first..range.end]);
+    (first, data.map(move |data| first + data.start..first + data.end))
 }
 
 /// How a string with this content is spelled.
